@@ -1,0 +1,43 @@
+# mambac_library(NAME SOURCES file... [DEPENDS target...] [PRIVATE_DEPENDS target...])
+#   a static library mambac_NAME with the alias mambac::NAME; included as "NAME/header.h".
+# mambac_test(NAME [SERIAL] [SOURCES file...] DEPENDS target...)
+#   a GoogleTest program of NAME.cpp (and SOURCES), each of its tests known to ctest. SERIAL: no other test runs beside.
+
+set(MAMBAC_WARNINGS -Wall -Wextra)
+if(MAMBAC_WERROR)
+  list(APPEND MAMBAC_WARNINGS -Werror)
+endif()
+
+function(mambac_configure target)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
+  target_compile_options(${target} PRIVATE ${MAMBAC_WARNINGS})
+  if(MAMBAC_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=${MAMBAC_SANITIZE} -fno-omit-frame-pointer
+                                             -fno-sanitize-recover=all)
+    target_link_options(${target} PUBLIC -fsanitize=${MAMBAC_SANITIZE})
+  endif()
+endfunction()
+
+function(mambac_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
+  set(target mambac_${name})
+  add_library(${target} STATIC ${arg_SOURCES})
+  add_library(mambac::${name} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${name} LINKER_LANGUAGE CXX)
+  target_include_directories(${target} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>
+                                              $<INSTALL_INTERFACE:include/mambac>)
+  target_link_libraries(${target} PUBLIC ${arg_DEPENDS} PRIVATE ${arg_PRIVATE_DEPENDS})
+  mambac_configure(${target})
+  set_property(GLOBAL APPEND PROPERTY MAMBAC_LIBRARIES ${target})
+endfunction()
+
+function(mambac_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "" "SOURCES;DEPENDS")
+  add_executable(${name} ${name}.cpp ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_DEPENDS} fmt::fmt GTest::gtest_main)
+  mambac_configure(${name})
+  # Tests run side by side: waiting threads must not spin.
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120
+                       PROPERTIES TIMEOUT 900 RUN_SERIAL ${arg_SERIAL} ENVIRONMENT "OMP_WAIT_POLICY=passive")
+endfunction()

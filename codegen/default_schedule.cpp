@@ -1,0 +1,28 @@
+#include <algorithm>
+
+#include "codegen/lower.h"
+
+namespace mambac {
+
+Schedule default_schedule(const Graph& fused, int number, int width) {
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  Schedule schedule;
+  schedule.width = width;
+  schedule.tile = 8;
+  schedule.unroll = 8;
+  int64_t recompute = 0;
+  for (const Node& node : fused.nodes()) {
+    if (node.kernel != number || !is_directional(node.op)) continue;
+    const NodeId resume = operand(node, "resume");
+    if (resume.present()) recompute = fused.dim(fused.node(resume).attrs.dims[1]).divisor;
+  }
+  if (recompute > 0) schedule.tile = static_cast<int>(recompute);  // a resumed recurrence restarts at every tile
+  if (group.kind == KernelGroup::rows && !group.outer.empty()) {
+    // Short rows: many per task, so that a task is worth its start.
+    const int64_t lanes = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
+    schedule.rows_per_task = static_cast<int>(std::clamp<int64_t>(8192 / lanes, 1, 256));
+  }
+  return schedule;
+}
+
+}  // namespace mambac

@@ -1,0 +1,175 @@
+#include "codegen/kernel_writer.h"
+
+#include <algorithm>
+
+#include "passes/fuse.h"
+#include "passes/group.h"
+
+namespace mambac {
+
+using loop::Int;
+using loop::Value;
+
+KernelWriter::KernelWriter(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule)
+    : graph_(fused), layouts_(layouts), number_(number), group_(fused.kernels[static_cast<size_t>(number)]),
+      schedule_(schedule), stored_(fused.size(), false) {
+  out_.kernel.name = group_.name;
+  out_.kernel.schedule = schedule;
+  for (uint32_t i = 0; i < fused.size(); ++i) {
+    const NodeId id{i};
+    const Node& n = fused.node(id);
+    if (n.kernel == number) nodes_.push_back(id);
+    for (NodeId o : n.operands) {
+      if (!o.present() || fused.node(o).kernel != number) continue;
+      if (n.kernel == number)
+        readers_[o].push_back(id);
+      else
+        stored_[o.index] = true;
+    }
+    if (n.kernel == number && n.op == Op::ChunkStarts) stored_[i] = true;
+  }
+  for (const Output& output : fused.outputs())
+    if (fused.node(output.value).kernel == number) stored_[output.value.index] = true;
+}
+
+const std::vector<NodeId>& KernelWriter::readers(NodeId id) const {
+  static const std::vector<NodeId> none;
+  auto found = readers_.find(id);
+  return found == readers_.end() ? none : found->second;
+}
+
+bool KernelWriter::has_lane(NodeId id) const { return group_.lane != DimId{} && spans(id, group_.lane); }
+
+bool KernelWriter::spans(NodeId id, DimId dim) const { return touches(graph_, graph_.node(id), dim); }
+
+Int KernelWriter::size(DimId dim) {
+  const Dim& d = graph_.dim(dim);
+  if (d.is_tiles()) return (size(d.base) + (d.divisor - 1)) / d.divisor;
+  if (!d.is_free()) return loop::constant(d.size);
+  auto& sizes = out_.kernel.sizes;
+  auto found = std::find(sizes.begin(), sizes.end(), d.name);
+  if (found == sizes.end()) found = sizes.insert(sizes.end(), d.name);
+  return std::make_shared<loop::IntNode>(loop::IntNode{loop::IntOp::Size, found - sizes.begin(), nullptr, nullptr});
+}
+
+Int KernelWriter::size(const std::vector<DimId>& dims) {
+  Int product = loop::constant(1);
+  for (DimId d : dims) product = product * size(d);
+  return product;
+}
+
+int KernelWriter::buffer_of(NodeId root, bool written) {
+  auto [entry, fresh] = buffers_.emplace(root, static_cast<int>(out_.buffers.size()));
+  if (fresh) {
+    out_.buffers.push_back({root, nullptr});
+    out_.kernel.buffers.push_back({graph_.node(root).name, graph_.node(root).type.dtype, written});
+  }
+  if (written) out_.kernel.buffers[static_cast<size_t>(entry->second)].written = true;
+  return entry->second;
+}
+
+int KernelWriter::temporary(const std::string& name, const Int& elements) {
+  out_.buffers.push_back({{}, elements});
+  out_.kernel.buffers.push_back({name, DType::f32, true});
+  return static_cast<int>(out_.buffers.size()) - 1;
+}
+
+KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool written) {
+  const Place place = place_of(graph_, layouts_, value);
+  Address address{buffer_of(place.root, written), loop::constant(0), nullptr};
+  Int stride = loop::constant(1);
+  for (auto index = place.indices.rbegin(); index != place.indices.rend(); ++index) {
+    Int at;
+    if (index->from == DimId{}) {
+      at = index->offset >= 0 ? loop::constant(index->offset) : size(index->root_dim) + index->offset;
+    } else if (index->from == env.lane) {
+      at = env.lane_base + index->offset;
+      address.lane_stride = stride;
+    } else {
+      auto found = env.at.find(index->from);
+      check(found != env.at.end(), "lowering: a value is read outside the loops of its dimensions");
+      at = found->second + index->offset;
+    }
+    address.offset = address.offset + at * stride;
+    stride = stride * size(index->root_dim);
+  }
+  return address;
+}
+
+Value KernelWriter::load(loop::StageBuilder& b, NodeId value, const Env& env) {
+  const Address a = address(value, env, false);
+  return b.load(a.buffer, a.offset, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr);
+}
+
+void KernelWriter::store(loop::StageBuilder& b, NodeId value, const Env& env, Value what) {
+  const Address a = address(value, env, true);
+  b.store(a.buffer, a.offset, what, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr);
+}
+
+bool KernelWriter::is_immediate(NodeId id) const {
+  const Op op = graph_.node(id).op;
+  return op == Op::Const || op == Op::Iota || op == Op::Extent;
+}
+
+Value KernelWriter::immediate(loop::StageBuilder& b, NodeId id, const Env& env) {
+  const Node& n = graph_.node(id);
+  if (n.op == Op::Const) return b.number(n.attrs.number);
+  if (n.op == Op::Extent) return b.index(size(n.attrs.dims));
+  const DimId dim = n.attrs.dims[0];
+  return dim == env.lane ? b.lane_index(env.lane_base) : b.index(env.at.at(dim));
+}
+
+loop::Stage& KernelWriter::add_stage(const std::string& name, const Int& tasks) {
+  out_.kernel.stages.emplace_back();
+  out_.kernel.stages.back().name = name;
+  out_.kernel.stages.back().tasks = tasks;
+  return out_.kernel.stages.back();
+}
+
+void KernelWriter::finish(NodeId value, int partial, const Int& slots) {
+  std::vector<DimId> rows = node(value).type.dims;
+  Env env;
+  if (!rows.empty()) {
+    env.lane = rows.back();
+    rows.pop_back();
+  }
+  const Int lanes = env.lane == DimId{} ? loop::constant(1) : size(env.lane);
+  const Int elements = size(node(value).type.dims);
+  loop::Stage& stage = add_stage("sum", size(rows));
+  loop::StageBuilder b(stage);
+  Int rest = b.task();
+  for (auto d = rows.rbegin(); d != rows.rend(); ++d) {
+    env.at[*d] = rest % size(*d);
+    rest = rest / size(*d);
+  }
+  const int sum = b.array("sum", 1, env.lane != DimId{}, true);
+  auto column = [&](const Int& first, const Int& stride, const Int& valid) {
+    const Int offset = b.task() * lanes + first;
+    b.store_array(sum, loop::constant(0), b.load(partial, offset, stride, valid));
+    const Int slot = b.open_for(loop::constant(1), slots);
+    const Value part = b.load(partial, slot * elements + offset, stride, valid);
+    b.store_array(sum, loop::constant(0), b.apply(Op::Add, {b.load_array(sum, loop::constant(0)), part}));
+    b.close();
+    store(b, value, env, b.load_array(sum, loop::constant(0)));
+  };
+  if (env.lane == DimId{}) {
+    column(loop::constant(0), nullptr, nullptr);
+    return;
+  }
+  env.lane_base = b.open_for(loop::constant(0), lanes, schedule_.width);
+  env.lane_valid = loop::min(lanes - env.lane_base, loop::constant(schedule_.width));
+  column(env.lane_base, loop::constant(1), env.lane_valid);
+  b.close();
+}
+
+Value apply_pointwise(loop::StageBuilder& b, const Node& n, const std::vector<Value>& args) {
+  if (n.op == Op::Cast || n.op == Op::Stop || n.op == Op::Broadcast) return args[0];
+  return b.apply(n.op, args);
+}
+
+LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule) {
+  KernelWriter writer(fused, layouts, number, schedule);
+  return writer.group().kind == KernelGroup::walk ? lower_walk(writer) : lower_rows(writer);
+}
+
+}  // namespace mambac

@@ -1,0 +1,80 @@
+// What the lowerings of walks and rows share: sizes, buffers, loads and stores of values by their place.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "codegen/lower.h"
+
+namespace mambac {
+
+/// The index of every dimension at one point of the loops.
+struct Env {
+  std::map<DimId, loop::Int> at;  // not the lane's
+  DimId lane{};
+  loop::Int lane_base;            // index of the first lane
+  loop::Int lane_valid;           // number of lanes that exist; null: all
+};
+
+class KernelWriter {
+ public:
+  KernelWriter(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule);
+
+  const Graph& graph() const { return graph_; }
+  const KernelGroup& group() const { return group_; }
+  const Schedule& schedule() const { return schedule_; }
+  const std::vector<NodeId>& nodes() const { return nodes_; }
+  const Node& node(NodeId id) const { return graph_.node(id); }
+  bool inside(NodeId id) const { return graph_.node(id).kernel == number_; }
+  /// Read outside this kernel, so it must be stored.
+  bool stored(NodeId id) const { return stored_[id.index]; }
+  /// Nodes of this kernel that read a node of it.
+  const std::vector<NodeId>& readers(NodeId id) const;
+  bool has_lane(NodeId id) const;
+  bool has(NodeId id, DimId dim) const { return graph_.node(id).type.has(dim); }
+  /// Whether the dims of operands or result include it.
+  bool spans(NodeId id, DimId dim) const;
+
+  loop::Int size(DimId dim);
+  loop::Int size(const std::vector<DimId>& dims);
+  int temporary(const std::string& name, const loop::Int& elements);
+  loop::Value load(loop::StageBuilder& b, NodeId value, const Env& env);
+  void store(loop::StageBuilder& b, NodeId value, const Env& env, loop::Value what);
+  /// Const, Iota and Extent need no memory.
+  bool is_immediate(NodeId id) const;
+  loop::Value immediate(loop::StageBuilder& b, NodeId id, const Env& env);
+
+  /// Adds the stage that sums `slots` partial results, each laid out like the value's type, into the value.
+  void finish(NodeId value, int partial, const loop::Int& slots);
+
+  loop::Stage& add_stage(const std::string& name, const loop::Int& tasks);
+  LoweredKernel take() { return std::move(out_); }
+
+ private:
+  struct Address {
+    int buffer;
+    loop::Int offset, lane_stride;
+  };
+  Address address(NodeId value, const Env& env, bool written);
+  int buffer_of(NodeId root, bool written);
+
+  const Graph& graph_;
+  const Layouts& layouts_;
+  const int number_;
+  const KernelGroup& group_;
+  Schedule schedule_;
+  std::vector<NodeId> nodes_;
+  std::vector<bool> stored_;
+  std::map<NodeId, std::vector<NodeId>> readers_;
+  std::map<NodeId, int> buffers_;
+  LoweredKernel out_;
+};
+
+LoweredKernel lower_walk(KernelWriter& writer);
+LoweredKernel lower_rows(KernelWriter& writer);
+
+/// The value of a pointwise node from the values of its operands (identity for rounding and repetition).
+loop::Value apply_pointwise(loop::StageBuilder& b, const Node& node, const std::vector<loop::Value>& args);
+
+}  // namespace mambac

@@ -1,0 +1,471 @@
+#include "codegen/llvm_emit.h"
+
+#include <fmt/format.h>
+#include <llvm/IR/Verifier.h>
+#include <llvm/Support/raw_ostream.h>
+
+#include <algorithm>
+#include <bit>
+#include <cctype>
+#include <functional>
+
+#include "ir/error.h"
+
+namespace mambac::llvm_emit {
+
+using llvm::BasicBlock;
+using llvm::Type;
+using llvm::Value;
+using loop::Block;
+using loop::Int;
+using loop::IntOp;
+using loop::Stmt;
+using loop::StmtKind;
+
+namespace {
+
+/// An integer as a run-time part (null: none) plus a number, so that neighbouring offsets share their run-time part.
+struct Linear {
+  Value* variable = nullptr;
+  int64_t constant = 0;
+};
+
+/// Writes the body of one stage into `function`.
+class StageEmitter {
+ public:
+  StageEmitter(const loop::Kernel& kernel, const loop::Stage& stage, const Isa& isa, llvm::Function* function);
+  void run();
+
+ private:
+  // Integers.
+  Linear linear(const Int& a);
+  Value* integer(const Linear& a);
+  Value* integer(const Int& a) { return integer(linear(a)); }
+  static const llvm::ConstantInt* number(Value* v) { return llvm::dyn_cast<llvm::ConstantInt>(v); }
+
+  // Control.
+  void block(const Block& statements);
+  void statement(const Stmt& s);
+  void loop(const Stmt& s);
+  void branch(const Stmt& s);
+  void open_loop(Value* begin, Value* end, int64_t step, int var, const std::function<void()>& body);
+
+  // Values.
+  Value* apply(const Stmt& s);
+  Value* exp_of_product(const Stmt& s);
+  Value* reduce(const Stmt& s);
+  Value* lanes(Value* v) { return v->getType()->isVectorTy() ? v : b_.CreateVectorSplat(width_, v); }
+  Value* lane_numbers(Type* element);
+
+  // Memory.
+  Value* load(const Stmt& s);
+  void store(const Stmt& s);
+  Value* mask(const Int& valid);
+  Value* element(Type* type, Value* base, const Int& offset);
+  Value* lane_pointers(Type* type, Value* base, const Int& stride);
+  Value* array_element(const Stmt& s, Type** type);
+
+  const loop::Kernel& kernel_;
+  const loop::Stage& stage_;
+  llvm::Function* function_;
+  llvm::IRBuilder<> b_;
+  Maths maths_;
+  unsigned width_;
+  Type* scalar_;
+  Type* vector_;
+  std::vector<Value*> values_, vars_, sizes_, arrays_;
+  std::vector<const Stmt*> definitions_;  // of the values
+  std::vector<int> depths_;               // loops around the definitions
+  int depth_ = 0;
+};
+
+StageEmitter::StageEmitter(const loop::Kernel& kernel, const loop::Stage& stage, const Isa& isa,
+                           llvm::Function* function)
+    : kernel_(kernel),
+      stage_(stage),
+      function_(function),
+      b_(function->getContext()),
+      maths_(b_, isa),
+      width_(static_cast<unsigned>(kernel.schedule.width)),
+      scalar_(b_.getFloatTy()),
+      vector_(llvm::FixedVectorType::get(scalar_, width_)),
+      values_(static_cast<size_t>(stage.values)),
+      vars_(static_cast<size_t>(stage.vars)),
+      definitions_(values_.size()),
+      depths_(values_.size()) {
+  llvm::FastMathFlags flags;
+  flags.setAllowContract(true);
+  b_.setFastMathFlags(flags);
+}
+
+// Parameters: every buffer, the sizes, every array that lives in scratch memory, begin, end.
+void StageEmitter::run() {
+  b_.SetInsertPoint(BasicBlock::Create(b_.getContext(), "entry", function_));
+  auto* parameter = function_->arg_begin() + static_cast<std::ptrdiff_t>(kernel_.buffers.size());
+  Value* sizes = parameter++;
+  for (size_t i = 0; i < kernel_.sizes.size(); i++) {
+    Value* at = b_.CreateConstInBoundsGEP1_64(b_.getInt64Ty(), sizes, i);
+    sizes_.push_back(b_.CreateLoad(b_.getInt64Ty(), at, kernel_.sizes[i]));
+  }
+  for (const loop::Array& array : stage_.arrays) {
+    if (array.registers) {
+      Type* type = llvm::ArrayType::get(array.lanes ? vector_ : scalar_, static_cast<uint64_t>(array.count));
+      arrays_.push_back(b_.CreateAlloca(type, nullptr, array.name));
+    } else {
+      arrays_.push_back(parameter++);
+    }
+  }
+  Value* begin = parameter++;
+  Value* end = parameter;
+  open_loop(begin, end, 1, stage_.task, [&] { block(stage_.body); });
+  b_.CreateRetVoid();
+}
+
+// ---- integers -------------------------------------------------------------------------------------------------------
+
+Value* StageEmitter::integer(const Linear& a) {
+  if (!a.variable) return b_.getInt64(static_cast<uint64_t>(a.constant));
+  if (a.constant == 0) return a.variable;
+  return b_.CreateNSWAdd(a.variable, b_.getInt64(static_cast<uint64_t>(a.constant)));
+}
+
+Linear StageEmitter::linear(const Int& e) {
+  auto of = [](Value* v) { return number(v) ? Linear{nullptr, number(v)->getSExtValue()} : Linear{v, 0}; };
+  switch (e->op) {
+    case IntOp::Const: return {nullptr, e->value};
+    case IntOp::Var: return of(vars_.at(static_cast<size_t>(e->value)));
+    case IntOp::Size: return {sizes_.at(static_cast<size_t>(e->value)), 0};
+    default: break;
+  }
+  const Linear a = linear(e->a), b = linear(e->b);
+  switch (e->op) {
+    case IntOp::Add:
+      if (!a.variable || !b.variable) return {a.variable ? a.variable : b.variable, a.constant + b.constant};
+      return {b_.CreateNSWAdd(a.variable, b.variable), a.constant + b.constant};
+    case IntOp::Sub: {
+      if (!b.variable) return {a.variable, a.constant - b.constant};
+      Value* left = a.variable ? a.variable : b_.getInt64(0);
+      return {b_.CreateNSWSub(left, b.variable), a.constant - b.constant};
+    }
+    case IntOp::Mul: {
+      if (a.variable && b.variable) return of(b_.CreateNSWMul(integer(a), integer(b)));
+      const Linear& v = a.variable ? a : b;
+      const int64_t k = a.variable ? b.constant : a.constant;
+      if (!v.variable || k == 0) return {nullptr, v.constant * k};
+      return {k == 1 ? v.variable : b_.CreateNSWMul(v.variable, b_.getInt64(static_cast<uint64_t>(k))), v.constant * k};
+    }
+    case IntOp::Div: return of(b_.CreateUDiv(integer(a), integer(b)));
+    case IntOp::Mod: return of(b_.CreateURem(integer(a), integer(b)));
+    default: break;
+  }
+  const bool least = e->op == IntOp::Min;
+  if (!a.variable && !b.variable)
+    return {nullptr, least ? std::min(a.constant, b.constant) : std::max(a.constant, b.constant)};
+  const auto id = least ? llvm::Intrinsic::smin : llvm::Intrinsic::smax;
+  return {b_.CreateBinaryIntrinsic(id, integer(a), integer(b)), 0};
+}
+
+// ---- control --------------------------------------------------------------------------------------------------------
+
+void StageEmitter::block(const Block& statements) {
+  for (const Stmt& s : statements) statement(s);
+}
+
+void StageEmitter::statement(const Stmt& s) {
+  auto set = [&](Value* v) {
+    const auto at = static_cast<size_t>(s.result);
+    values_.at(at) = v;
+    definitions_[at] = &s;
+    depths_[at] = depth_;
+  };
+  switch (s.kind) {
+    case StmtKind::For: loop(s); break;
+    case StmtKind::If: branch(s); break;
+    case StmtKind::Number: set(llvm::ConstantFP::get(scalar_, static_cast<float>(s.number))); break;
+    case StmtKind::Index: set(b_.CreateSIToFP(integer(s.offset), scalar_)); break;
+    case StmtKind::LaneIndex: {
+      Value* first = b_.CreateTrunc(integer(s.offset), b_.getInt32Ty());
+      set(b_.CreateSIToFP(b_.CreateAdd(lanes(first), lane_numbers(b_.getInt32Ty())), vector_));
+      break;
+    }
+    case StmtKind::Apply: set(apply(s)); break;
+    case StmtKind::Load: set(load(s)); break;
+    case StmtKind::Store: store(s); break;
+    case StmtKind::LoadArray: {
+      Type* type = nullptr;
+      Value* at = array_element(s, &type);
+      set(b_.CreateAlignedLoad(type, at, llvm::Align(type->getPrimitiveSizeInBits() / 8)));
+      break;
+    }
+    case StmtKind::StoreArray: {
+      Type* type = nullptr;
+      Value* at = array_element(s, &type);
+      Value* v = values_.at(static_cast<size_t>(s.args[0]));
+      b_.CreateAlignedStore(type == vector_ ? lanes(v) : v, at, llvm::Align(type->getPrimitiveSizeInBits() / 8));
+      break;
+    }
+    case StmtKind::Reduce: set(reduce(s)); break;
+  }
+}
+
+void StageEmitter::open_loop(Value* begin, Value* end, int64_t step, int var, const std::function<void()>& body) {
+  auto& context = b_.getContext();
+  BasicBlock* before = b_.GetInsertBlock();
+  BasicBlock* inside = BasicBlock::Create(context, "loop", function_);
+  BasicBlock* after = BasicBlock::Create(context, "after", function_);
+  b_.CreateCondBr(b_.CreateICmpSLT(begin, end), inside, after);
+  b_.SetInsertPoint(inside);
+  llvm::PHINode* phi = b_.CreatePHI(b_.getInt64Ty(), 2, fmt::format("i{}", var));
+  phi->addIncoming(begin, before);
+  vars_.at(static_cast<size_t>(var)) = phi;
+  depth_++;
+  body();
+  depth_--;
+  Value* next = b_.CreateNSWAdd(phi, b_.getInt64(static_cast<uint64_t>(step)));
+  phi->addIncoming(next, b_.GetInsertBlock());
+  b_.CreateCondBr(b_.CreateICmpSLT(next, end), inside, after);
+  after->moveAfter(b_.GetInsertBlock());
+  b_.SetInsertPoint(after);
+}
+
+void StageEmitter::loop(const Stmt& s) {
+  Value* begin = integer(s.begin);
+  Value* end = integer(s.end);
+  if (!s.unroll) return open_loop(begin, end, s.step, s.var, [&] { block(s.body); });
+  if (!number(begin) || !number(end)) throw InternalError("loop IR: an unrolled loop has bounds known at run time only");
+  for (int64_t i = number(begin)->getSExtValue(); i < number(end)->getSExtValue(); i += s.step) {
+    vars_.at(static_cast<size_t>(s.var)) = b_.getInt64(static_cast<uint64_t>(i));
+    block(s.body);
+  }
+}
+
+void StageEmitter::branch(const Stmt& s) {
+  Value* condition = b_.CreateICmpSLT(integer(s.begin), integer(s.end));
+  if (const auto* known = number(condition)) return block(known->isZero() ? s.otherwise : s.body);
+  auto& context = b_.getContext();
+  BasicBlock* yes = BasicBlock::Create(context, "then", function_);
+  BasicBlock* no = s.otherwise.empty() ? nullptr : BasicBlock::Create(context, "else", function_);
+  BasicBlock* after = BasicBlock::Create(context, "after", function_);
+  b_.CreateCondBr(condition, yes, no ? no : after);
+  b_.SetInsertPoint(yes);
+  block(s.body);
+  b_.CreateBr(after);
+  if (no) {
+    no->moveAfter(b_.GetInsertBlock());
+    b_.SetInsertPoint(no);
+    block(s.otherwise);
+    b_.CreateBr(after);
+  }
+  after->moveAfter(b_.GetInsertBlock());
+  b_.SetInsertPoint(after);
+}
+
+// ---- values ---------------------------------------------------------------------------------------------------------
+
+Value* StageEmitter::lane_numbers(Type* element) {
+  std::vector<llvm::Constant*> numbers;
+  for (unsigned i = 0; i < width_; i++) numbers.push_back(llvm::ConstantInt::get(element, i));
+  return llvm::ConstantVector::get(numbers);
+}
+
+/// exp(x * y) where one factor is defined further out than the other, as the decays of a scan are; null for others.
+Value* StageEmitter::exp_of_product(const Stmt& s) {
+  if (s.op != Op::Exp || !maths_.has_fast_exp(values_[static_cast<size_t>(s.args[0])]->getType())) return nullptr;
+  const Stmt& product = *definitions_[static_cast<size_t>(s.args[0])];
+  if (product.kind != StmtKind::Apply || product.op != Op::Mul) return nullptr;
+  auto x = static_cast<size_t>(product.args[0]), y = static_cast<size_t>(product.args[1]);
+  if (depths_[x] < depths_[y]) std::swap(x, y);
+  return depths_[x] > depths_[y] ? maths_.exp_of_product(lanes(values_[x]), lanes(values_[y])) : nullptr;
+}
+
+Value* StageEmitter::apply(const Stmt& s) {
+  if (Value* v = exp_of_product(s)) return v;
+  std::vector<Value*> args;
+  for (loop::Value v : s.args) args.push_back(values_.at(static_cast<size_t>(v)));
+  if (std::any_of(args.begin(), args.end(), [](Value* v) { return v->getType()->isVectorTy(); }))
+    for (Value*& v : args) v = lanes(v);
+  return maths_.apply(s.op, args);
+}
+
+// Halves are folded onto each other: a fixed order, log2(width) steps.
+Value* StageEmitter::reduce(const Stmt& s) {
+  const bool sum = s.op == Op::Sum;
+  Value* v = lanes(values_.at(static_cast<size_t>(s.args[0])));
+  if (Value* m = mask(s.valid)) {
+    const double neutral = sum ? 0.0 : -std::numeric_limits<double>::infinity();
+    v = b_.CreateSelect(m, v, llvm::ConstantFP::get(vector_, neutral));
+  }
+  for (unsigned half = width_ / 2; half > 0; half /= 2) {
+    std::vector<int> low(half), high(half);
+    for (unsigned i = 0; i < half; i++) {
+      low[i] = static_cast<int>(i);
+      high[i] = static_cast<int>(i + half);
+    }
+    Value* a = b_.CreateShuffleVector(v, low);
+    Value* b = b_.CreateShuffleVector(v, high);
+    v = sum ? b_.CreateFAdd(a, b) : maths_.larger(a, b);
+  }
+  return b_.CreateExtractElement(v, uint64_t{0});
+}
+
+// ---- memory ---------------------------------------------------------------------------------------------------------
+
+/// The lanes that exist; null when all do.
+Value* StageEmitter::mask(const Int& valid) {
+  if (!valid) return nullptr;
+  Value* count = integer(valid);
+  if (const auto* known = number(count); known && known->getSExtValue() >= width_) return nullptr;
+  count = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, count, b_.getInt64(width_));
+  count = b_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, count, b_.getInt64(0));
+  return b_.CreateICmpULT(lane_numbers(b_.getInt32Ty()), lanes(b_.CreateTrunc(count, b_.getInt32Ty())));
+}
+
+/// The address of base[offset]; the number in the offset becomes the instruction's displacement.
+Value* StageEmitter::element(Type* type, Value* base, const Int& offset) {
+  const Linear at = linear(offset);
+  if (at.variable) base = b_.CreateInBoundsGEP(type, base, at.variable);
+  return at.constant ? b_.CreateInBoundsGEP(type, base, b_.getInt64(static_cast<uint64_t>(at.constant))) : base;
+}
+
+Value* StageEmitter::lane_pointers(Type* type, Value* base, const Int& stride) {
+  Value* steps = b_.CreateNSWMul(lanes(integer(stride)), lane_numbers(b_.getInt64Ty()));
+  return b_.CreateInBoundsGEP(type, base, steps);
+}
+
+Value* StageEmitter::load(const Stmt& s) {
+  const DType dtype = kernel_.buffers.at(static_cast<size_t>(s.buffer)).dtype;
+  const llvm::Align align(bytes_of(dtype));
+  Type* one = maths_.storage_type(dtype, scalar_);
+  Value* base = element(one, function_->getArg(static_cast<unsigned>(s.buffer)), s.offset);
+  if (!s.lane_stride) return maths_.widen(dtype, b_.CreateAlignedLoad(one, base, align));
+
+  Type* many = maths_.storage_type(dtype, vector_);
+  Value* exist = mask(s.valid);
+  Value* zero = llvm::Constant::getNullValue(many);
+  int64_t stride = 0;
+  if (is_constant(s.lane_stride, &stride) && stride == 1) {
+    Value* stored = exist ? b_.CreateMaskedLoad(many, base, align, exist, zero)
+                          : static_cast<Value*>(b_.CreateAlignedLoad(many, base, align));
+    return maths_.widen(dtype, stored);
+  }
+  Value* all = exist ? exist : llvm::Constant::getAllOnesValue(vector_->getWithNewType(b_.getInt1Ty()));
+  return maths_.widen(dtype, b_.CreateMaskedGather(many, lane_pointers(one, base, s.lane_stride), align, all, zero));
+}
+
+void StageEmitter::store(const Stmt& s) {
+  const DType dtype = kernel_.buffers.at(static_cast<size_t>(s.buffer)).dtype;
+  const llvm::Align align(bytes_of(dtype));
+  Type* one = maths_.storage_type(dtype, scalar_);
+  Value* base = element(one, function_->getArg(static_cast<unsigned>(s.buffer)), s.offset);
+  Value* v = values_.at(static_cast<size_t>(s.args[0]));
+  if (!s.lane_stride) {
+    b_.CreateAlignedStore(maths_.round(dtype, v), base, align);
+    return;
+  }
+  Value* stored = maths_.round(dtype, lanes(v));
+  Value* exist = mask(s.valid);
+  int64_t stride = 0;
+  if (is_constant(s.lane_stride, &stride) && stride == 1) {
+    if (exist)
+      b_.CreateMaskedStore(stored, base, align, exist);
+    else
+      b_.CreateAlignedStore(stored, base, align);
+    return;
+  }
+  b_.CreateMaskedScatter(stored, lane_pointers(one, base, s.lane_stride), align, exist);
+}
+
+Value* StageEmitter::array_element(const Stmt& s, Type** type) {
+  const loop::Array& array = stage_.arrays.at(static_cast<size_t>(s.buffer));
+  *type = array.lanes ? vector_ : scalar_;
+  return element(*type, arrays_.at(static_cast<size_t>(s.buffer)), s.offset);
+}
+
+// ---- functions ------------------------------------------------------------------------------------------------------
+
+/// Every pointer is a parameter of its own, since LLVM believes `noalias` of parameters only.
+llvm::Function* inner_function(const loop::Kernel& kernel, const loop::Stage& stage, const std::string& symbol,
+                               llvm::Module& module) {
+  auto& context = module.getContext();
+  Type* pointer = llvm::PointerType::get(context, 0);
+  Type* int64 = Type::getInt64Ty(context);
+  std::vector<Type*> types(kernel.buffers.size() + 1, pointer);
+  for (const loop::Array& array : stage.arrays)
+    if (!array.registers) types.push_back(pointer);
+  types.insert(types.end(), {int64, int64});
+  auto* function = llvm::Function::Create(llvm::FunctionType::get(Type::getVoidTy(context), types, false),
+                                          llvm::Function::InternalLinkage, symbol + "_tasks", module);
+  function->addFnAttr(llvm::Attribute::NoInline);
+  for (size_t i = 0; i + 2 < types.size(); i++) {
+    auto* argument = function->getArg(static_cast<unsigned>(i));
+    argument->addAttr(llvm::Attribute::NoAlias);
+    argument->addAttr(llvm::Attribute::NoCapture);
+    const bool is_buffer = i < kernel.buffers.size();
+    if (is_buffer) argument->setName(kernel.buffers[i].name);
+    if ((is_buffer && !kernel.buffers[i].written) || i == kernel.buffers.size())
+      argument->addAttr(llvm::Attribute::ReadOnly);
+    if (i > kernel.buffers.size()) argument->addAttr(llvm::Attribute::getWithAlignment(context, llvm::Align(64)));
+  }
+  return function;
+}
+
+/// The exported function: unpacks the pointers and calls the inner one.
+llvm::Function* outer_function(const loop::Kernel& kernel, const loop::Stage& stage, const std::string& symbol,
+                               llvm::Function* inner, llvm::Module& module) {
+  llvm::IRBuilder<> b(module.getContext());
+  Type* pointer = b.getPtrTy();
+  auto* type = llvm::FunctionType::get(b.getVoidTy(), {pointer, pointer, pointer, b.getInt64Ty(), b.getInt64Ty()}, false);
+  auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
+  b.SetInsertPoint(BasicBlock::Create(module.getContext(), "entry", function));
+  std::vector<Value*> arguments;
+  for (size_t i = 0; i < kernel.buffers.size(); i++)
+    arguments.push_back(b.CreateLoad(pointer, b.CreateConstInBoundsGEP1_64(pointer, function->getArg(0), i)));
+  arguments.push_back(function->getArg(1));
+  loop::Stage seen;  // the arrays before the present one
+  for (const loop::Array& array : stage.arrays) {
+    const int64_t offset = scratch_bytes(seen, kernel.schedule.width);
+    if (!array.registers)
+      arguments.push_back(
+          b.CreateConstInBoundsGEP1_64(b.getInt8Ty(), function->getArg(2), static_cast<uint64_t>(offset)));
+    seen.arrays.push_back(array);
+  }
+  arguments.insert(arguments.end(), {function->getArg(3), function->getArg(4)});
+  b.CreateCall(inner, arguments);
+  b.CreateRetVoid();
+  return function;
+}
+
+}  // namespace
+
+std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
+  std::string symbol = kernel.name;
+  for (char& c : symbol)
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  return fmt::format("{}_stage_{}", symbol, stage);
+}
+
+std::unique_ptr<llvm::Module> emit(const loop::Kernel& kernel, const Isa& isa, llvm::LLVMContext& context) {
+  check(kernel.schedule.width >= 1 && std::has_single_bit(static_cast<unsigned>(kernel.schedule.width)),
+        "the width of a kernel must be a power of two");
+  auto module = std::make_unique<llvm::Module>(kernel.name, context);
+  for (size_t i = 0; i < kernel.stages.size(); i++) {
+    const std::string symbol = stage_symbol(kernel, i);
+    llvm::Function* inner = inner_function(kernel, kernel.stages[i], symbol, *module);
+    StageEmitter(kernel, kernel.stages[i], isa, inner).run();
+    outer_function(kernel, kernel.stages[i], symbol, inner, *module);
+  }
+  for (llvm::Function& function : *module) {
+    if (function.isDeclaration()) continue;
+    function.addFnAttr(llvm::Attribute::NoUnwind);
+    const std::string bits = std::to_string(32 * kernel.schedule.width);
+    function.addFnAttr("prefer-vector-width", bits);
+    function.addFnAttr("min-legal-vector-width", bits);
+  }
+  std::string problem;
+  llvm::raw_string_ostream stream(problem);
+  if (llvm::verifyModule(*module, &stream))
+    throw InternalError(fmt::format("LLVM rejects the code of kernel '{}': {}", kernel.name, problem));
+  return module;
+}
+
+}  // namespace mambac::llvm_emit

@@ -1,0 +1,221 @@
+#include "codegen/llvm_jit.h"
+
+#include <fmt/format.h>
+#include <llvm/Analysis/TargetLibraryInfo.h>
+#include <llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h>
+#include <llvm/ExecutionEngine/Orc/LLJIT.h>
+#include <llvm/IR/LegacyPassManager.h>
+#include <llvm/MC/MCSubtargetInfo.h>
+#include <llvm/Passes/PassBuilder.h>
+#include <llvm/Support/Threading.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/Support/raw_ostream.h>
+#include <llvm/Support/thread.h>
+#include <llvm/Target/TargetMachine.h>
+
+#include <atomic>
+#include <map>
+#include <mutex>
+
+#include "codegen/llvm_emit.h"
+#include "codegen/loop_verify.h"
+#include "ir/error.h"
+
+namespace mambac {
+namespace {
+
+namespace orc = llvm::orc;
+
+template <typename T>
+T unwrap(llvm::Expected<T> result, const char* doing) {
+  if (result) return std::forward<T>(*result);
+  throw InternalError(fmt::format("LLVM failed at {}: {}", doing, llvm::toString(result.takeError())));
+}
+
+void succeed(llvm::Error error, const char* doing) {
+  if (error) throw InternalError(fmt::format("LLVM failed at {}: {}", doing, llvm::toString(std::move(error))));
+}
+
+orc::JITTargetMachineBuilder machine_builder(const std::string& cpu) {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+  });
+  auto host = unwrap(orc::JITTargetMachineBuilder::detectHost(), "detecting the processor");
+  orc::JITTargetMachineBuilder builder(host.getTargetTriple());
+  if (cpu == "host") builder = std::move(host);
+  else builder.setCPU(cpu);
+  builder.setCodeGenOptLevel(llvm::CodeGenOptLevel::Aggressive);
+  builder.setRelocationModel(llvm::Reloc::PIC_);
+  builder.setCodeModel(llvm::CodeModel::Small);
+  return builder;
+}
+
+/// LLVM recurses deeply on long blocks, so it gets a large stack.
+template <typename F>
+void on_big_stacks(size_t threads, const F& work) {
+  constexpr unsigned kStack = 64u << 20;
+  std::vector<llvm::thread> running;
+  for (size_t i = 0; i < threads; i++) running.emplace_back(std::optional<unsigned>(kStack), work);
+  for (llvm::thread& t : running) t.join();
+}
+
+/// The lanes are vectors already, so LLVM's own vectorisers stay off; so do loops of more than one schedule's unroll.
+void optimise(llvm::Module& module, llvm::TargetMachine& machine) {
+  llvm::PipelineTuningOptions options;
+  options.LoopVectorization = false;
+  options.LoopInterleaving = false;
+  options.SLPVectorization = false;
+  options.LoopUnrolling = false;
+  llvm::PassBuilder builder(&machine, options);
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager components;
+  llvm::ModuleAnalysisManager modules;
+  // No function of the C library is known, so none gets called in place of a loop.
+  llvm::TargetLibraryInfoImpl library(machine.getTargetTriple());
+  library.disableAllFunctions();
+  functions.registerPass([&] { return llvm::TargetLibraryAnalysis(library); });
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O3).run(module, modules);
+}
+
+std::string code(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeGenFileType type) {
+  llvm::SmallVector<char, 0> bytes;
+  llvm::raw_svector_ostream stream(bytes);
+  llvm::legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, type))
+    throw InternalError("LLVM cannot write code for this target");
+  passes.run(module);
+  return std::string(bytes.begin(), bytes.end());
+}
+
+}  // namespace
+
+struct Jit::Parts {
+  orc::JITTargetMachineBuilder builder;
+  std::unique_ptr<orc::LLJIT> jit;
+  llvm_emit::Isa isa;
+  int width = 4;
+  std::string description;
+  std::mutex mutex;
+  std::map<std::string, CompiledKernel> compiled;  // by printed text
+  std::atomic<int> libraries{0};
+
+  explicit Parts(const std::string& cpu) : builder(machine_builder(cpu)) {}
+
+  std::unique_ptr<llvm::TargetMachine> machine() const {
+    auto copy = builder;
+    return unwrap(copy.createTargetMachine(), "choosing the target");
+  }
+
+  std::unique_ptr<llvm::Module> optimised(const loop::Kernel& kernel, llvm::LLVMContext& context,
+                                          llvm::TargetMachine& target) const {
+    verify(kernel);
+    auto module = llvm_emit::emit(kernel, isa, context);
+    module->setDataLayout(target.createDataLayout());
+    module->setTargetTriple(target.getTargetTriple().str());
+    optimise(*module, target);
+    return module;
+  }
+
+  CompiledKernel make(const loop::Kernel& kernel) {
+    llvm::LLVMContext context;
+    const auto target = machine();
+    const auto module = optimised(kernel, context, *target);
+    const std::string object = code(*module, *target, llvm::CodeGenFileType::ObjectFile);
+    const std::string name = fmt::format("{}.{}", kernel.name, libraries++);
+    orc::JITDylib& library = unwrap<orc::JITDylib&>(jit->createJITDylib(name), "making a library");
+    succeed(jit->addObjectFile(library, llvm::MemoryBuffer::getMemBufferCopy(object, name)), "loading code");
+    CompiledKernel result{kernel.name, {}};
+    for (size_t i = 0; i < kernel.stages.size(); i++) {
+      const loop::Stage& stage = kernel.stages[i];
+      const auto address = unwrap(jit->lookup(library, llvm_emit::stage_symbol(kernel, i)), "linking code");
+      result.stages.push_back({stage.name, stage.tasks, scratch_bytes(stage, kernel.schedule.width),
+                               address.toPtr<StageFunction>()});
+    }
+    return result;
+  }
+
+  CompiledKernel get(const loop::Kernel& kernel) {
+    const std::string text = print(kernel);
+    {
+      std::lock_guard lock(mutex);
+      if (const auto found = compiled.find(text); found != compiled.end()) return found->second;
+    }
+    CompiledKernel made = make(kernel);
+    std::lock_guard lock(mutex);
+    return compiled.emplace(text, std::move(made)).first->second;
+  }
+};
+
+Jit& Jit::host() {
+  static Jit jit("host");
+  return jit;
+}
+
+Jit::Jit(const std::string& cpu) : parts_(std::make_unique<Parts>(cpu)) {
+  const auto target = parts_->machine();
+  const llvm::MCSubtargetInfo& subtarget = *target->getMCSubtargetInfo();
+  if (cpu != "host" && !subtarget.isCPUStringValid(cpu))
+    throw InputError(fmt::format("LLVM knows no processor '{}'; expected \"host\" or a name such as \"x86-64-v3\"", cpu));
+  auto has = [&](const char* feature) { return subtarget.checkFeatures(feature); };
+  parts_->isa = {has("+f16c"), has("+avx512dq"), has("+avx512bf16")};
+  parts_->width = has("+avx512f") ? 16 : has("+avx2") ? 8 : 4;
+  parts_->description = fmt::format("{} {}", target->getTargetCPU().str(), target->getTargetFeatureString().str());
+  parts_->jit = unwrap(orc::LLJITBuilder().setJITTargetMachineBuilder(parts_->builder).create(), "starting its JIT");
+}
+
+Jit::~Jit() = default;
+
+int Jit::native_width() const { return parts_->width; }
+const std::string& Jit::description() const { return parts_->description; }
+
+CompiledKernel Jit::compile(const loop::Kernel& kernel) {
+  return compile(std::vector<const loop::Kernel*>{&kernel}).front();
+}
+
+std::vector<CompiledKernel> Jit::compile(const std::vector<const loop::Kernel*>& kernels) {
+  std::vector<CompiledKernel> results(kernels.size());
+  std::vector<std::exception_ptr> failures(kernels.size());
+  std::atomic<size_t> next{0};
+  auto work = [&] {
+    for (size_t i = next++; i < kernels.size(); i = next++) {
+      try {
+        results[i] = parts_->get(*kernels[i]);
+      } catch (...) {
+        failures[i] = std::current_exception();
+      }
+    }
+  };
+  on_big_stacks(std::min<size_t>(kernels.size(), llvm::hardware_concurrency().compute_thread_count()), work);
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+  return results;
+}
+
+Listing Jit::list(const loop::Kernel& kernel) const {
+  Listing listing;
+  std::exception_ptr failure;
+  on_big_stacks(1, [&] {
+    try {
+      llvm::LLVMContext context;
+      const auto target = parts_->machine();
+      const auto module = parts_->optimised(kernel, context, *target);
+      llvm::raw_string_ostream stream(listing.llvm_ir);
+      module->print(stream, nullptr);
+      listing.assembly = code(*module, *target, llvm::CodeGenFileType::AssemblyFile);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+  return listing;
+}
+
+}  // namespace mambac

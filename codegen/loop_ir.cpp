@@ -1,0 +1,281 @@
+#include "codegen/loop_ir.h"
+
+#include <algorithm>
+
+#include "ir/error.h"
+
+namespace mambac::loop {
+namespace {
+
+Int node(IntOp op, const Int& a, const Int& b) {
+  auto n = std::make_shared<IntNode>();
+  n->op = op;
+  n->a = a;
+  n->b = b;
+  return n;
+}
+
+int64_t apply(IntOp op, int64_t a, int64_t b) {
+  switch (op) {
+    case IntOp::Add: return a + b;
+    case IntOp::Sub: return a - b;
+    case IntOp::Mul: return a * b;
+    case IntOp::Div: check(b != 0, "integer expression divides by zero"); return a / b;
+    case IntOp::Mod: check(b != 0, "integer expression divides by zero"); return a % b;
+    case IntOp::Min: return std::min(a, b);
+    case IntOp::Max: return std::max(a, b);
+    default: throw InternalError("integer expression: a leaf has no operands");
+  }
+}
+
+/// The constant result when both operands are constants, else null.
+Int folded(IntOp op, const Int& a, const Int& b) {
+  if (a->op != IntOp::Const || b->op != IntOp::Const) return nullptr;
+  return constant(apply(op, a->value, b->value));
+}
+
+bool is(const Int& a, int64_t value) { return a->op == IntOp::Const && a->value == value; }
+
+bool same(const Int& a, const Int& b) {
+  if (a == b) return true;
+  return a->op == b->op && (a->op == IntOp::Var || a->op == IntOp::Size) && a->value == b->value;
+}
+
+}  // namespace
+
+Int constant(int64_t value) {
+  auto n = std::make_shared<IntNode>();
+  n->value = value;
+  return n;
+}
+
+bool is_constant(const Int& a, int64_t* value) {
+  if (a->op != IntOp::Const) return false;
+  if (value) *value = a->value;
+  return true;
+}
+
+// Constants move to the right and join, so that offsets end in one constant: (x + 1) + 2 is x + 3.
+Int operator+(const Int& a, const Int& b) {
+  if (Int c = folded(IntOp::Add, a, b)) return c;
+  if (is(a, 0)) return b;
+  if (is(b, 0)) return a;
+  if (a->op == IntOp::Const) return b + a;
+  if (b->op == IntOp::Const && a->op == IntOp::Add && a->b->op == IntOp::Const) return a->a + (a->b + b);
+  return node(IntOp::Add, a, b);
+}
+
+Int operator-(const Int& a, const Int& b) {
+  if (Int c = folded(IntOp::Sub, a, b)) return c;
+  if (is(b, 0)) return a;
+  if (same(a, b)) return constant(0);
+  if (b->op == IntOp::Const) return a + constant(-b->value);
+  return node(IntOp::Sub, a, b);
+}
+
+Int operator*(const Int& a, const Int& b) {
+  if (Int c = folded(IntOp::Mul, a, b)) return c;
+  if (is(a, 0) || is(b, 0)) return constant(0);
+  if (is(a, 1)) return b;
+  if (is(b, 1)) return a;
+  if (a->op == IntOp::Const) return b * a;
+  if (b->op == IntOp::Const && a->op == IntOp::Mul && a->b->op == IntOp::Const) return a->a * (a->b * b);
+  return node(IntOp::Mul, a, b);
+}
+
+Int operator/(const Int& a, const Int& b) {
+  if (Int c = folded(IntOp::Div, a, b)) return c;
+  if (is(b, 1)) return a;
+  return node(IntOp::Div, a, b);
+}
+
+Int operator%(const Int& a, const Int& b) {
+  if (Int c = folded(IntOp::Mod, a, b)) return c;
+  if (is(b, 1)) return constant(0);
+  return node(IntOp::Mod, a, b);
+}
+
+Int operator+(const Int& a, int64_t b) { return a + constant(b); }
+Int operator-(const Int& a, int64_t b) { return a - constant(b); }
+Int operator*(const Int& a, int64_t b) { return a * constant(b); }
+Int operator/(const Int& a, int64_t b) { return a / constant(b); }
+Int operator%(const Int& a, int64_t b) { return a % constant(b); }
+
+Int min(const Int& a, const Int& b) {
+  if (Int c = folded(IntOp::Min, a, b)) return c;
+  return same(a, b) ? a : node(IntOp::Min, a, b);
+}
+
+Int max(const Int& a, const Int& b) {
+  if (Int c = folded(IntOp::Max, a, b)) return c;
+  return same(a, b) ? a : node(IntOp::Max, a, b);
+}
+
+int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vector<int64_t>& sizes) {
+  switch (a->op) {
+    case IntOp::Const: return a->value;
+    case IntOp::Var: return vars.at(static_cast<size_t>(a->value));
+    case IntOp::Size: return sizes.at(static_cast<size_t>(a->value));
+    default: return apply(a->op, evaluate(a->a, vars, sizes), evaluate(a->b, vars, sizes));
+  }
+}
+
+int64_t scratch_bytes(const Stage& stage, int width) {
+  int64_t total = 0;
+  for (const Array& array : stage.arrays) {
+    if (array.registers) continue;
+    const int64_t bytes = array.count * (array.lanes ? width : 1) * static_cast<int64_t>(sizeof(float));
+    total += (bytes + 63) / 64 * 64;
+  }
+  return total;
+}
+
+// ---- StageBuilder ---------------------------------------------------------------------------------------------------
+
+StageBuilder::StageBuilder(Stage& stage) : stage_(stage), open_{&stage.body} {}
+
+Int StageBuilder::task() const {
+  auto n = std::make_shared<IntNode>();
+  n->op = IntOp::Var;
+  n->value = stage_.task;
+  return n;
+}
+
+int StageBuilder::array(const std::string& name, int64_t count, bool lanes, bool registers) {
+  stage_.arrays.push_back({name, lanes, count, registers});
+  return static_cast<int>(stage_.arrays.size()) - 1;
+}
+
+Stmt& StageBuilder::push(Stmt stmt) {
+  stmt.comment = std::move(comment_);
+  comment_.clear();
+  open_.back()->push_back(std::move(stmt));
+  return open_.back()->back();
+}
+
+Value StageBuilder::fresh(bool lanes) {
+  lanes_.push_back(lanes);
+  return stage_.values++;
+}
+
+Int StageBuilder::open_for(const Int& begin, const Int& end, int64_t step, bool unroll) {
+  Stmt stmt;
+  stmt.kind = StmtKind::For;
+  stmt.var = stage_.vars++;
+  stmt.begin = begin;
+  stmt.end = end;
+  stmt.step = step;
+  stmt.unroll = unroll;
+  auto var = std::make_shared<IntNode>();
+  var->op = IntOp::Var;
+  var->value = stmt.var;
+  open_.push_back(&push(std::move(stmt)).body);
+  return var;
+}
+
+void StageBuilder::open_if(const Int& less, const Int& than) {
+  Stmt stmt;
+  stmt.kind = StmtKind::If;
+  stmt.begin = less;
+  stmt.end = than;
+  open_.push_back(&push(std::move(stmt)).body);
+}
+
+void StageBuilder::open_else() {
+  close();
+  Stmt& stmt = open_.back()->back();
+  check(stmt.kind == StmtKind::If, "open_else without open_if");
+  open_.push_back(&stmt.otherwise);
+}
+
+void StageBuilder::close() {
+  check(open_.size() > 1, "close without an open block");
+  open_.pop_back();
+}
+
+Value StageBuilder::number(double value) {
+  Stmt stmt;
+  stmt.kind = StmtKind::Number;
+  stmt.number = value;
+  stmt.result = fresh(false);
+  return push(std::move(stmt)).result;
+}
+
+Value StageBuilder::index(const Int& offset) {
+  Stmt stmt;
+  stmt.kind = StmtKind::Index;
+  stmt.offset = offset;
+  stmt.result = fresh(false);
+  return push(std::move(stmt)).result;
+}
+
+Value StageBuilder::lane_index(const Int& offset) {
+  Stmt stmt;
+  stmt.kind = StmtKind::LaneIndex;
+  stmt.offset = offset;
+  stmt.result = fresh(true);
+  return push(std::move(stmt)).result;
+}
+
+Value StageBuilder::apply(Op op, std::vector<Value> args) {
+  Stmt stmt;
+  stmt.kind = StmtKind::Apply;
+  stmt.op = op;
+  stmt.result = fresh(std::any_of(args.begin(), args.end(), [&](Value v) { return is_lanes(v); }));
+  stmt.args = std::move(args);
+  return push(std::move(stmt)).result;
+}
+
+Value StageBuilder::load(int buffer, const Int& offset, const Int& lane_stride, const Int& valid) {
+  Stmt stmt;
+  stmt.kind = StmtKind::Load;
+  stmt.buffer = buffer;
+  stmt.offset = offset;
+  stmt.lane_stride = lane_stride;
+  stmt.valid = valid;
+  stmt.result = fresh(lane_stride != nullptr);
+  return push(std::move(stmt)).result;
+}
+
+void StageBuilder::store(int buffer, const Int& offset, Value value, const Int& lane_stride, const Int& valid) {
+  Stmt stmt;
+  stmt.kind = StmtKind::Store;
+  stmt.buffer = buffer;
+  stmt.offset = offset;
+  stmt.args = {value};
+  stmt.lane_stride = lane_stride;
+  stmt.valid = valid;
+  push(std::move(stmt));
+}
+
+Value StageBuilder::load_array(int array, const Int& offset) {
+  Stmt stmt;
+  stmt.kind = StmtKind::LoadArray;
+  stmt.buffer = array;
+  stmt.offset = offset;
+  stmt.result = fresh(stage_.arrays.at(static_cast<size_t>(array)).lanes);
+  return push(std::move(stmt)).result;
+}
+
+void StageBuilder::store_array(int array, const Int& offset, Value value) {
+  Stmt stmt;
+  stmt.kind = StmtKind::StoreArray;
+  stmt.buffer = array;
+  stmt.offset = offset;
+  stmt.args = {value};
+  push(std::move(stmt));
+}
+
+Value StageBuilder::reduce(Op op, Value value, const Int& valid) {
+  Stmt stmt;
+  stmt.kind = StmtKind::Reduce;
+  stmt.op = op;
+  stmt.args = {value};
+  stmt.valid = valid;
+  stmt.result = fresh(false);
+  return push(std::move(stmt)).result;
+}
+
+void StageBuilder::comment(const std::string& text) { comment_ = text; }
+
+}  // namespace mambac::loop

@@ -1,0 +1,173 @@
+// The loop IR: what every kernel is lowered to before a target's code is written.
+//
+// A kernel is a list of stages; a stage is a body that runs once for every task in [0, tasks), in any order and on any
+// number of threads; stages run one after another. Inside a body, values are in SSA form and are either `uniform` (one
+// f32) or `lanes` (one f32 for each of `width` channels: a SIMD vector on a CPU, neighbouring threads on a GPU).
+// All arithmetic is f32; loads widen and stores round. Integer expressions index memory and bound loops.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "codegen/schedule.h"
+#include "ir/op.h"
+#include "ir/type.h"
+
+namespace mambac::loop {
+
+// ---- integer expressions --------------------------------------------------------------------------------------------
+
+enum class IntOp : uint8_t { Const, Var, Size, Add, Sub, Mul, Div, Mod, Min, Max };
+
+struct IntNode;
+/// An integer expression; never null. Division and Mod are of non-negative numbers and round down.
+using Int = std::shared_ptr<const IntNode>;
+
+struct IntNode {
+  IntOp op = IntOp::Const;
+  int64_t value = 0;  // Const: the number; Var: the variable's index; Size: index into Kernel::sizes
+  Int a, b;
+};
+
+Int constant(int64_t value);
+Int operator+(const Int& a, const Int& b);  // the operators fold constants
+Int operator-(const Int& a, const Int& b);
+Int operator*(const Int& a, const Int& b);
+Int operator/(const Int& a, const Int& b);
+Int operator%(const Int& a, const Int& b);
+Int operator+(const Int& a, int64_t b);
+Int operator-(const Int& a, int64_t b);
+Int operator*(const Int& a, int64_t b);
+Int operator/(const Int& a, int64_t b);
+Int operator%(const Int& a, int64_t b);
+Int min(const Int& a, const Int& b);
+Int max(const Int& a, const Int& b);
+bool is_constant(const Int& a, int64_t* value = nullptr);
+
+// ---- statements -----------------------------------------------------------------------------------------------------
+
+/// An SSA value of a body; -1: none.
+using Value = int32_t;
+/// A loop variable.
+using Var = int32_t;
+
+struct Stmt;
+using Block = std::vector<Stmt>;
+
+enum class StmtKind : uint8_t {
+  For,        // for (var = begin; var < end; var += step) body;  unroll: written out (begin, end constant)
+  If,         // if (begin < end) body else otherwise
+  Number,     // result = number                                             uniform
+  Index,      // result = f32(offset)                                        uniform
+  LaneIndex,  // result = f32(offset + lane)                                 lanes
+  Apply,      // result = op(args)   op: a Pointwise op of the table         lanes when one argument is
+  Load,       // result = buffer[offset + lane * lane_stride]                see below
+  Store,      // buffer[offset + lane * lane_stride] = args[0]
+  LoadArray,  // result = array[offset]
+  StoreArray, // array[offset] = args[0]
+  Reduce,     // result = sum or maximum of args[0] over the lanes           uniform
+};
+
+/// Memory access. lane_stride null: one uniform element. Otherwise lanes; `valid` (null: all) is the number of lanes
+/// that exist: a load gives 0 in the others, a store leaves them alone. Reduce takes `valid` too.
+struct Stmt {
+  StmtKind kind = StmtKind::Number;
+  Value result = -1;
+  std::vector<Value> args;
+  Op op = Op::Neg;           // Apply; Reduce: Op::Sum or Op::Amax
+  double number = 0;         // Number
+  int buffer = -1;           // Load, Store: index into Kernel::buffers; LoadArray, StoreArray: index into Stage::arrays
+  Int offset;                // in elements; of a `lanes` array in vectors
+  Int lane_stride;
+  Int valid;
+  Var var = -1;              // For
+  Int begin, end;            // For, If
+  int64_t step = 1;          // For
+  bool unroll = false;       // For
+  Block body, otherwise;     // For, If
+  std::string comment;       // shown in dumps and in emitted text
+};
+
+/// Storage private to a task. `registers`: indexed by constants once loops are written out, kept in registers if they
+/// suffice. Otherwise it lives in the thread's scratch memory, 64-byte aligned, not initialised.
+struct Array {
+  std::string name;
+  bool lanes = true;      // of vectors, or of uniform f32
+  int64_t count = 1;      // vectors or values
+  bool registers = false;
+};
+
+struct Stage {
+  std::string name;
+  Int tasks;              // number of tasks
+  Var task = 0;           // the variable that holds the task's number
+  std::vector<Array> arrays;
+  Block body;
+  int values = 0;         // number of SSA values
+  int vars = 1;           // number of variables
+};
+
+struct Buffer {
+  std::string name;
+  DType dtype = DType::f32;
+  bool written = false;
+};
+
+struct Kernel {
+  std::string name;                    // says what was fused
+  std::vector<Buffer> buffers;         // in the order of the pointers it is called with
+  std::vector<std::string> sizes;      // free dimensions, in the order of the sizes it is called with
+  std::vector<Stage> stages;
+  Schedule schedule;
+};
+
+/// Readable text of a kernel, the Schedule at the top; the same kernel always gives the same text.
+std::string print(const Kernel& kernel);
+
+/// Evaluates an integer expression; vars and sizes by index.
+int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vector<int64_t>& sizes);
+
+/// Bytes of scratch memory one thread needs for a stage at its width.
+int64_t scratch_bytes(const Stage& stage, int width);
+
+// ---- building -------------------------------------------------------------------------------------------------------
+
+/// Appends statements to a stage. Blocks are opened and closed like braces.
+class StageBuilder {
+ public:
+  explicit StageBuilder(Stage& stage);
+
+  Int task() const;
+  int array(const std::string& name, int64_t count, bool lanes, bool registers);
+
+  /// Opens a loop and returns its variable as an expression.
+  Int open_for(const Int& begin, const Int& end, int64_t step = 1, bool unroll = false);
+  void open_if(const Int& less, const Int& than);  // if (less < than)
+  void open_else();
+  void close();
+
+  Value number(double value);
+  Value index(const Int& offset);
+  Value lane_index(const Int& offset);
+  Value apply(Op op, std::vector<Value> args);
+  Value load(int buffer, const Int& offset, const Int& lane_stride = nullptr, const Int& valid = nullptr);
+  void store(int buffer, const Int& offset, Value value, const Int& lane_stride = nullptr, const Int& valid = nullptr);
+  Value load_array(int array, const Int& offset);
+  void store_array(int array, const Int& offset, Value value);
+  Value reduce(Op op, Value value, const Int& valid = nullptr);
+  bool is_lanes(Value value) const { return lanes_[static_cast<size_t>(value)]; }
+  void comment(const std::string& text);  // on the next statement
+
+ private:
+  Stmt& push(Stmt stmt);
+  Value fresh(bool lanes);
+
+  Stage& stage_;
+  std::vector<Block*> open_;
+  std::vector<bool> lanes_;
+  std::string comment_;
+};
+
+}  // namespace mambac::loop

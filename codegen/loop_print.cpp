@@ -1,0 +1,156 @@
+// Text of kernels and integer expressions.
+#include <fmt/format.h>
+
+#include "codegen/loop_ir.h"
+#include "codegen/loop_print.h"
+#include "ir/error.h"
+
+namespace mambac::loop {
+namespace {
+
+int precedence(IntOp op) {
+  switch (op) {
+    case IntOp::Add:
+    case IntOp::Sub: return 1;
+    case IntOp::Mul:
+    case IntOp::Div:
+    case IntOp::Mod: return 2;
+    default: return 3;
+  }
+}
+
+class Printer {
+ public:
+  explicit Printer(const Kernel& kernel) : kernel_(kernel) {}
+
+  std::string kernel() {
+    line("kernel {}  # {}", kernel_.name, kernel_.schedule.str());
+    depth_ = 1;
+    for (const std::string& size : kernel_.sizes) line("size {}", size);
+    for (const Buffer& buffer : kernel_.buffers)
+      line("buffer {}: {}{}", buffer.name, mambac::name_of(buffer.dtype), buffer.written ? " written" : "");
+    for (const Stage& s : kernel_.stages) stage(s);
+    return text_;
+  }
+
+ private:
+  template <typename... Args>
+  void line(fmt::format_string<Args...> format, Args&&... args) {
+    text_.append(static_cast<size_t>(depth_) * 2, ' ');
+    fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
+    text_ += '\n';
+  }
+
+  std::string str(const Int& a) const { return loop::str(a, kernel_.sizes); }
+
+  void stage(const Stage& s) {
+    stage_ = &s;
+    line("stage {}: for i{} < {} {{", s.name, s.task, str(s.tasks));
+    depth_++;
+    for (const Array& a : s.arrays)
+      line("array {}: {}[{}]{}", a.name, a.lanes ? "lanes" : "uniform", a.count, a.registers ? " registers" : "");
+    block(s.body);
+    depth_--;
+    line("}}");
+  }
+
+  void block(const Block& statements) {
+    for (const Stmt& s : statements) statement(s);
+  }
+
+  void nested(const Block& statements) {
+    depth_++;
+    block(statements);
+    depth_--;
+  }
+
+  std::string access(const Stmt& s) const {
+    std::string text = str(s.offset);
+    if (s.lane_stride) {
+      int64_t stride = 0;
+      text += is_constant(s.lane_stride, &stride) && stride == 1 ? " + lane"
+                                                                 : fmt::format(" + lane * ({})", str(s.lane_stride));
+    }
+    std::string subscript = fmt::format("{}[{}]", kernel_.buffers.at(static_cast<size_t>(s.buffer)).name, text);
+    return s.valid ? fmt::format("{} valid {}", subscript, str(s.valid)) : subscript;
+  }
+
+  std::string element(const Stmt& s) const {
+    return fmt::format("{}[{}]", stage_->arrays.at(static_cast<size_t>(s.buffer)).name, str(s.offset));
+  }
+
+  static std::string arguments(const Stmt& s) {
+    std::string text;
+    for (Value v : s.args) text += fmt::format("{}v{}", text.empty() ? "" : ", ", v);
+    return text;
+  }
+
+  void statement(const Stmt& s) {
+    if (!s.comment.empty()) line("# {}", s.comment);
+    switch (s.kind) {
+      case StmtKind::For:
+        line("for i{} = {}; i{} < {}; i{} += {}{} {{", s.var, str(s.begin), s.var, str(s.end), s.var, s.step,
+             s.unroll ? " unroll" : "");
+        nested(s.body);
+        line("}}");
+        break;
+      case StmtKind::If:
+        line("if {} < {} {{", str(s.begin), str(s.end));
+        nested(s.body);
+        if (!s.otherwise.empty()) {
+          line("}} else {{");
+          nested(s.otherwise);
+        }
+        line("}}");
+        break;
+      case StmtKind::Number: line("v{} = {}", s.result, s.number); break;
+      case StmtKind::Index: line("v{} = f32({})", s.result, str(s.offset)); break;
+      case StmtKind::LaneIndex: line("v{} = f32({} + lane)", s.result, str(s.offset)); break;
+      case StmtKind::Apply: line("v{} = {}({})", s.result, mambac::name_of(s.op), arguments(s)); break;
+      case StmtKind::Load: line("v{} = {}", s.result, access(s)); break;
+      case StmtKind::Store: line("{} = {}", access(s), arguments(s)); break;
+      case StmtKind::LoadArray: line("v{} = {}", s.result, element(s)); break;
+      case StmtKind::StoreArray: line("{} = {}", element(s), arguments(s)); break;
+      case StmtKind::Reduce:
+        line("v{} = {} over lanes({}){}", s.result, mambac::name_of(s.op), arguments(s),
+             s.valid ? fmt::format(" valid {}", str(s.valid)) : "");
+        break;
+    }
+  }
+
+  const Kernel& kernel_;
+  const Stage* stage_ = nullptr;
+  std::string text_;
+  int depth_ = 0;
+};
+
+}  // namespace
+
+std::string str(const Int& a, const std::vector<std::string>& sizes) {
+  auto operand = [&](const Int& x, int least) {
+    const std::string text = str(x, sizes);
+    return precedence(x->op) < least ? fmt::format("({})", text) : text;
+  };
+  const int level = precedence(a->op);
+  switch (a->op) {
+    case IntOp::Const: return fmt::format("{}", a->value);
+    case IntOp::Var: return fmt::format("i{}", a->value);
+    case IntOp::Size: return sizes.at(static_cast<size_t>(a->value));
+    case IntOp::Add: {
+      int64_t c = 0;
+      if (is_constant(a->b, &c) && c < 0 && c != INT64_MIN) return fmt::format("{} - {}", operand(a->a, level), -c);
+      return fmt::format("{} + {}", operand(a->a, level), operand(a->b, level + 1));
+    }
+    case IntOp::Sub: return fmt::format("{} - {}", operand(a->a, level), operand(a->b, level + 1));
+    case IntOp::Mul: return fmt::format("{} * {}", operand(a->a, level), operand(a->b, level + 1));
+    case IntOp::Div: return fmt::format("{} / {}", operand(a->a, level), operand(a->b, level + 1));
+    case IntOp::Mod: return fmt::format("{} % {}", operand(a->a, level), operand(a->b, level + 1));
+    case IntOp::Min: return fmt::format("min({}, {})", str(a->a, sizes), str(a->b, sizes));
+    case IntOp::Max: return fmt::format("max({}, {})", str(a->a, sizes), str(a->b, sizes));
+  }
+  throw InternalError("integer expression of an unknown kind");
+}
+
+std::string print(const Kernel& kernel) { return Printer(kernel).kernel(); }
+
+}  // namespace mambac::loop

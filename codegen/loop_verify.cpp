@@ -1,0 +1,170 @@
+#include "codegen/loop_verify.h"
+
+#include <fmt/format.h>
+
+#include "ir/error.h"
+
+namespace mambac::loop {
+namespace {
+
+enum class Shape : uint8_t { Unknown, Uniform, Lanes };
+
+class Verifier {
+ public:
+  Verifier(const Kernel& kernel, const Stage& stage)
+      : kernel_(kernel),
+        stage_(stage),
+        shapes_(static_cast<size_t>(stage.values)),
+        defined_(static_cast<size_t>(stage.values)),
+        visible_(static_cast<size_t>(stage.vars)) {}
+
+  void run() {
+    expression(stage_.tasks, "tasks");
+    if (stage_.task < 0 || stage_.task >= stage_.vars) fail("no variable for the task");
+    visible_[static_cast<size_t>(stage_.task)] = true;
+    for (const Array& array : stage_.arrays)
+      if (array.count < 1) fail(fmt::format("array {} has {} elements", array.name, array.count));
+    block(stage_.body);
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    throw InternalError(fmt::format("loop IR, kernel '{}', stage '{}': {}", kernel_.name, stage_.name, what));
+  }
+
+  void expression(const Int& a, const char* role) const {
+    if (!a) fail(fmt::format("the integer expression for {} is missing", role));
+    switch (a->op) {
+      case IntOp::Const: return;
+      case IntOp::Var:
+        if (a->value < 0 || a->value >= stage_.vars || !visible_[static_cast<size_t>(a->value)])
+          fail(fmt::format("variable i{} ({}) is used outside of its loop", a->value, role));
+        return;
+      case IntOp::Size:
+        if (a->value < 0 || static_cast<size_t>(a->value) >= kernel_.sizes.size())
+          fail(fmt::format("size {} ({}) does not exist", a->value, role));
+        return;
+      default: expression(a->a, role); expression(a->b, role);
+    }
+  }
+
+  Shape use(Value v) const {
+    if (v < 0 || v >= stage_.values || shapes_[static_cast<size_t>(v)] == Shape::Unknown)
+      fail(fmt::format("v{} is used where it is not defined", v));
+    return shapes_[static_cast<size_t>(v)];
+  }
+
+  void define(const Stmt& s, Shape shape) {
+    if (s.result < 0 || s.result >= stage_.values) fail(fmt::format("v{} is out of range", s.result));
+    if (defined_[static_cast<size_t>(s.result)]) fail(fmt::format("v{} is defined twice", s.result));
+    defined_[static_cast<size_t>(s.result)] = true;
+    shapes_[static_cast<size_t>(s.result)] = shape;
+    open_.push_back(s.result);
+  }
+
+  // What a block defines is not visible after it.
+  void block(const Block& statements) {
+    const size_t before = open_.size();
+    for (const Stmt& s : statements) statement(s);
+    for (; open_.size() > before; open_.pop_back()) shapes_[static_cast<size_t>(open_.back())] = Shape::Unknown;
+  }
+
+  void arity(const Stmt& s, size_t count) const {
+    if (s.args.size() != count)
+      fail(fmt::format("a statement with result v{} has {} arguments, not {}", s.result, s.args.size(), count));
+  }
+
+  void loop(const Stmt& s) {
+    expression(s.begin, "a loop's begin");
+    expression(s.end, "a loop's end");
+    if (s.step < 1) fail(fmt::format("the loop over i{} has step {}", s.var, s.step));
+    if (s.var < 0 || s.var >= stage_.vars || visible_[static_cast<size_t>(s.var)])
+      fail(fmt::format("loop variable i{} is out of range or in use", s.var));
+    visible_[static_cast<size_t>(s.var)] = true;
+    block(s.body);
+    visible_[static_cast<size_t>(s.var)] = false;
+  }
+
+  Shape access(const Stmt& s) const {
+    if (s.buffer < 0 || static_cast<size_t>(s.buffer) >= kernel_.buffers.size())
+      fail(fmt::format("buffer {} does not exist", s.buffer));
+    expression(s.offset, "an offset");
+    if (s.lane_stride) expression(s.lane_stride, "a lane stride");
+    if (s.valid) expression(s.valid, "a number of lanes");
+    if (s.valid && !s.lane_stride) fail("a uniform access counts lanes");
+    return s.lane_stride ? Shape::Lanes : Shape::Uniform;
+  }
+
+  void element_store(const Stmt& s, Shape shape) const {
+    arity(s, 1);
+    if (use(s.args[0]) == Shape::Lanes && shape == Shape::Uniform)
+      fail(fmt::format("v{} is lanes but goes to a uniform place", s.args[0]));
+  }
+
+  Shape array(const Stmt& s) const {
+    if (s.buffer < 0 || static_cast<size_t>(s.buffer) >= stage_.arrays.size())
+      fail(fmt::format("array {} does not exist", s.buffer));
+    expression(s.offset, "an index");
+    const Array& a = stage_.arrays[static_cast<size_t>(s.buffer)];
+    int64_t at = 0;
+    if (is_constant(s.offset, &at) && (at < 0 || at >= a.count))
+      fail(fmt::format("array {} has {} elements; element {} was asked for", a.name, a.count, at));
+    return a.lanes ? Shape::Lanes : Shape::Uniform;
+  }
+
+  Shape apply(const Stmt& s) const {
+    if (!is_pointwise(s.op) || s.op == Op::Cast) fail(fmt::format("op {} cannot be applied", mambac::name_of(s.op)));
+    arity(s, info(s.op).operands.size());
+    Shape shape = Shape::Uniform;
+    for (Value v : s.args)
+      if (use(v) == Shape::Lanes) shape = Shape::Lanes;
+    return shape;
+  }
+
+  void statement(const Stmt& s) {
+    switch (s.kind) {
+      case StmtKind::For: loop(s); break;
+      case StmtKind::If:
+        expression(s.begin, "a condition");
+        expression(s.end, "a condition");
+        block(s.body);
+        block(s.otherwise);
+        break;
+      case StmtKind::Number: define(s, Shape::Uniform); break;
+      case StmtKind::Index: expression(s.offset, "an index"); define(s, Shape::Uniform); break;
+      case StmtKind::LaneIndex: expression(s.offset, "an index"); define(s, Shape::Lanes); break;
+      case StmtKind::Apply: define(s, apply(s)); break;
+      case StmtKind::Load: define(s, access(s)); break;
+      case StmtKind::Store:
+        element_store(s, access(s));
+        if (!kernel_.buffers[static_cast<size_t>(s.buffer)].written)
+          fail(fmt::format("buffer {} is read only", kernel_.buffers[static_cast<size_t>(s.buffer)].name));
+        break;
+      case StmtKind::LoadArray: define(s, array(s)); break;
+      case StmtKind::StoreArray: element_store(s, array(s)); break;
+      case StmtKind::Reduce:
+        arity(s, 1);
+        use(s.args[0]);
+        if (s.valid) expression(s.valid, "a number of lanes");
+        if (s.op != Op::Sum && s.op != Op::Amax)
+          fail(fmt::format("op {} does not reduce lanes", mambac::name_of(s.op)));
+        define(s, Shape::Uniform);
+        break;
+    }
+  }
+
+  const Kernel& kernel_;
+  const Stage& stage_;
+  std::vector<Shape> shapes_;
+  std::vector<bool> defined_;
+  std::vector<bool> visible_;
+  std::vector<Value> open_;
+};
+
+}  // namespace
+
+void verify(const Kernel& kernel) {
+  for (const Stage& stage : kernel.stages) Verifier(kernel, stage).run();
+}
+
+}  // namespace mambac::loop

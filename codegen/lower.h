@@ -1,0 +1,27 @@
+// Lowering: one fused group of a graph to one kernel in loop IR, under a Schedule.
+#pragma once
+
+#include "codegen/loop_ir.h"
+#include "codegen/place.h"
+#include "ir/graph.h"
+
+namespace mambac {
+
+/// What a kernel's buffer stands for: the memory of a value of the graph, or a temporary of the kernel's own.
+struct KernelBuffer {
+  NodeId root{};         // absent: temporary
+  loop::Int elements;    // temporary: its size in f32
+};
+
+struct LoweredKernel {
+  loop::Kernel kernel;
+  std::vector<KernelBuffer> buffers;  // as kernel.buffers
+};
+
+/// Lowers kernel `number` of a fused graph. The library kernels are not lowered.
+LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule);
+
+/// The schedule when nothing better is known for this kernel, for vectors of `width` lanes.
+Schedule default_schedule(const Graph& fused, int number, int width);
+
+}  // namespace mambac

@@ -1,0 +1,420 @@
+// Rows: a task takes some rows (combinations of the outer indices) and runs the phases on each: loops over the lane
+// dimension in vectors and over inner dimensions. A sum over lanes or inner loops ends a phase. Sums over rows are kept
+// per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes.
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "codegen/kernel_writer.h"
+#include "codegen/phases.h"
+#include "passes/group.h"
+
+namespace mambac {
+
+namespace {
+
+using loop::constant;
+using loop::Int;
+using loop::Value;
+
+constexpr int64_t kSummingTasks = 16;  // partial results of a sum over rows
+
+class RowsLowering {
+ public:
+  explicit RowsLowering(KernelWriter& w) : w_(w), group_(w.group()), s_(w.schedule()) {}
+
+  LoweredKernel run() {
+    plan();
+    loop::Stage& stage = w_.add_stage("rows", nullptr);
+    stage.tasks = tasks();
+    loop::StageBuilder builder(stage);
+    b_ = &builder;
+    body();
+    for (const auto& [id, partial] : partials_) w_.finish(id, partial, task_count_);
+    return w_.take();
+  }
+
+ private:
+  bool late(NodeId id) const { return is_late(w_.graph(), group_, w_.node(id)) || splits_lanes_late(id); }
+  /// With tasks along the lanes, a sum over lanes is complete only after all of them.
+  bool splits_lanes_late(NodeId id) const { return lane_tasks_ && sums_lanes(id); }
+  bool reduces(NodeId id, DimId d) const {
+    const std::vector<DimId> reduced = reduced_dims(w_.node(id));
+    return std::find(reduced.begin(), reduced.end(), d) != reduced.end();
+  }
+  bool sums_lanes(NodeId id) const { return group_.lane != DimId{} && reduces(id, group_.lane); }
+  bool has_lane(NodeId id) const { return w_.has_lane(id); }
+  bool result_has_lane(NodeId id) const { return group_.lane != DimId{} && w_.has(id, group_.lane); }
+  bool crosses_index(NodeId reader) const {
+    const Op op = w_.node(reader).op;
+    return op == Op::At || op == Op::Slice || op == Op::Shift;
+  }
+
+  /// Dims that phases loop over: inner ones, and the lanes.
+  std::vector<DimId> loops_of(NodeId id, bool of_type) const {
+    std::vector<DimId> dims;
+    for (DimId d : group_.inner)
+      if (of_type ? w_.has(id, d) : w_.spans(id, d)) dims.push_back(d);
+    if (of_type ? result_has_lane(id) : has_lane(id)) dims.push_back(group_.lane);
+    return dims;
+  }
+  bool sums_in_phase(NodeId id) const {
+    const std::vector<DimId> reduced = reduced_dims(w_.node(id));
+    return std::any_of(reduced.begin(), reduced.end(), [&](DimId d) {
+      return d == group_.lane || std::find(group_.inner.begin(), group_.inner.end(), d) != group_.inner.end();
+    });
+  }
+
+  void plan() {
+    lane_size_ = group_.lane == DimId{} ? 1 : w_.graph().dim(group_.lane).size;
+    vectors_ = (lane_size_ + s_.width - 1) / s_.width;
+    decide_lane_tasks();
+    PhaseRules rules;
+    rules.inner = [&](NodeId id) { return loops_of(id, w_.node(id).op == Op::At || w_.node(id).op == Op::Slice); };
+    rules.against = [](NodeId) { return std::optional<bool>(); };
+    rules.after_phase = [&](NodeId reader, NodeId operand) { return sums_in_phase(operand) || crosses_index(reader); };
+    plan_ = plan_phases(w_.graph(), w_.nodes(), rules);
+  }
+
+  /// Tasks share the lanes when there are no rows to share and no node needs the sum over all lanes.
+  void decide_lane_tasks() {
+    if (!group_.outer.empty() || !group_.inner.empty() || vectors_ < 64) return;
+    lane_tasks_ = std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
+      return !sums_lanes(id) || w_.readers(id).empty();
+    });
+  }
+
+  bool any_late() const {
+    return std::any_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) { return late(id); });
+  }
+
+  Int tasks() {
+    rows_ = w_.size(group_.outer);
+    if (lane_tasks_) {
+      const int64_t per_task = std::max<int64_t>(16, (vectors_ + kSummingTasks - 1) / kSummingTasks);
+      vectors_per_task_ = per_task;
+      task_count_ = constant((vectors_ + per_task - 1) / per_task);
+    } else if (any_late()) {
+      rows_per_task_ = (rows_ + (kSummingTasks - 1)) / kSummingTasks;
+      task_count_ = (rows_ + (rows_per_task_ - 1)) / rows_per_task_;
+    } else {
+      rows_per_task_ = constant(std::max(1, s_.rows_per_task));
+      task_count_ = (rows_ + (rows_per_task_ - 1)) / rows_per_task_;
+    }
+    return task_count_;
+  }
+
+  void body() {
+    for (NodeId id : w_.nodes()) make_arrays(id);
+    env_.lane = group_.lane;
+    for (const auto& [id, partial] : partials_) zero_partial(id, partial);
+    Int row = constant(0);
+    if (!lane_tasks_) {
+      const Int first = b_->task() * rows_per_task_;
+      row = b_->open_for(first, loop::min(first + rows_per_task_, rows_));
+    }
+    Int rest = row;
+    for (auto d = group_.outer.rbegin(); d != group_.outer.rend(); ++d) {
+      env_.at[*d] = rest % w_.size(*d);
+      rest = rest / w_.size(*d);
+    }
+    for (const Phase& phase : plan_.phases) run_phase(phase);
+    if (!lane_tasks_) b_->close();
+  }
+
+  // ---- arrays ----
+
+  Int array_index(NodeId id) const {
+    Int index = constant(0);
+    for (DimId d : group_.inner)
+      if (w_.has(id, d)) index = index * w_.graph().dim(d).size + env_.at.at(d);
+    if (result_has_lane(id)) index = index * vectors_ + vector_;
+    return index;
+  }
+  int64_t array_size(NodeId id) const {
+    int64_t n = result_has_lane(id) ? vectors_ : 1;
+    for (DimId d : group_.inner)
+      if (w_.has(id, d)) n *= w_.graph().dim(d).size;
+    return n;
+  }
+
+  void make_arrays(NodeId id) {
+    if (late(id)) {
+      partials_[id] = w_.temporary(w_.node(id).name + ".parts", task_count_ * w_.size(w_.node(id).type.dims));
+      return;
+    }
+    bool crosses = sums_in_phase(id);
+    for (NodeId r : w_.readers(id)) crosses |= plan_.slots.at(r).phase != plan_.slots.at(id).phase;
+    if (!crosses) return;
+    const bool scalar = array_size(id) == 1;
+    arrays_[id] = b_->array(w_.node(id).name, array_size(id), result_has_lane(id), scalar);
+    // Partial sums over lanes: vectors, several in flight.
+    if (sums_lanes(id)) lane_sums_[id] = b_->array(w_.node(id).name + ".lanes", flights(), true, true);
+  }
+
+  int64_t flights() const { return std::max<int64_t>(1, std::min<int64_t>(s_.row_unroll, vectors_)); }
+
+  // ---- sums over rows ----
+
+  Int partial_offset(NodeId id, Int* lane_stride) const {
+    Int offset = b_->task();
+    for (DimId d : w_.node(id).type.dims) {
+      offset = offset * w_.size(d);
+      if (*lane_stride) *lane_stride = *lane_stride * w_.size(d);
+      if (d == env_.lane) {
+        offset = offset + env_.lane_base;
+        *lane_stride = constant(1);
+      } else {
+        offset = offset + env_.at.at(d);
+      }
+    }
+    return offset;
+  }
+
+  void zero_partial(NodeId id, int partial) {
+    const Int elements = w_.size(w_.node(id).type.dims);
+    const Int i = b_->open_for(constant(0), elements);
+    b_->store(partial, b_->task() * elements + i, b_->number(0));
+    b_->close();
+  }
+
+  void add_partial(NodeId id, Value value) {
+    if (sums_lanes(id)) value = b_->reduce(Op::Sum, masked(value, 0));
+    Int lane_stride;
+    const Int offset = partial_offset(id, &lane_stride);
+    const Int valid = lane_stride ? env_.lane_valid : Int();
+    const Value before = b_->load(partials_.at(id), offset, lane_stride, valid);
+    b_->store(partials_.at(id), offset, b_->apply(Op::Add, {before, value}), lane_stride, valid);
+  }
+
+  // ---- phases ----
+
+  void run_phase(const Phase& phase) {
+    for (NodeId id : phase.sweeps[0].nodes)
+      if (sums_in_phase(id) && !late(id) && !sums_lanes(id)) start_sum(id);
+    std::vector<DimId> inner = phase.inner;
+    const bool on_lanes = !inner.empty() && inner.back() == group_.lane && group_.lane != DimId{};
+    if (on_lanes) inner.pop_back();
+    // Indices of results of lane sums are outside the loop over lanes, so each keeps its own partial vectors.
+    for (DimId d : inner) env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, w_.graph().dim(d).size <= 4);
+    for (NodeId id : phase.sweeps[0].nodes)
+      if (lane_sums_.count(id)) start_lane_sum(id);
+    if (on_lanes)
+      lane_loops(phase);
+    else
+      run_nodes(phase);
+    for (NodeId id : phase.sweeps[0].nodes)
+      if (lane_sums_.count(id)) end_lane_sum(id, inner);
+    for (size_t k = 0; k < inner.size(); ++k) b_->close();
+    for (DimId d : inner) env_.at.erase(d);
+    for (NodeId id : phase.sweeps[0].nodes)
+      if (arrays_.count(id) && sums_in_phase(id) && !late(id) && w_.stored(id)) store_sum(id);
+  }
+
+  double neutral(NodeId id) const { return w_.node(id).op == Op::Amax ? -INFINITY : 0.0; }
+  Op combine(NodeId id) const { return w_.node(id).op == Op::Amax ? Op::Max : Op::Add; }
+
+  void start_sum(NodeId id) {
+    const Int i = b_->open_for(constant(0), constant(array_size(id)), 1, array_size(id) == 1);
+    b_->store_array(arrays_.at(id), i, b_->number(neutral(id)));
+    b_->close();
+  }
+
+  void start_lane_sum(NodeId id) {
+    const Int i = b_->open_for(constant(0), constant(flights()), 1, true);
+    b_->store_array(lane_sums_.at(id), i, b_->number(neutral(id)));
+    b_->close();
+  }
+
+  void end_lane_sum(NodeId id, const std::vector<DimId>& inner) {
+    const Op op = combine(id);
+    Value sum = b_->load_array(lane_sums_.at(id), constant(0));
+    for (int64_t i = 1; i < flights(); ++i) sum = b_->apply(op, {sum, b_->load_array(lane_sums_.at(id), constant(i))});
+    Value total = b_->reduce(op == Op::Max ? Op::Amax : Op::Sum, sum);
+    // An inner loop that is summed too adds up across its iterations.
+    std::vector<Int> summed;
+    for (DimId d : inner)
+      if (reduces(id, d)) summed.push_back(env_.at.at(d));
+    if (!summed.empty()) {
+      Int first = summed[0];
+      for (size_t i = 1; i < summed.size(); ++i) first = first + summed[i];
+      b_->open_if(constant(0), first);
+      b_->store_array(arrays_.at(id), array_index(id),
+                      b_->apply(op, {b_->load_array(arrays_.at(id), array_index(id)), total}));
+      b_->open_else();
+      b_->store_array(arrays_.at(id), array_index(id), total);
+      b_->close();
+      return;
+    }
+    b_->store_array(arrays_.at(id), array_index(id), total);
+  }
+
+  void lane_loops(const Phase& phase) {
+    const int64_t by = flights();
+    if (lane_tasks_) {
+      const Int first = b_->task() * vectors_per_task_;
+      vector_ = b_->open_for(first, loop::min(first + vectors_per_task_, constant(vectors_)));
+      lane_body(phase, constant(0), lane_size_ % s_.width != 0);
+      b_->close();
+      return;
+    }
+    const int64_t whole = lane_size_ / s_.width;  // vectors without missing lanes
+    const int64_t in_flight = whole / by * by;
+    if (in_flight > 0) {
+      const Int outer = b_->open_for(constant(0), constant(in_flight), by);
+      const Int flight = b_->open_for(constant(0), constant(by), 1, true);
+      vector_ = outer + flight;
+      lane_body(phase, flight, false);
+      b_->close();
+      b_->close();
+    }
+    for (int64_t v = in_flight; v < vectors_; ++v) {
+      vector_ = constant(v);
+      lane_body(phase, constant(v - in_flight < by ? v - in_flight : 0), v >= whole);
+    }
+  }
+
+  void lane_body(const Phase& phase, const Int& flight, bool short_vector) {
+    flight_ = flight;
+    env_.lane_base = vector_ * constant(s_.width);
+    env_.lane_valid = short_vector ? loop::min(constant(lane_size_) - env_.lane_base, constant(s_.width)) : Int();
+    run_nodes(phase);
+    env_.lane_valid = nullptr;
+  }
+
+  void run_nodes(const Phase& phase) {
+    cache_.clear();
+    for (NodeId id : phase.sweeps[0].nodes) run_node(id);
+    cache_.clear();
+  }
+
+  Value masked(Value value, double neutral) {
+    if (!env_.lane_valid) return value;
+    const Value here = b_->apply(Op::Lt, {b_->lane_index(env_.lane_base), b_->number(static_cast<double>(lane_size_))});
+    return b_->apply(Op::Select, {here, value, b_->number(neutral)});
+  }
+
+  void run_node(NodeId id) {
+    const Value value = evaluate(id);
+    if (late(id)) {
+      add_partial(id, value);
+      return;
+    }
+    if (lane_sums_.count(id)) {
+      const Value sum = b_->load_array(lane_sums_.at(id), flight_);
+      b_->store_array(lane_sums_.at(id), flight_, b_->apply(combine(id), {sum, masked(value, neutral(id))}));
+      return;
+    }
+    if (sums_in_phase(id)) {
+      const Int at = array_index(id);
+      b_->store_array(arrays_.at(id), at, b_->apply(combine(id), {b_->load_array(arrays_.at(id), at), value}));
+      return;
+    }
+    cache_[id] = value;
+    if (arrays_.count(id)) b_->store_array(arrays_.at(id), array_index(id), value);
+    if (w_.stored(id)) w_.store(*b_, id, env_, value);
+  }
+
+  void store_sum(NodeId id) {
+    std::vector<DimId> dims;
+    for (DimId d : group_.inner)
+      if (w_.has(id, d)) dims.push_back(d);
+    for (DimId d : dims) env_.at[d] = b_->open_for(constant(0), w_.size(d));
+    if (result_has_lane(id)) {
+      vector_ = b_->open_for(constant(0), constant(vectors_));
+      env_.lane_base = vector_ * constant(s_.width);
+      if (lane_size_ % s_.width != 0)
+        env_.lane_valid = loop::min(constant(lane_size_) - env_.lane_base, constant(s_.width));
+    }
+    w_.store(*b_, id, env_, b_->load_array(arrays_.at(id), array_index(id)));
+    if (result_has_lane(id)) b_->close();
+    env_.lane_valid = nullptr;
+    for (DimId d : dims) {
+      b_->close();
+      env_.at.erase(d);
+    }
+  }
+
+  Value evaluate(NodeId id) {
+    const Node& n = w_.node(id);
+    switch (n.op) {
+      case Op::Sum:
+      case Op::Amax: return get(n.operands[0]);
+      case Op::Dot: return b_->apply(Op::Mul, {get(n.operands[0]), get(n.operands[1])});
+      case Op::Put: return put(n);
+      case Op::At:
+      case Op::Slice: return moved(n, 0);
+      case Op::Shift: return moved(n, n.attrs.integer);
+      default: break;
+    }
+    std::vector<Value> args;
+    for (NodeId o : n.operands) args.push_back(get(o));
+    return apply_pointwise(*b_, n, args);
+  }
+
+  Value put(const Node& n) {
+    const DimId d = n.attrs.dims[0];
+    const Int index = n.attrs.integer >= 0 ? constant(n.attrs.integer) : w_.size(d) + n.attrs.integer;
+    const Value here = d == group_.lane ? b_->lane_index(env_.lane_base) : b_->index(env_.at.at(d));
+    return b_->apply(Op::Select, {b_->apply(Op::Eq, {here, b_->index(index)}), get(n.operands[0]), b_->number(0)});
+  }
+
+  Value moved(const Node& n, int64_t by) {
+    const DimId d = n.attrs.dims[0];
+    const Int saved = env_.at.count(d) ? env_.at.at(d) : Int();
+    const Int size = w_.size(d);
+    Int index;
+    if (n.op == Op::At)
+      index = n.attrs.integer >= 0 ? constant(n.attrs.integer) : size + n.attrs.integer;
+    else if (n.op == Op::Slice)
+      index = env_.at.at(n.attrs.dims[1]) + n.attrs.integer;
+    else
+      index = saved - by;
+    env_.at[d] = loop::max(loop::min(index, size - 1), constant(0));
+    const auto cached = cache_;
+    cache_.clear();
+    Value value = get(n.operands[0]);
+    cache_ = cached;
+    if (saved)
+      env_.at[d] = saved;
+    else
+      env_.at.erase(d);
+    if (n.op != Op::Shift) return value;
+    const Value low = b_->apply(Op::Le, {b_->number(static_cast<double>(by)), b_->index(saved)});
+    const Value high = b_->apply(Op::Lt, {b_->index(saved), b_->index(size + by)});
+    return b_->apply(Op::Select, {b_->apply(Op::Mul, {low, high}), value, b_->number(0)});
+  }
+
+  Value get(NodeId o) {
+    auto cached = cache_.find(o);
+    if (cached != cache_.end()) return cached->second;
+    Value value;
+    if (w_.is_immediate(o))
+      value = w_.immediate(*b_, o, env_);
+    else if (w_.inside(o))
+      value = b_->load_array(arrays_.at(o), array_index(o));
+    else
+      value = w_.load(*b_, o, env_);
+    return cache_[o] = value;
+  }
+
+  KernelWriter& w_;
+  const KernelGroup& group_;
+  const Schedule& s_;
+  loop::StageBuilder* b_ = nullptr;
+  PhasePlan plan_;
+  bool lane_tasks_ = false;
+  int64_t lane_size_ = 1, vectors_ = 1, vectors_per_task_ = 1;
+  Int rows_, rows_per_task_, task_count_;
+  std::map<NodeId, int> arrays_, lane_sums_, partials_;
+  Env env_;
+  Int vector_, flight_;
+  std::map<NodeId, Value> cache_;
+};
+
+}  // namespace
+
+LoweredKernel lower_rows(KernelWriter& writer) { return RowsLowering(writer).run(); }
+
+}  // namespace mambac

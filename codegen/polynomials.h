@@ -1,0 +1,40 @@
+// Coefficients of the elementary functions, the one table for all emitters. f32, lowest power first.
+//
+// Each is a minimax fit (Remez exchange in 40-digit arithmetic, coefficients rounded to f32 one after another, the rest
+// fitted again). `error` is the largest relative error of the function before rounding of the arithmetic; one f32 ulp
+// is 1.2e-7. Argument reductions follow Cody and Waite, Software Manual for the Elementary Functions (1980).
+#pragma once
+
+#include <array>
+
+namespace mambac::polynomials {
+
+/// 2^r = 1 + r * P(r) for r in [0, 1]; exact at 0. error 8.3e-8
+inline constexpr std::array<float, 5> kExp2 = {0x1.62e4bap-1f, 0x1.ebdb6ap-3f, 0x1.c91c10p-5f, 0x1.277c1cp-7f,
+                                               0x1.e96912p-10f};
+inline constexpr float kLog2E = 0x1.715476p+0f;
+inline constexpr float kLog2ELow = 0x1.4ae0c0p-26f;  // log2(e) - kLog2E
+/// exp overflows above kExpHighest (ln of the largest f32) and counts as 0 below kExpLowest (ln 2^-126).
+inline constexpr float kExpHighest = 0x1.62e42ep+6f;
+inline constexpr float kExpLowest = -0x1.5d589ep+6f;
+
+/// log(1 + f) = f - f^2 / 2 + f^3 * P(f) for f in [sqrt(1/2) - 1, sqrt(2) - 1]. error 8.9e-9
+inline constexpr std::array<float, 8> kLog = {0x1.555554p-2f,  -0x1.000228p-2f, 0x1.99a036p-3f, -0x1.5470b6p-3f,
+                                              0x1.22d374p-3f, -0x1.0d9e5ap-3f, 0x1.059626p-3f, -0x1.385c48p-4f};
+/// ln 2 in two parts, the first short, so that its product with an exponent is exact.
+inline constexpr float kLn2High = 0x1.63p-1f;
+inline constexpr float kLn2Low = -0x1.bd0106p-13f;
+
+/// sin(r) = r + r^3 * P(r^2) for |r| <= pi/4. error 3.8e-9
+inline constexpr std::array<float, 3> kSin = {-0x1.555546p-3f, 0x1.11077ap-7f, -0x1.9954a4p-13f};
+/// cos(r) = 1 - r^2 / 2 + r^4 * P(r^2) for |r| <= pi/4. error 1.1e-10
+inline constexpr std::array<float, 3> kCos = {0x1.55554ap-5f, -0x1.6c0c1ap-10f, 0x1.99e0eep-16f};
+/// pi/2 in three parts; the products of the first two with a quadrant number below 2^13 are exact.
+inline constexpr std::array<float, 3> kHalfPi = {0x1.92p+0f, 0x1.fb4p-12f, 0x1.4442d2p-24f};
+
+/// tanh(x) = x + x^3 * P(x^2) for |x| <= kTanhSmall. error 4.2e-9
+inline constexpr std::array<float, 5> kTanh = {-0x1.555534p-2f, 0x1.11075ep-3f, -0x1.b842c4p-5f, 0x1.524c40p-6f,
+                                               -0x1.767a14p-8f};
+inline constexpr float kTanhSmall = 0.625f;
+
+}  // namespace mambac::polynomials

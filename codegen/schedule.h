@@ -1,0 +1,26 @@
+// How a fused group is mapped to loops. Every legal schedule computes the same values within the stated tolerance.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace mambac {
+
+/// The axes of a mapping. Which of them matter depends on the kind of group; the others are ignored.
+struct Schedule {
+  int width = 16;             // lanes: f32 values in one vector register
+  int tile = 32;              // walk: time steps taken together; states are kept in memory only between tiles
+  int unroll = 8;             // walk: steps of a sweep unrolled
+  bool states_in_registers = false;  // walk: plain walk, all states of a lane block in registers over the whole length
+  int blocks_per_task = 12;   // walk: lane blocks that one task carries through a tile
+  int chunks = 1;             // walk: parts of the length walked in parallel (two passes); 1: a plain walk
+  int rows_per_task = 16;     // rows: rows that one task takes
+  int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
+  bool fuse_projection = true;  // small contractions are computed inside the walk
+  int recompute = 64;         // steps between stored states of a recurrence that the backward pass makes again
+
+  std::string str() const;    // "width=16 tile=32 ..."
+  bool operator==(const Schedule&) const = default;
+};
+
+}  // namespace mambac

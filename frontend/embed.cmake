@@ -1,0 +1,11 @@
+# cmake -DOUT=shipped.cpp -DFILES=a.mb,b.mb -P embed.cmake: the shipped model texts as one C++ file.
+string(REPLACE "," ";" FILES "${FILES}")
+set(text "#include \"frontend/shipped.h\"\n\nnamespace mambac {\n\nstd::span<const ShippedModel> shipped_models() {\n")
+string(APPEND text "  static const ShippedModel models[] = {\n")
+foreach(file IN LISTS FILES)
+  get_filename_component(name "${file}" NAME)
+  file(READ "${file}" content)
+  string(APPEND text "      {\"${name}\", R\"mambac(${content})mambac\"},\n")
+endforeach()
+string(APPEND text "  };\n  return models;\n}\n\n}  // namespace mambac\n")
+file(WRITE "${OUT}" "${text}")

@@ -1,0 +1,84 @@
+// The loss that training adds to a model.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "frontend/instantiator.h"
+#include "frontend/model.h"
+
+namespace mambac {
+namespace {
+
+/// The one dimension that the logits have and the tokens lack; absent when this is no model of tokens.
+std::optional<DimId> vocabulary(const Type& tokens, const Type& logits) {
+  if (is_float(tokens.dtype) || logits.dims.size() != tokens.dims.size() + 1) return std::nullopt;
+  std::optional<DimId> found;
+  for (const DimId dim : logits.dims) {
+    if (tokens.has(dim)) continue;
+    if (found) return std::nullopt;
+    found = dim;
+  }
+  return found;
+}
+
+NodeId add_targets(Instantiator& instantiator, const Type& type) {
+  if (const auto taken = instantiator.graph().find("targets")) {
+    throw InputError(instantiator.graph().node(*taken).location,
+                     "found a value 'targets', expected another name: training's input is called so");
+  }
+  Node node;
+  node.op = Op::Input;
+  node.name = "targets";
+  node.type = type;
+  return instantiator.append(std::move(node));
+}
+
+NodeId mean_over_all(Instantiator& instantiator, NodeId x, const std::string& name) {
+  const auto dims = instantiator.graph().node(x).type.dims;
+  if (dims.empty()) return x;
+  Node sum;
+  sum.op = Op::Sum;
+  sum.operands = {x};
+  sum.attrs.dims = dims;
+  sum.name = "sum";
+  Node extent;
+  extent.op = Op::Extent;
+  extent.attrs.dims = dims;
+  extent.name = "extent";
+  Node mean;
+  mean.op = Op::Div;
+  mean.operands = {instantiator.append(std::move(sum)), instantiator.append(std::move(extent))};
+  mean.name = name;
+  return instantiator.append(std::move(mean));
+}
+
+}  // namespace
+
+Graph training_graph(const Model& model) {
+  Instantiator instantiator(*model.library, TextKind::definition);
+  instantiator.main(model.library->main_block(), model.values, {});
+  Graph& graph = instantiator.graph();
+  const auto first_input = std::find_if(graph.nodes().begin(), graph.nodes().end(),
+                                        [](const Node& node) { return node.op == Op::Input; });
+  if (first_input == graph.nodes().end() || graph.outputs().empty()) {
+    throw InputError(model.library->main_block().location,
+                     fmt::format("'{}' cannot be trained, expected an input and a result", model.name));
+  }
+  const Type tokens = first_input->type;
+  const NodeId result = graph.outputs().front().value;
+  const Type result_type = graph.node(result).type;
+  graph.outputs().clear();
+  if (const auto classes = vocabulary(tokens, result_type)) {
+    const NodeId targets = add_targets(instantiator, tokens);
+    const NodeId nll = instantiator.apply("cross_entropy", {*classes}, {result, targets}, "nll");
+    graph.outputs() = {{"loss", mean_over_all(instantiator, nll, "loss")}, {"nll", nll}};
+  } else {
+    const NodeId targets = add_targets(instantiator, {DType::f32, result_type.dims});
+    const NodeId error = instantiator.apply("squared_difference", {}, {result, targets}, "error");
+    graph.outputs() = {{"loss", mean_over_all(instantiator, error, "loss")}};
+  }
+  graph.remove_dead(true);
+  return std::move(graph);
+}
+
+}  // namespace mambac

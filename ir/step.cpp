@@ -1,0 +1,152 @@
+// The step rules of the op table: one function step_X per name X in its `step` column.
+#include "ir/step.h"
+
+#include <fmt/format.h>
+
+#include "ir/dims.h"
+
+namespace mambac {
+
+namespace {
+
+struct Rule {
+  Builder& b;
+  const Graph& from;
+  NodeId id;
+  const Node& node;
+  DimId walk;
+  const std::function<NodeId(NodeId)>& mapped;
+  StepState& state;
+
+  [[noreturn]] void fail(const std::string& reason) const {
+    throw InputError(node.location, fmt::format("{} '{}' has no step form along {}: {}", name_of(node.op), node.name,
+                                                from.dim(walk).name, reason));
+  }
+  NodeId operand(std::string_view name) const {
+    NodeId found = mambac::operand(node, name);
+    return found.present() ? mapped(found) : NodeId{};
+  }
+  bool walks() const { return contains(node.attrs.dims, walk); }
+  Type step_type(Type type) const {
+    type.dims = without(type.dims, {walk});
+    return type;
+  }
+};
+
+/// The op itself, on what its operands became.
+NodeId unchanged(Rule& rule) {
+  Node copy = rule.node;
+  copy.type = rule.step_type(rule.node.type);
+  for (NodeId& operand : copy.operands) {
+    if (operand.present()) operand = rule.mapped(operand);
+  }
+  return rule.b.graph().append(std::move(copy));
+}
+
+/// The value that the step before left behind, 0 where a packed sequence starts with this step.
+NodeId remembered(Rule& rule, StateSlot& slot) {
+  NodeId starts = rule.operand("starts");
+  return starts.present() ? rule.b.Select(starts, rule.b.constant(0), slot.now) : slot.now;
+}
+
+/// A new piece of state for this node.
+StateSlot open_slot(Rule& rule) {
+  if (rule.node.attrs.reverse) rule.fail("it runs from the end");
+  StateSlot slot;
+  slot.name = fmt::format("state.{}", rule.state.slots.size());
+  slot.origin = rule.id;
+  slot.now = rule.b.input(slot.name, rule.step_type(rule.node.type));
+  return slot;
+}
+
+void close_slot(Rule& rule, StateSlot slot, NodeId next) {
+  Graph& graph = rule.b.graph();
+  DType stored = graph.node(slot.now).type.dtype;
+  slot.next = graph.node(next).type.dtype == stored ? next : rule.b.cast(next, stored);
+  graph.outputs().push_back({slot.name + ".next", slot.next});
+  rule.state.slots.push_back(std::move(slot));
+}
+
+NodeId step_pointwise(Rule& rule) {
+  if (rule.walks()) rule.fail("it needs all steps at once");
+  if (rule.node.op == Op::Param && rule.node.type.has(rule.walk)) rule.fail("it has a value per step");
+  return unchanged(rule);
+}
+
+NodeId step_missing(Rule& rule) {
+  bool sums_steps = rule.node.op == Op::Scatter && rule.from.node(operand(rule.node, "index")).type.has(rule.walk);
+  if (!rule.walks() && !sums_steps) return unchanged(rule);
+  rule.fail("it needs all steps at once");
+}
+
+NodeId step_reduction(Rule& rule) {
+  if (rule.walks()) rule.fail("it needs all steps at once");
+  return unchanged(rule);
+}
+
+NodeId step_at(Rule& rule) {
+  if (rule.walks() && rule.node.attrs.integer == -1) return rule.mapped(rule.node.operands[0]);  // the last one so far
+  if (rule.walks()) rule.fail("it needs one step at every step");
+  return unchanged(rule);
+}
+
+NodeId step_iota(Rule& rule) {
+  if (!rule.walks()) return unchanged(rule);
+  if (!rule.state.position.present()) rule.state.position = rule.b.input("position", {});
+  return rule.state.position;
+}
+
+NodeId step_extent(Rule& rule) {
+  if (rule.walks()) rule.fail("the number of steps is not known");
+  return unchanged(rule);
+}
+
+NodeId step_broadcast(Rule& rule) {
+  return rule.b.broadcast(rule.mapped(rule.node.operands[0]), without(rule.node.attrs.dims, {rule.walk}));
+}
+
+NodeId step_scan(Rule& rule) {
+  if (!rule.walks()) return unchanged(rule);
+  StateSlot slot = open_slot(rule);
+  NodeId decayed = rule.b.Mul(remembered(rule, slot), rule.operand("decay"));  // in this order: the state has all dims
+  NodeId next = rule.b.Add(decayed, rule.operand("input"));
+  close_slot(rule, slot, next);
+  return next;
+}
+
+NodeId step_delay(Rule& rule) {
+  if (!rule.walks()) return unchanged(rule);
+  StateSlot slot = open_slot(rule);
+  NodeId result = remembered(rule, slot);
+  close_slot(rule, slot, rule.operand("x"));
+  return result;
+}
+
+NodeId step_window(Rule& rule) {
+  if (!rule.walks()) return unchanged(rule);
+  DimId taps = rule.node.attrs.dims[1];
+  StateSlot slot = open_slot(rule);
+  NodeId older = rule.b.shift(remembered(rule, slot), taps, -1);
+  NodeId next = rule.b.Add(older, rule.b.put(rule.operand("x"), taps, -1));
+  close_slot(rule, slot, next);
+  return next;
+}
+
+}  // namespace
+
+NodeId step(Builder& out, const Graph& from, NodeId node, DimId walk, const std::function<NodeId(NodeId)>& mapped,
+            StepState& state) {
+  Rule rule{out, from, node, from.node(node), walk, mapped, state};
+  out.location = rule.node.location;
+  out.hint = rule.node.name;
+  switch (rule.node.op) {
+#define OP(e, name, operands, attributes, cls, infer, eval, gradient, step, flops, exponentials, meaning) \
+  case Op::e:                                                                                             \
+    return step_##step(rule);
+#include "ir/ops.def"
+#undef OP
+  }
+  throw InternalError("an op outside of the op table");
+}
+
+}  // namespace mambac

@@ -1,0 +1,36 @@
+// The step rules of the op table: what an op becomes in one time step of a recurrent graph.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "ir/builder.h"
+
+namespace mambac {
+
+/// One piece of state that a step graph carries from step to step.
+struct StateSlot {
+  std::string name;  // "state.0": an input of the step graph; "state.0.next" is the output that replaces it
+  NodeId origin;     // in the graph over the walked dimension: the scan, delay or window it belongs to
+  NodeId now;        // in the step graph: the input
+  NodeId next;       // in the step graph: the value of the output. Same type as `now`.
+};
+
+/// What the step rules collect. The slots are in the order of their nodes in the origin graph, so that a state written
+/// by the graph over the walked dimension fits: its value after the last step is, for a scan or a window, the
+/// result's last entry, and for a delay the operand's last entry. Its value before the first step is the operand
+/// `start` of the origin, 0 when absent.
+struct StepState {
+  std::vector<StateSlot> slots;
+  NodeId position;  // the input "position" (f32, scalar: index of this step), absent when no op needs it
+};
+
+/// Appends to `out` what `node` of `from` is at one step of `walk`; `mapped` gives what its operands became. Values
+/// lose the dimension `walk`; the dimensions of `out` are those of `from`, by the same ids.
+///
+/// InputError at the node's location when the op has no step form: it runs from the end, or needs all steps at once.
+NodeId step(Builder& out, const Graph& from, NodeId node, DimId walk, const std::function<NodeId(NodeId)>& mapped,
+            StepState& state);
+
+}  // namespace mambac

@@ -1,0 +1,115 @@
+#include "ir/verify.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+namespace mambac {
+
+namespace {
+
+[[noreturn]] void fail(const Graph& graph, const Node& node, const std::string& message) {
+  throw InternalError(fmt::format("graph '{}', node '{}' ({}): {}", graph.name, node.name, name_of(node.op), message));
+}
+
+void verify_dims(const Graph& graph) {
+  std::set<std::string_view> names;
+  for (const Dim& dim : graph.dims()) {
+    if (!names.insert(dim.name).second) throw InternalError(fmt::format("dimension {} is there twice", dim.name));
+    if (dim.is_tiles() && dim.base.index >= graph.dims().size()) {
+      throw InternalError(fmt::format("dimension {} counts tiles of no dimension", dim.name));
+    }
+  }
+}
+
+void verify_operands(const Graph& graph, size_t index) {
+  const Node& node = graph.nodes()[index];
+  for (NodeId operand : node.operands) {
+    if (operand.present() && operand.index >= index) fail(graph, node, "an operand does not come before its user");
+  }
+}
+
+void verify_type(const Graph& graph, const Node& node) {
+  Type inferred;
+  try {
+    inferred = infer_type(graph, node);
+  } catch (const InputError& error) {
+    fail(graph, node, error.what());
+  }
+  if (inferred == node.type) return;
+  fail(graph, node,
+       fmt::format("its type is {}, its rule gives {}", type_text(graph, node.type), type_text(graph, inferred)));
+}
+
+void verify_outputs(const Graph& graph) {
+  std::set<std::string_view> names;
+  for (const Output& output : graph.outputs()) {
+    if (output.value.index >= graph.size()) throw InternalError(fmt::format("output '{}' has no value", output.name));
+    if (!names.insert(output.name).second) throw InternalError(fmt::format("output '{}' is there twice", output.name));
+  }
+}
+
+/// The kernels as one graph: vertex = a kernel, or a node without one. Kahn's algorithm leaves what is in a cycle.
+class KernelOrder {
+ public:
+  explicit KernelOrder(const Graph& graph) : graph_(graph), users_(graph.size()), needs_(graph.size(), 0) {
+    for (size_t i = 0; i < graph.size(); ++i) {
+      int kernel = graph.nodes()[i].kernel;
+      size_t first = kernel < 0 ? i : first_.emplace(kernel, i).first->second;
+      vertex_.push_back(first);
+    }
+    for (size_t i = 0; i < graph.size(); ++i) {
+      for (NodeId operand : graph.nodes()[i].operands) {
+        if (operand.present()) connect(vertex_[operand.index], vertex_[i]);
+      }
+    }
+  }
+
+  void verify() {
+    std::vector<size_t> ready;
+    for (size_t v = 0; v < users_.size(); ++v) {
+      if (needs_[v] == 0) ready.push_back(v);
+    }
+    while (!ready.empty()) {
+      size_t done = ready.back();
+      ready.pop_back();
+      for (size_t user : users_[done]) {
+        if (--needs_[user] == 0) ready.push_back(user);
+      }
+    }
+    for (size_t v = 0; v < needs_.size(); ++v) {
+      if (needs_[v] == 0) continue;
+      const Node& node = graph_.nodes()[v];
+      fail(graph_, node,
+           fmt::format("kernel {} has no place in the order: kernels need each other in a cycle", node.kernel));
+    }
+  }
+
+ private:
+  void connect(size_t from, size_t to) {
+    if (from != to && users_[from].insert(to).second) ++needs_[to];
+  }
+
+  const Graph& graph_;
+  std::map<int, size_t> first_;
+  std::vector<size_t> vertex_;
+  std::vector<std::set<size_t>> users_;
+  std::vector<int> needs_;
+};
+
+}  // namespace
+
+void verify(const Graph& graph) {
+  verify_dims(graph);
+  std::set<std::string_view> names;
+  for (size_t i = 0; i < graph.size(); ++i) {
+    const Node& node = graph.nodes()[i];
+    verify_operands(graph, i);
+    verify_type(graph, node);
+    if (!names.insert(node.name).second) fail(graph, node, "its name is there twice");
+  }
+  verify_outputs(graph);
+  KernelOrder(graph).verify();
+}
+
+}  // namespace mambac

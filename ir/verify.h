@@ -1,0 +1,13 @@
+// The invariants of a graph, checked after every pass.
+#pragma once
+
+#include "ir/graph.h"
+
+namespace mambac {
+
+/// Throws InternalError naming the node when: an operand comes after its user, a name is there twice, a type is not
+/// what the op's rule gives, an output has no value or its name twice, or the kernels (Node::kernel) need each
+/// other in a cycle.
+void verify(const Graph& graph);
+
+}  // namespace mambac

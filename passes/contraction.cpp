@@ -1,0 +1,96 @@
+#include "passes/contraction.h"
+
+#include <algorithm>
+
+namespace mambac {
+
+namespace {
+
+constexpr int64_t kSmallContraction = 256;
+constexpr int64_t kSmallRatio = 8;
+
+bool is_walked(const Graph& graph, DimId dim) {
+  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [&](const Node& node) {
+    return is_directional(node.op) && node.op != Op::ChunkStarts && node.attrs.dims[0] == dim;
+  });
+}
+
+int static_dims(const Graph& graph, const Type& type) {
+  return static_cast<int>(
+      std::count_if(type.dims.begin(), type.dims.end(), [&](DimId d) { return !graph.dim(d).is_free(); }));
+}
+
+int64_t static_size(const Graph& graph, const std::vector<DimId>& dims) {
+  int64_t size = 1;
+  for (DimId d : dims)
+    if (!graph.dim(d).is_free()) size *= graph.dim(d).size;
+  return size;
+}
+
+bool all_free(const Graph& graph, const std::vector<DimId>& dims) {
+  return std::all_of(dims.begin(), dims.end(), [&](DimId d) { return graph.dim(d).is_free(); });
+}
+
+}  // namespace
+
+bool is_view(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  return node.op == Op::At || node.op == Op::Slice || node.op == Op::Rename;
+}
+
+ContractionSize contraction_dims(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  const Type& x = graph.node(node.operands[0]).type;
+  const Type& y = graph.node(node.operands[1]).type;
+  ContractionSize sizes;
+  for (DimId d : x.dims) {
+    if (std::find(node.attrs.dims.begin(), node.attrs.dims.end(), d) != node.attrs.dims.end())
+      sizes.contracted.push_back(d);
+    else
+      (y.has(d) ? sizes.batch : sizes.rows).push_back(d);
+  }
+  for (DimId d : y.dims)
+    if (!x.has(d)) sizes.columns.push_back(d);
+  return sizes;
+}
+
+bool is_wide(const Graph& graph, NodeId id) {
+  const Node* node = &graph.node(id);
+  if (static_dims(graph, node->type) < 2) return false;
+  while (is_view(graph, id)) {
+    id = node->operands[0];
+    node = &graph.node(id);
+  }
+  if (class_of(node->op) == OpClass::Source || node->op == Op::ChunkStarts) return false;
+  if (node->op == Op::Concat || node->op == Op::Stack || node->op == Op::Gather) return false;
+  if (node->op == Op::Dot && is_large_contraction(graph, id)) return false;
+  return std::any_of(node->type.dims.begin(), node->type.dims.end(),
+                     [&](DimId d) { return graph.dim(d).is_free() && is_walked(graph, d); });
+}
+
+bool is_large_contraction(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  if (node.op != Op::Dot) return false;
+  const ContractionSize sizes = contraction_dims(graph, id);
+  if (!sizes.batch.empty()) return false;
+  if (sizes.rows.empty() || sizes.columns.empty()) return false;
+  if (is_wide(graph, node.operands[0]) || is_wide(graph, node.operands[1])) return false;
+  // The result must be a matrix: the kept dims of one operand, then those of the other.
+  std::vector<DimId> xy = sizes.rows, yx = sizes.columns;
+  xy.insert(xy.end(), sizes.columns.begin(), sizes.columns.end());
+  yx.insert(yx.end(), sizes.rows.begin(), sizes.rows.end());
+  if (node.type.dims != xy && node.type.dims != yx) return false;
+  const int64_t contracted = static_size(graph, sizes.contracted);
+  const bool sums_free = std::any_of(sizes.contracted.begin(), sizes.contracted.end(),
+                                     [&](DimId d) { return graph.dim(d).is_free(); });
+  if (sums_free) return true;
+  // A projection of something along free dimensions by a weight; which side is which does not matter.
+  const bool x_free = all_free(graph, sizes.rows), y_free = all_free(graph, sizes.columns);
+  const int64_t projected = x_free ? static_size(graph, sizes.columns)
+                            : y_free ? static_size(graph, sizes.rows)
+                                     : INT64_MAX;
+  if (projected == INT64_MAX) return true;
+  return contracted > kSmallContraction || contracted * kSmallRatio > projected;
+}
+
+}  // namespace mambac

@@ -1,0 +1,28 @@
+// Which contractions are library calls. Everything else is generated.
+#pragma once
+
+#include "ir/graph.h"
+
+namespace mambac {
+
+/// True when a Dot is a matrix product worth a library call: no static batch dimension, no operand that only exists
+/// inside a walk (a value along a free dimension with two or more static ones that is neither a contraction's result
+/// nor a view of one), and not a small projection (contracted size at most 256 and at most 1/8 of the size it is
+/// projected to). Contractions over free dimensions (gradients of weights) are large when their operands exist in memory.
+bool is_large_contraction(const Graph& graph, NodeId node);
+
+/// True when the value is never to be stored: it lies along a free dimension, has two or more static dimensions, and
+/// is neither an input, a parameter, a contraction's result nor a view of one.
+bool is_wide(const Graph& graph, NodeId node);
+
+/// True for ops that only rename, index or cut memory: at, slice, rename (of a static dimension).
+bool is_view(const Graph& graph, NodeId node);
+
+/// Whether the graph computes one step only (no free dimension but a batch): its contractions are generated
+/// matrix-vector kernels.
+struct ContractionSize {
+  std::vector<DimId> batch, rows, columns, contracted;  // of x and y: both kept, x only, y only, summed
+};
+ContractionSize contraction_dims(const Graph& graph, NodeId node);
+
+}  // namespace mambac

@@ -1,0 +1,32 @@
+// Fusion: every node gets the kernel that computes it.
+//
+// Nodes are taken in topological order. A node joins the group of its latest operands when one set of loops can hold
+// them all (passes/group.h); otherwise it opens a group of its own, and a remark says why. Values that are never to be
+// stored ("wide": along the walk with two or more static dimensions) are computed again in every group that reads
+// them; a recurrence that runs against the reader's walk is restarted at every tile from a stored state
+// (chunk_starts). Cheap pointwise values are computed again rather than stored. Groups that serve a single other
+// group then sink into it. Large contractions and table look-ups are library calls between the groups.
+#pragma once
+
+#include "ir/graph.h"
+#include "passes/remark.h"
+
+namespace mambac {
+
+struct FuseOptions {
+  bool library_contractions = true;  // false: matrix-vector kernels are generated (one step, small batch)
+  int recompute = 64;                // steps between stored states of a recurrence that is made again
+};
+
+/// The same graph with Node::kernel and Graph::kernels set and recomputed nodes written out.
+Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks);
+
+/// True when a value is in memory after fusion: a source, a library result, a join, or read outside its kernel.
+std::vector<bool> values_in_memory(const Graph& fused);
+
+/// Pointwise concat and stack: the memory of their operands lies inside theirs.
+bool is_join(const Node& node);
+/// Ops that the runtime calls a library or a table routine for.
+bool is_library(const Graph& fused, NodeId node);
+
+}  // namespace mambac

@@ -1,0 +1,202 @@
+#include "passes/fuse_prepare.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "ir/builder.h"
+#include "passes/contraction.h"
+
+namespace mambac {
+
+namespace {
+
+bool has_dense_side(const Graph& graph, NodeId value);
+
+/// Copies a graph node by node; what a rule rewrites is appended in its place.
+class Preparer {
+ public:
+  Preparer(const Graph& graph, const FuseOptions& options) : graph_(graph), options_(options), build_(out_) {}
+
+  Graph run() {
+    out_.name = graph_.name;
+    for (const Dim& dim : graph_.dims()) {
+      if (dim.is_tiles())
+        out_.add_tiles(dim.base, dim.divisor);
+      else
+        out_.add_dim(dim.name, dim.size);
+    }
+    std::vector<int> join_uses(graph_.size(), 0);
+    for (const Node& n : graph_.nodes())
+      if (is_join(n))
+        for (NodeId o : n.operands) ++join_uses[o.index];
+    for (const Output& output : graph_.outputs()) join_uses[output.value.index] += 2;  // outputs own their memory
+    join_uses_ = std::move(join_uses);
+    for (uint32_t i = 0; i < graph_.size(); ++i) map_.push_back(rewrite(NodeId{i}));
+    std::vector<NodeId> taken;
+    for (const Output& output : graph_.outputs()) {
+      NodeId value = map_[output.value.index];
+      const Node& n = out_.node(value);
+      const bool shared = class_of(n.op) == OpClass::Source || is_view(out_, value) ||
+                          std::find(taken.begin(), taken.end(), value) != taken.end();
+      if (shared) value = copy(value, output.name);
+      taken.push_back(value);
+      out_.outputs().push_back({output.name, value});
+    }
+    return std::move(out_);
+  }
+
+ private:
+  NodeId copy(NodeId value, const std::string& why) {
+    build_.location = out_.node(value).location;
+    build_.hint = out_.node(value).name + "." + why;
+    if (is_float(out_.node(value).type.dtype) && out_.node(value).type.dtype != DType::f32) {
+      const DType dtype = out_.node(value).type.dtype;
+      return build_.cast(value, dtype);
+    }
+    return build_.op(Op::Stop, {value});
+  }
+
+  NodeId rewrite(NodeId id) {
+    Node n = graph_.node(id);
+    for (NodeId& o : n.operands)
+      if (o.present()) o = map_[o.index];
+    build_.location = n.location;
+    build_.hint = n.name;
+    if (n.op == Op::Unslice) return as_concat(n);
+    if (n.op == Op::Cast && is_join(out_.node(n.operands[0])) && only_read_by_cast(id)) return cast_join(n);
+    if (is_join(n)) prepare_join(id, n);
+    if (n.op == Op::Dot && options_.library_contractions && is_large_contraction(graph_, id)) prepare_matrix(id, n);
+    return out_.append(std::move(n));
+  }
+
+  bool only_read_by_cast(NodeId cast) const {
+    const NodeId join = graph_.node(cast).operands[0];
+    return std::none_of(graph_.nodes().begin(), graph_.nodes().end(), [&](const Node& n) {
+      return &n != &graph_.node(cast) && std::find(n.operands.begin(), n.operands.end(), join) != n.operands.end();
+    }) && join_uses_[join.index] == 0;
+  }
+
+  /// cast(concat(a, b)) -> concat(cast a, cast b): the rounding then happens where a and b are made.
+  NodeId cast_join(const Node& cast) {
+    Node join = out_.node(cast.operands[0]);
+    for (NodeId& o : join.operands) {
+      const Node& operand = out_.node(o);
+      // A copy that was made for the join is replaced by the cast.
+      const NodeId source = operand.op == Op::Stop ? operand.operands[0] : o;
+      build_.hint = operand.name + ".cast";
+      o = build_.cast(source, cast.attrs.dtype);
+    }
+    join.name = cast.name;
+    return out_.append(std::move(join));
+  }
+
+  NodeId as_concat(const Node& n) {
+    const NodeId x = n.operands[0];
+    const DimId part = n.attrs.dims[0], whole = n.attrs.dims[1];
+    const int64_t before = n.attrs.integer, after = out_.dim(whole).size - before - out_.dim(part).size;
+    Node join;
+    join.op = Op::Concat;
+    join.name = n.name;
+    join.location = n.location;
+    join.attrs.dims = {whole};
+    auto zeros = [&](int64_t size) {
+      if (size == 0) return;
+      const DimId gap = out_.add_dim(fmt::format("{}.{}", out_.dim(whole).name, size), size);
+      std::vector<DimId> dims = out_.node(x).type.dims;
+      std::replace(dims.begin(), dims.end(), part, gap);
+      build_.hint = n.name + ".zeros";
+      join.operands.push_back(build_.broadcast(build_.constant(0), dims));
+      join.attrs.dims.push_back(gap);
+    };
+    zeros(before);
+    join.operands.push_back(copy(x, "part"));
+    join.attrs.dims.push_back(part);
+    zeros(after);
+    return out_.append(std::move(join));
+  }
+
+  void prepare_join(NodeId id, Node& n) {
+    const std::vector<NodeId> originals = graph_.node(id).operands;
+    for (size_t i = 0; i < n.operands.size(); ++i) {
+      const Node& operand = out_.node(n.operands[i]);
+      const bool owned = join_uses_[originals[i].index] == 1 && class_of(operand.op) != OpClass::Source &&
+                         !is_view(out_, n.operands[i]) && !is_join(operand) && operand.op != Op::Gather &&
+                         operand.op != Op::Scatter && operand.type.dtype == n.type.dtype;
+      if (!owned) n.operands[i] = copy(n.operands[i], "part");
+    }
+  }
+
+  void prepare_matrix(NodeId id, Node& n) {
+    const ContractionSize sizes = contraction_dims(graph_, id);
+    for (int side = 0; side < 2; ++side) {
+      const std::vector<DimId>& kept = side == 0 ? sizes.rows : sizes.columns;
+      const NodeId value = n.operands[static_cast<size_t>(side)];
+      const Node& operand = out_.node(value);
+      const bool matrix = is_one_stride(out_, value, kept) && is_one_stride(out_, value, n.attrs.dims) &&
+                          has_dense_side(out_, value) && operand.op != Op::Const && operand.op != Op::Iota;
+      if (!matrix) n.operands[static_cast<size_t>(side)] = copy(value, "matrix");
+    }
+  }
+
+  const Graph& graph_;
+  const FuseOptions& options_;
+  Graph out_;
+  Builder build_;
+  std::vector<NodeId> map_;
+  std::vector<int> join_uses_;
+};
+
+/// One side of a matrix must be dense: the innermost dimension in memory is one that the value has.
+bool has_dense_side(const Graph& graph, NodeId value) {
+  DimId innermost{};
+  NodeId root = value;
+  std::vector<DimId> dims = graph.node(value).type.dims;
+  while (is_view(graph, root)) {
+    const Node& view = graph.node(root);
+    if (view.op != Op::At) std::replace(dims.begin(), dims.end(), view.attrs.dims[1], view.attrs.dims[0]);
+    root = view.operands[0];
+  }
+  const std::vector<DimId>& memory = graph.node(root).type.dims;
+  if (memory.empty()) return true;
+  innermost = memory.back();
+  return std::find(dims.begin(), dims.end(), innermost) != dims.end();
+}
+
+}  // namespace
+
+Graph prepare_fusion(const Graph& graph, const FuseOptions& options) { return Preparer(graph, options).run(); }
+
+bool is_one_stride(const Graph& graph, NodeId value, const std::vector<DimId>& dims) {
+  if (dims.size() < 2) return true;
+  // The order of dims in the memory of the root, with those that views cut or index marked as gaps.
+  std::vector<DimId> order = graph.node(value).type.dims;
+  NodeId root = value;
+  std::vector<std::pair<DimId, DimId>> renamed;
+  std::vector<DimId> cut;
+  while (is_view(graph, root)) {
+    const Node& view = graph.node(root);
+    root = view.operands[0];
+    if (view.op == Op::Slice || view.op == Op::Rename) {
+      for (DimId& d : order)
+        if (d == view.attrs.dims[1]) d = view.attrs.dims[0];
+      if (view.op == Op::Slice) cut.push_back(view.attrs.dims[0]);
+    }
+  }
+  const std::vector<DimId>& memory = graph.node(root).type.dims;
+  std::vector<DimId> wanted;
+  for (size_t i = 0; i < graph.node(value).type.dims.size(); ++i)
+    if (std::find(dims.begin(), dims.end(), graph.node(value).type.dims[i]) != dims.end()) wanted.push_back(order[i]);
+  // The given order must be the order in memory, and all but the outermost must be whole neighbours.
+  for (size_t i = 0; i + 1 < wanted.size(); ++i) {
+    const auto here = std::find(memory.begin(), memory.end(), wanted[i]);
+    if (here == memory.end() || here + 1 == memory.end() || *(here + 1) != wanted[i + 1]) return false;
+    if (std::find(cut.begin(), cut.end(), wanted[i + 1]) != cut.end()) return false;
+  }
+  std::vector<DimId> given = dims, found;
+  for (DimId d : graph.node(value).type.dims)
+    if (std::find(dims.begin(), dims.end(), d) != dims.end()) found.push_back(d);
+  return given == found;
+}
+
+}  // namespace mambac

@@ -1,0 +1,84 @@
+#include "passes/pipeline.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include "ir/verify.h"
+#include "passes/differentiate.h"
+#include "passes/precision.h"
+#include "passes/simplify.h"
+#include "passes/step_form.h"
+
+namespace mambac {
+
+namespace {
+
+constexpr std::array<std::string_view, 4> kKindNames{"train", "prefill", "step", "eval"};
+
+DimId walk_of(const Graph& graph, const PipelineOptions& options) {
+  if (auto walk = graph.find_dim(options.walk)) return *walk;
+  throw InputError(fmt::format("found no dimension {} to step along in '{}'", options.walk, graph.name));
+}
+
+Graph differentiated(const Graph& graph, const PipelineOptions& options) {
+  return options.seeds ? differentiate_with_seeds(graph, options.wrt) : differentiate(graph, options.loss, options.wrt);
+}
+
+std::vector<Stage> make_stages() {
+  using enum GraphKind;
+  const std::vector<GraphKind> all{train, prefill, step, eval};
+  using Options = const PipelineOptions&;
+  return {
+      {"simplify", "first: equal values are one value before gradients are added up and states are counted", all,
+       [](const Graph& g, Options, Remarks&) { return simplify(g); }},
+      {"differentiate", "on primitive ops, before anything is fused", {train},
+       [](const Graph& g, Options o, Remarks&) { return differentiated(g, o); }},
+      {"state", "on the same graph as the step form, so that both have the same states", {prefill},
+       [](const Graph& g, Options o, Remarks&) { return expose_state(g, walk_of(g, o)); }},
+      {"step", "on the same graph as the prefill's states", {step},
+       [](const Graph& g, Options o, Remarks&) { return step_form(g, walk_of(g, o)); }},
+      {"clean", "simplifies what the stage before wrote op by op; no gradient is taken any more, so stops go", all,
+       [](const Graph& g, Options, Remarks&) { return simplify(g, {.drop_stops = true}); }},
+      {"precision", "after differentiate, so that a value and its gradient agree; before fuse, which decides by what is stored",
+       all, [](const Graph& g, Options o, Remarks&) { return lower_precision(g, o.storage); }},
+      {"fuse", "last: kernels are made of the ops that are really left", all,
+       [](const Graph& g, Options o, Remarks& remarks) { return fuse(g, o.fuse, remarks); }},
+  };
+}
+
+}  // namespace
+
+std::string_view name_of(GraphKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
+
+std::optional<GraphKind> graph_kind_from(std::string_view name) {
+  auto found = std::find(kKindNames.begin(), kKindNames.end(), name);
+  if (found == kKindNames.end()) return std::nullopt;
+  return static_cast<GraphKind>(found - kKindNames.begin());
+}
+
+std::span<const Stage> pipeline_stages() {
+  static const std::vector<Stage> stages = make_stages();
+  return stages;
+}
+
+PipelineResult run_pipeline(const Graph& source, const PipelineOptions& options, const StageObserver& observer) {
+  using Clock = std::chrono::steady_clock;
+  PipelineResult result{source, {}, {}};
+  verify(result.graph);
+  if (observer) observer("source", result.graph);
+  for (const Stage& stage : pipeline_stages()) {
+    if (std::find(stage.kinds.begin(), stage.kinds.end(), options.kind) == stage.kinds.end()) continue;
+    const auto begin = Clock::now();
+    result.graph = stage.run(result.graph, options, result.remarks);
+    const std::chrono::duration<double> seconds = Clock::now() - begin;
+    result.times.push_back({std::string(stage.name), seconds.count()});
+    verify(result.graph);
+    if (observer) observer(stage.name, result.graph);
+  }
+  return result;
+}
+
+}  // namespace mambac

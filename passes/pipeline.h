@@ -1,0 +1,63 @@
+// The way of a graph from a model's definition to fused kernels, as one list.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "passes/fuse.h"
+#include "passes/remark.h"
+
+namespace mambac {
+
+/// What a definition is compiled for.
+///   train    the loss and its gradients by all parameters
+///   prefill  the outputs of a whole sequence, from a given state to the state after it
+///   step     the same for one position
+///   eval     the outputs as they are
+enum class GraphKind : uint8_t { train, prefill, step, eval };
+
+std::string_view name_of(GraphKind kind);
+std::optional<GraphKind> graph_kind_from(std::string_view name);
+
+struct PipelineOptions {
+  GraphKind kind = GraphKind::eval;
+  std::string walk = "L";          // prefill, step: the dimension of time
+  std::string loss = "loss";       // train: the output to differentiate
+  bool seeds = false;              // train: the gradient of sum(output * seed) over all outputs instead
+  std::vector<std::string> wrt;    // train: what to differentiate by; empty: see passes/differentiate.h
+  DType storage = DType::f32;      // of values between large contractions
+  FuseOptions fuse;
+};
+
+struct Stage {
+  std::string_view name;
+  std::string_view reason;          // for its place in the list
+  std::vector<GraphKind> kinds;     // for which it runs
+  std::function<Graph(const Graph&, const PipelineOptions&, Remarks&)> run;
+};
+
+/// All stages, in their order.
+std::span<const Stage> pipeline_stages();
+
+struct StageTime {
+  std::string stage;
+  double seconds = 0;  // the pass itself, without verifying and observing
+};
+
+struct PipelineResult {
+  Graph graph;
+  Remarks remarks;
+  std::vector<StageTime> times;
+};
+
+/// Called with every stage's name and result; first with "source" and the graph as it came.
+using StageObserver = std::function<void(std::string_view stage, const Graph& graph)>;
+
+/// Runs the stages for one kind of graph; the graph is verified after each.
+PipelineResult run_pipeline(const Graph& source, const PipelineOptions& options, const StageObserver& observer = {});
+
+}  // namespace mambac

@@ -1,0 +1,42 @@
+// Memory planning: which values of a fused graph live in memory, from which kernel to which, and where in one arena.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ir/graph.h"
+
+namespace mambac {
+
+/// Something that needs memory from kernel `first` to kernel `last`, both included.
+struct Lifetime {
+  int64_t bytes = 0;
+  int first = 0;
+  int last = 0;
+};
+
+/// Offsets (64-byte aligned) so that lifetimes that overlap do not share memory.
+struct ArenaPlan {
+  std::vector<int64_t> offsets;
+  int64_t bytes = 0;
+};
+
+/// Largest first, each at the lowest offset that is free for its whole lifetime.
+ArenaPlan plan_arena(const std::vector<Lifetime>& lifetimes);
+
+/// A value that owns memory, other than the inputs, parameters and outputs that the caller binds.
+struct StoredValue {
+  NodeId root;
+  Lifetime lifetime;
+};
+
+/// The values of a fused graph that live in the arena, with their lifetimes in kernels.
+/// InputError when a size overflows.
+std::vector<StoredValue> stored_values(const Graph& fused, const Bindings& bindings);
+
+/// The value whose memory holds this one: views and joins followed to their end.
+NodeId memory_root(const Graph& fused, NodeId value, const std::vector<NodeId>& join_of);
+/// For every node the join that holds it; absent when it has its own memory.
+std::vector<NodeId> joins_of(const Graph& fused);
+
+}  // namespace mambac

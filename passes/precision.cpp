@@ -1,0 +1,149 @@
+#include "passes/precision.h"
+
+#include <algorithm>
+
+#include "ir/dims.h"
+#include "passes/contraction.h"
+#include "passes/rewrite.h"
+
+namespace mambac {
+
+namespace {
+
+/// What lower_precision decides about the nodes of a graph before it changes any.
+struct Plan {
+  std::vector<bool> large;          // large contractions
+  std::vector<bool> narrow_result;  // ... whose result is stored narrow
+  std::vector<bool> cast;           // f32 values that are cast
+  std::vector<bool> cast_for_all;   // ... and whose readers all read the cast value
+};
+
+bool sums_free(const Graph& graph, const Node& dot) {
+  return std::any_of(dot.attrs.dims.begin(), dot.attrs.dims.end(), [&](DimId d) { return graph.dim(d).is_free(); });
+}
+
+class Planner {
+ public:
+  explicit Planner(const Graph& graph) : graph_(graph), users_(users_of(graph)), is_output_(output_nodes(graph)) {}
+
+  Plan plan() const {
+    Plan plan;
+    plan.large.resize(graph_.size());
+    plan.narrow_result.resize(graph_.size());
+    plan.cast.resize(graph_.size());
+    plan.cast_for_all.resize(graph_.size());
+    for (uint32_t i = 0; i < graph_.size(); ++i) {
+      plan.large[i] = is_large_contraction(graph_, {i});
+      if (!plan.large[i]) continue;
+      const Node& dot = graph_.nodes()[i];
+      plan.narrow_result[i] = !sums_free(graph_, dot) && !is_wanted_whole(NodeId{i});
+      for (NodeId operand : dot.operands) plan.cast[operand.index] = graph_.node(operand).type.dtype == DType::f32;
+    }
+    for (uint32_t i = 0; i < graph_.size(); ++i) {
+      if (plan.narrow_result[i]) plan.cast[i] = false;
+      plan.cast_for_all[i] = plan.cast[i] && !stays_whole({i});
+    }
+    return plan;
+  }
+
+ private:
+  /// Outputs and logits: a maximum is taken of them, and differences to it are exponentiated.
+  bool is_wanted_whole(NodeId id) const {
+    if (is_output_[id.index]) return true;
+    return std::any_of(users_[id.index].begin(), users_[id.index].end(), [&](NodeId user) {
+      return graph_.node(user).op == Op::Amax || (is_view(graph_, user) && is_wanted_whole(user));
+    });
+  }
+
+  bool stays_whole(NodeId id) const {
+    const Node& node = graph_.node(id);
+    if (class_of(node.op) == OpClass::Source || is_wanted_whole(id)) return true;
+    return std::any_of(users_[id.index].begin(), users_[id.index].end(), [&](NodeId user) {
+      const Node& reader = graph_.node(user);
+      return (reader.op == Op::Add || reader.op == Op::Sub) && reader.type == node.type;
+    });
+  }
+
+  const Graph& graph_;
+  std::vector<std::vector<NodeId>> users_;
+  std::vector<bool> is_output_;
+};
+
+class Lowering {
+ public:
+  Lowering(const Graph& graph, DType storage)
+      : rewriter_(graph), storage_(storage), plan_(Planner(graph).plan()), narrow_(graph.size()) {}
+
+  Graph run() {
+    for (uint32_t i = 0; i < rewriter_.from.size(); ++i) visit({i});
+    rewriter_.copy_outputs();
+    for (size_t i = 0; i < rewriter_.from.outputs().size(); ++i) restore(rewriter_.from.outputs()[i], rewriter_.to.outputs()[i]);
+    rewriter_.to.remove_dead();
+    return std::move(rewriter_.to);
+  }
+
+ private:
+  void visit(NodeId id) {
+    Node node = rewriter_.translated(id);
+    const std::vector<NodeId>& old = rewriter_.from.node(id).operands;
+    const bool narrow_join = is_join(node) && plan_.cast_for_all[id.index];
+    if (narrow_join || plan_.large[id.index]) {
+      for (size_t i = 0; i < old.size(); ++i) {
+        if (narrow_[old[i].index].present()) node.operands[i] = narrow_[old[i].index];
+      }
+    }
+    if (plan_.narrow_result[id.index]) node.attrs.dtype = storage_;
+    if (is_join(node)) unify(node, narrow_join ? storage_ : DType::f32);
+    NodeId now = rewriter_.to.append(std::move(node));
+    rewriter_.map(id, now);
+    if (!plan_.cast[id.index] || dtype(now) != DType::f32) return;
+    narrow_[id.index] = cast(now, storage_);
+    if (plan_.cast_for_all[id.index]) rewriter_.map(id, narrow_[id.index]);
+  }
+
+  DType dtype(NodeId now) const { return rewriter_.to.node(now).type.dtype; }
+
+  NodeId cast(NodeId value, DType to) {
+    Node node;
+    node.op = Op::Cast;
+    node.operands = {value};
+    node.attrs.dtype = to;
+    node.name = rewriter_.to.node(value).name + "." + name_of(to);
+    node.location = rewriter_.to.node(value).location;
+    return rewriter_.to.append(std::move(node));
+  }
+
+  static bool is_join(const Node& node) { return node.op == Op::Concat || node.op == Op::Stack; }
+
+  /// Pieces side by side have one element type: `wanted` when one of them has it. A join that is stored narrow is made
+  /// of narrow pieces, so that each is written into its place.
+  void unify(Node& node, DType wanted) {
+    auto differs = [&](NodeId id) { return dtype(id) != dtype(node.operands[0]); };
+    const bool mixed = std::any_of(node.operands.begin(), node.operands.end(), differs);
+    if (!mixed && wanted == DType::f32) return;
+    for (NodeId& operand : node.operands) {
+      if (is_float(dtype(operand)) && dtype(operand) != wanted) operand = cast(operand, wanted);
+    }
+  }
+
+  /// Outputs keep their element type.
+  void restore(const Output& before, Output& after) {
+    const DType wanted = rewriter_.from.node(before.value).type.dtype;
+    if (dtype(after.value) != wanted) after.value = cast(after.value, wanted);
+  }
+
+  Rewriter rewriter_;
+  DType storage_;
+  Plan plan_;
+  std::vector<NodeId> narrow_;  // by old node: its cast
+};
+
+}  // namespace
+
+Graph lower_precision(const Graph& graph, DType storage) {
+  if (storage == DType::f32) return graph;
+  check(storage == DType::bf16 || storage == DType::f16, "values are stored as f32, bf16 or f16");
+  return Lowering(graph, storage).run();
+}
+
+}  // namespace mambac

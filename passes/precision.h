@@ -1,0 +1,23 @@
+// Which values are stored in half the bytes.
+#pragma once
+
+#include "ir/graph.h"
+
+namespace mambac {
+
+/// The graph with `storage` (bf16 or f16) for what moves through memory around large contractions; f32: unchanged.
+///
+///   operands of large contractions   cast to `storage`; of a parameter one cast of its f32 master. What else reads such
+///                                    an operand reads the rounded value too, so that it is written once, in half the
+///                                    bytes; except where it goes on into a sum or difference of its own type (the
+///                                    residual stream and its gradient), is an output, an input or a parameter. Of a
+///                                    concat or stack the pieces are cast: each is written into its place
+///   results of large contractions    `storage`, except outputs, gradients of weights (sums over free dimensions) and
+///                                    what a maximum is taken over (logits)
+///   everything else                  f32: states, decays, statistics of norms, accumulation, small contractions
+///
+/// After differentiate, so that one decision holds for a value and for its gradient; before fuse, because what is stored
+/// between kernels is decided here.
+Graph lower_precision(const Graph& graph, DType storage);
+
+}  // namespace mambac

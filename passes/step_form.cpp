@@ -1,0 +1,122 @@
+#include "passes/step_form.h"
+
+#include <fmt/format.h>
+
+#include "ir/builder.h"
+#include "ir/dims.h"
+#include "ir/step.h"
+#include "passes/rewrite.h"
+
+namespace mambac {
+
+namespace {
+
+constexpr const char* kPosition = "position";
+
+Graph live(Graph graph) {
+  graph.remove_dead();
+  return graph;
+}
+
+std::string state_name(size_t number, const Node& origin) { return fmt::format("state.{}.{}", number, origin.name); }
+
+/// Whether the op carries something from one step of `walk` to the next.
+bool has_state(const Node& node, DimId walk) {
+  bool recurrence = node.op == Op::Scan || node.op == Op::Delay || node.op == Op::Window;
+  return recurrence && !node.attrs.reverse && node.attrs.dims[0] == walk;
+}
+
+/// What is carried of the node: its last result, or of a delay its last operand.
+NodeId carried(const Graph& graph, NodeId id) {
+  return graph.node(id).op == Op::Delay ? operand(graph.node(id), "x") : id;
+}
+
+Type state_type(const Graph& graph, NodeId id, DimId walk) {
+  const Type& type = graph.node(carried(graph, id)).type;
+  return {type.dtype, without(type.dims, {walk})};
+}
+
+/// The graph with some of its inputs under other names.
+Graph renamed(const Graph& graph, const std::map<NodeId, std::string>& names) {
+  Rewriter rewriter(graph);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    Node node = rewriter.translated({i});
+    if (auto found = names.find({i}); found != names.end()) node.name = found->second;
+    rewriter.map({i}, rewriter.to.append(std::move(node)));
+  }
+  rewriter.copy_outputs();
+  return std::move(rewriter.to);
+}
+
+}  // namespace
+
+Graph step_form(const Graph& graph, DimId walk) {
+  const Graph from = live(graph);
+  Rewriter rewriter(from);
+  Builder builder(rewriter.to);
+  StepState state;
+  auto mapped = [&](NodeId old) { return rewriter.mapped(old); };
+  for (uint32_t i = 0; i < from.size(); ++i) rewriter.map({i}, step(builder, from, {i}, walk, mapped, state));
+  rewriter.to.outputs().clear();  // the states, which come last here, and under the names of their origins
+  rewriter.copy_outputs();
+  std::map<NodeId, std::string> names;
+  for (size_t n = 0; n < state.slots.size(); ++n) {
+    const StateSlot& slot = state.slots[n];
+    names[slot.now] = state_name(n, from.node(slot.origin));
+    rewriter.to.outputs().push_back({names[slot.now] + ".next", slot.next});
+  }
+  Graph result = renamed(rewriter.to, names);
+  result.remove_dead();
+  return result;
+}
+
+Graph expose_state(const Graph& graph, DimId walk) {
+  const Graph from = live(graph);
+  Rewriter rewriter(from);
+  Builder builder(rewriter.to);
+  NodeId position;
+  std::vector<Output> states;
+  for (uint32_t i = 0; i < from.size(); ++i) {
+    Node node = rewriter.translated({i});
+    builder.hint = node.name;
+    builder.location = node.location;
+    if (has_state(node, walk)) {
+      const std::string name = state_name(states.size(), from.nodes()[i]);
+      const auto start = static_cast<size_t>(operand_index(node.op, "start"));
+      node.operands[start] = builder.input(name, state_type(from, {i}, walk));
+      rewriter.map({i}, rewriter.to.append(std::move(node)));
+      builder.hint = name + ".next";
+      states.push_back({name + ".next", builder.at(rewriter.mapped(carried(from, {i})), walk, -1)});
+    } else if (node.op == Op::Iota && node.attrs.dims[0] == walk) {
+      if (!position.present()) position = builder.input(kPosition, {DType::f32, {}});
+      rewriter.map({i}, builder.Add(rewriter.to.append(std::move(node)), position));
+    } else {
+      rewriter.map({i}, rewriter.to.append(std::move(node)));
+    }
+  }
+  rewriter.copy_outputs();
+  for (Output& state : states) rewriter.to.outputs().push_back(std::move(state));
+  return std::move(rewriter.to);
+}
+
+Graph initial_state(const Graph& graph, DimId walk) {
+  Graph result = live(graph);
+  std::vector<Output> states;
+  size_t number = 0;
+  Builder builder(result);
+  const size_t size = result.size();
+  for (uint32_t i = 0; i < size; ++i) {
+    if (!has_state(result.nodes()[i], walk)) continue;
+    const std::string name = state_name(number++, result.nodes()[i]);
+    NodeId start = operand(result.nodes()[i], "start");
+    if (!start.present()) continue;
+    const Type type = state_type(result, {i}, walk);
+    builder.hint = name;
+    states.push_back({name, with_dims(builder, start, type.dims)});
+  }
+  result.outputs() = std::move(states);
+  result.remove_dead();
+  return result;
+}
+
+}  // namespace mambac

@@ -1,0 +1,249 @@
+#include "runtime/cpu_program.h"
+
+#include <omp.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "passes/fuse.h"
+#include "passes/plan.h"
+#include "runtime/launch.h"
+#include "runtime/library_calls.h"
+
+namespace mambac {
+
+namespace {
+
+/// Memory for the arena: huge pages where the system gives them, zeroed by the system.
+class Arena {
+ public:
+  explicit Arena(int64_t bytes) : bytes_(static_cast<size_t>(std::max<int64_t>(bytes, 64))) {
+    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory_ == MAP_FAILED)
+      throw EnvironmentError(fmt::format("{} MB of memory for the plan are not to be had; a smaller batch or context "
+                                         "needs less", bytes_ >> 20));
+    madvise(memory_, bytes_, MADV_HUGEPAGE);
+  }
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  ~Arena() { munmap(memory_, bytes_); }
+  char* at(int64_t offset) const { return static_cast<char*>(memory_) + offset; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  size_t bytes_;
+  void* memory_;
+};
+
+std::string port_name(const Node& node) {
+  return node.op == Op::Param && !node.param.checkpoint_name.empty() ? node.param.checkpoint_name : node.name;
+}
+
+/// What all executables of a program at given sizes share: where everything lies.
+struct Placement {
+  std::vector<int64_t> value_offset;           // by node, of arena values; -1: none
+  std::vector<std::vector<int64_t>> temporary; // by kernel and buffer
+  std::vector<Lifetime> lifetimes;
+  int64_t bytes = 0;
+};
+
+std::vector<int64_t> sizes_of(const loop::Kernel& kernel, const Bindings& bindings) {
+  std::vector<int64_t> sizes;
+  for (const std::string& name : kernel.sizes) {
+    auto found = bindings.find(name);
+    if (found == bindings.end()) throw InputError(fmt::format("the size of {} is not set", name));
+    sizes.push_back(found->second);
+  }
+  return sizes;
+}
+
+Placement place_all(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings) {
+  Placement placement;
+  const std::vector<StoredValue> values = stored_values(fused, bindings);
+  std::vector<std::pair<int, int>> owners;  // kernel and buffer of temporaries
+  for (const StoredValue& value : values) placement.lifetimes.push_back(value.lifetime);
+  for (size_t k = 0; k < lowered.size(); ++k) {
+    placement.temporary.emplace_back(lowered[k].buffers.size(), -1);
+    const std::vector<int64_t> sizes = sizes_of(lowered[k].kernel, bindings);
+    for (size_t i = 0; i < lowered[k].buffers.size(); ++i) {
+      if (lowered[k].buffers[i].root.present()) continue;
+      const int64_t elements = loop::evaluate(lowered[k].buffers[i].elements, {}, sizes);
+      placement.lifetimes.push_back({elements * 4, static_cast<int>(k), static_cast<int>(k)});
+      owners.emplace_back(static_cast<int>(k), static_cast<int>(i));
+    }
+  }
+  const ArenaPlan plan = plan_arena(placement.lifetimes);
+  placement.bytes = plan.bytes;
+  placement.value_offset.assign(fused.size(), -1);
+  for (size_t i = 0; i < values.size(); ++i) placement.value_offset[values[i].root.index] = plan.offsets[i];
+  for (size_t i = 0; i < owners.size(); ++i)
+    placement.temporary[static_cast<size_t>(owners[i].first)][static_cast<size_t>(owners[i].second)] =
+        plan.offsets[values.size() + i];
+  return placement;
+}
+
+class CpuExecutable : public Executable {
+ public:
+  CpuExecutable(const CpuProgram& program, const Bindings& bindings, std::vector<KernelTime>* times)
+      : program_(program), times_(times), placement_(place_all(program.graph(), program.lowered(), bindings)),
+        arena_(placement_.bytes) {
+    make_ports(bindings);
+    for (size_t k = 0; k < program.graph().kernels.size(); ++k) add_step(k, bindings);
+    reserve_scratch();
+  }
+
+  const std::vector<Port>& inputs() const override { return inputs_; }
+  const std::vector<Port>& outputs() const override { return outputs_; }
+
+  void bind(std::string_view name, void* data) override {
+    auto found = bindable_.find(name);
+    check(found != bindable_.end(), "bind: no input or output of this name");
+    for (uint32_t node : found->second) pointers_[node] = static_cast<char*>(data);
+  }
+
+  void run() override {
+    for (const Port& p : inputs_) require_bound(p);
+    for (const Port& p : outputs_) require_bound(p);
+    std::vector<void*> buffers;
+    if (times_) times_->resize(steps_.size());
+    for (size_t i = 0; i < steps_.size(); ++i) {
+      Step& step = steps_[i];
+      buffers.clear();
+      for (const Step::Source& source : step.sources)
+        buffers.push_back(source.node.present() ? pointers_[source.node.index] : arena_.at(source.offset));
+      const auto before = std::chrono::steady_clock::now();
+      if (step.library)
+        step.library->run(buffers.data(), library_scratch_ ? library_scratch_->at(0) : nullptr);
+      else
+        launch(*step.kernel, buffers.data(), step.sizes, scratch_);
+      if (times_)
+        (*times_)[i] = {step.name, std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
+    }
+  }
+
+  size_t planned_bytes() const override {
+    return arena_.bytes() + static_cast<size_t>(kernel_scratch_) + (library_scratch_ ? library_scratch_->bytes() : 0);
+  }
+
+ private:
+  struct Step {
+    struct Source {
+      NodeId node;  // absent: a temporary at the offset
+      int64_t offset = 0;
+    };
+    std::string name;
+    const CompiledKernel* kernel = nullptr;
+    std::unique_ptr<LibraryCall> library;
+    std::vector<Source> sources;
+    std::vector<int64_t> sizes;
+  };
+
+  Port make_port(const std::string& name, NodeId id, const std::vector<DimId>& dims, const Bindings& bindings) const {
+    const Graph& graph = program_.graph();
+    Port port{name, graph.node(id).type.dtype, {}, elements_of(graph, graph.node(id).type, bindings)};
+    for (DimId d : dims) port.shape.push_back(size_of(graph, d, bindings));
+    return port;
+  }
+
+  void make_ports(const Bindings& bindings) {
+    const Graph& graph = program_.graph();
+    pointers_.assign(graph.size(), nullptr);
+    for (uint32_t i = 0; i < graph.size(); ++i) {
+      const Node& node = graph.node(NodeId{i});
+      if (placement_.value_offset[i] >= 0) pointers_[i] = arena_.at(placement_.value_offset[i]);
+      if (node.op != Op::Input && node.op != Op::Param) continue;
+      inputs_.push_back(make_port(port_name(node), NodeId{i}, node.type.dims, bindings));
+      bindable_[inputs_.back().name].push_back(i);
+    }
+    for (const Output& output : graph.outputs()) {
+      outputs_.push_back(make_port(output.name, output.value, program_.layouts().of(graph, output.value), bindings));
+      bindable_[output.name].push_back(output.value.index);
+    }
+  }
+
+  void add_step(size_t k, const Bindings& bindings) {
+    const Graph& graph = program_.graph();
+    Step step;
+    step.name = graph.kernels[k].name;
+    if (graph.kernels[k].kind == KernelGroup::library) {
+      for (uint32_t i = 0; i < graph.size(); ++i) {
+        if (graph.node(NodeId{i}).kernel != static_cast<int>(k)) continue;
+        std::vector<NodeId> roots;
+        step.library = make_library_call(graph, program_.layouts(), NodeId{i}, bindings, &roots);
+        for (NodeId root : roots) step.sources.push_back({root, 0});
+      }
+      library_bytes_ = std::max(library_bytes_, step.library->scratch_bytes());
+    } else {
+      step.kernel = &program_.compiled()[k];
+      const LoweredKernel& lowered = program_.lowered()[k];
+      step.sizes = sizes_of(lowered.kernel, bindings);
+      for (size_t i = 0; i < lowered.buffers.size(); ++i)
+        step.sources.push_back({lowered.buffers[i].root, placement_.temporary[k][i]});
+    }
+    steps_.push_back(std::move(step));
+  }
+
+  void reserve_scratch() {
+    int64_t per_thread = 0;
+    for (const Step& step : steps_)
+      if (step.kernel)
+        for (const CompiledStage& stage : step.kernel->stages) per_thread = std::max(per_thread, stage.scratch_bytes);
+    scratch_.reserve(omp_get_max_threads(), per_thread);
+    kernel_scratch_ = per_thread * omp_get_max_threads();
+    if (library_bytes_ > 0) library_scratch_ = std::make_unique<Arena>(static_cast<int64_t>(library_bytes_));
+  }
+
+  void require_bound(const Port& p) const {
+    for (uint32_t node : bindable_.find(p.name)->second)
+      if (!pointers_[node]) throw InternalError(fmt::format("run: {} is not bound", p.name));
+  }
+
+  const CpuProgram& program_;
+  std::vector<KernelTime>* times_;
+  Placement placement_;
+  Arena arena_;
+  std::vector<Port> inputs_, outputs_;
+  std::map<std::string, std::vector<uint32_t>, std::less<>> bindable_;
+  std::vector<char*> pointers_;
+  std::vector<Step> steps_;
+  ScratchPool scratch_;
+  size_t library_bytes_ = 0;
+  int64_t kernel_scratch_ = 0;
+  std::unique_ptr<Arena> library_scratch_;
+};
+
+}  // namespace
+
+CpuProgram::CpuProgram(Graph fused, const Scheduler& scheduler, Jit& jit)
+    : fused_(std::move(fused)), layouts_(fused_), lowered_(fused_.kernels.size()), compiled_(fused_.kernels.size()) {
+  std::vector<const loop::Kernel*> kernels;
+  std::vector<size_t> numbers;
+  for (size_t k = 0; k < fused_.kernels.size(); ++k) {
+    if (fused_.kernels[k].kind == KernelGroup::library) continue;
+    const int number = static_cast<int>(k);
+    const Schedule schedule = scheduler ? scheduler(fused_, number) : default_schedule(fused_, number, jit.native_width());
+    lowered_[k] = lower(fused_, layouts_, number, schedule);
+    kernels.push_back(&lowered_[k].kernel);
+    numbers.push_back(k);
+  }
+  std::vector<CompiledKernel> compiled = jit.compile(kernels);
+  for (size_t i = 0; i < numbers.size(); ++i) compiled_[numbers[i]] = std::move(compiled[i]);
+}
+
+std::unique_ptr<Executable> CpuProgram::instantiate(const Bindings& bindings) const {
+  return instantiate(bindings, nullptr);
+}
+
+std::unique_ptr<Executable> CpuProgram::instantiate(const Bindings& bindings, std::vector<KernelTime>* times) const {
+  return std::make_unique<CpuExecutable>(*this, bindings, times);
+}
+
+int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings) {
+  return place_all(fused, lowered, bindings).bytes;
+}
+
+}  // namespace mambac

@@ -1,0 +1,53 @@
+// A fused graph compiled for this CPU: its kernels as machine code, its sizes still free.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "codegen/llvm_jit.h"
+#include "codegen/lower.h"
+#include "ir/graph.h"
+#include "runtime/executable.h"
+
+namespace mambac {
+
+/// Where a launch spends its time; for benchmarks.
+struct KernelTime {
+  std::string name;
+  double seconds = 0;
+};
+
+class CpuProgram {
+ public:
+  /// Chooses the schedule of a kernel of the fused graph.
+  using Scheduler = std::function<Schedule(const Graph& fused, int number)>;
+
+  /// Lowers and compiles every kernel; kernels with equal code are compiled once. `scheduler` empty: the default
+  /// schedules for this machine.
+  explicit CpuProgram(Graph fused, const Scheduler& scheduler = {}, Jit& jit = Jit::host());
+
+  /// An executable for these sizes of the free dimensions. InputError when one is missing or a size overflows;
+  /// EnvironmentError when the memory for the arena is not to be had. The program must outlive it.
+  std::unique_ptr<Executable> instantiate(const Bindings& bindings) const;
+
+  /// The same, which fills in the seconds of each launch of its last run.
+  std::unique_ptr<Executable> instantiate(const Bindings& bindings, std::vector<KernelTime>* times) const;
+
+  const Graph& graph() const { return fused_; }
+  const std::vector<LoweredKernel>& lowered() const { return lowered_; }  // empty entries for library kernels
+  const std::vector<CompiledKernel>& compiled() const { return compiled_; }
+  const Layouts& layouts() const { return layouts_; }
+
+ private:
+  Graph fused_;
+  Layouts layouts_;
+  std::vector<LoweredKernel> lowered_;
+  std::vector<CompiledKernel> compiled_;
+};
+
+/// Bytes of the arena that the plan needs at these sizes, without binding or compiling anything.
+int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings);
+
+}  // namespace mambac

@@ -1,0 +1,40 @@
+// A compiled graph with fixed sizes: launches in order over one arena, with what the caller binds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ir/type.h"
+
+namespace mambac {
+
+/// One input, parameter or output. Parameters go by their checkpoint name. Memory is dense and row-major.
+struct Port {
+  std::string name;
+  DType dtype = DType::f32;
+  std::vector<int64_t> shape;
+  int64_t elements = 1;
+};
+
+class Executable {
+ public:
+  virtual ~Executable() = default;
+
+  virtual const std::vector<Port>& inputs() const = 0;   // parameters too
+  virtual const std::vector<Port>& outputs() const = 0;
+
+  /// Memory of the caller for an input or output; it must stay valid until the next bind or the last run, be aligned
+  /// to 64 bytes for best speed, and all ports must be bound before the first run. An output may share an input's
+  /// memory when the graph computes it element by element from that input. InternalError for an unknown name.
+  virtual void bind(std::string_view name, void* data) = 0;
+
+  virtual void run() = 0;
+
+  /// Bytes of the arena and of scratch memory; what the caller binds is not included.
+  virtual size_t planned_bytes() const = 0;
+};
+
+}  // namespace mambac

@@ -1,0 +1,462 @@
+#include "runtime/gemm.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "ir/error.h"
+#include "runtime/element_type.h"
+
+namespace mambac {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+size_t align_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+const char* offset(const void* base, int64_t elements, DType dtype) {
+  return static_cast<const char*>(base) + elements * static_cast<int64_t>(bytes_of(dtype));
+}
+char* offset(void* base, int64_t elements, DType dtype) {
+  return static_cast<char*>(base) + elements * static_cast<int64_t>(bytes_of(dtype));
+}
+
+struct Buffer {
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<void, Free> memory;
+
+  void* reserve(size_t bytes) {
+    if (!memory) {
+      memory.reset(std::aligned_alloc(kAlignment, align_up(std::max<size_t>(bytes, 1))));
+      if (!memory) throw EnvironmentError(fmt::format("out of memory: {} bytes for a matrix product", bytes));
+    }
+    return memory.get();
+  }
+};
+
+const dnnl::engine& engine() {
+  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
+
+dnnl::stream& stream() {
+  static dnnl::stream in_order(engine());
+  return in_order;
+}
+
+dnnl::memory::data_type library_type(DType dtype) {
+  check(dtype == DType::f32 || dtype == DType::bf16, "matrix product: the library gets f32 and bf16 only");
+  return dtype == DType::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
+}
+
+dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& a, const dnnl::memory::desc& b,
+                                      const dnnl::memory::desc& c, bool accumulate) {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (accumulate) {
+    dnnl::post_ops add;
+    add.append_sum(1.0f);
+    attributes.set_post_ops(add);
+  }
+#if DNNL_VERSION_MAJOR >= 3
+  return dnnl::matmul::primitive_desc(engine(), a, b, c, attributes);
+#else
+  return dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), attributes, engine());
+#endif
+}
+
+/// Sets the number of threads that the library sees: when it makes a primitive, it blocks the loops for that many.
+class ThreadsSet {
+ public:
+  explicit ThreadsSet(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+  ~ThreadsSet() { omp_set_num_threads(before_); }
+  ThreadsSet(const ThreadsSet&) = delete;
+  ThreadsSet& operator=(const ThreadsSet&) = delete;
+
+ private:
+  int before_;
+};
+
+/// C cut into row_slices x col_slices rectangles of rows x cols (the last ones may be smaller).
+struct Grid {
+  int64_t rows, cols, row_slices, col_slices;
+};
+
+/// Row slices of about 256 rows cost the library nothing: it blocks for its caches within them. Slices of columns are
+/// for products with few rows. The number of slices is a power of two where possible, to share out evenly.
+Grid cut(const MatmulShape& s) {
+  constexpr double kWorthDividing = 1e6;  // multiply-adds; below, waking the threads costs more than it gains
+  constexpr int64_t kManyRows = 128, kRowsPerSlice = 256, kColsPerSlice = 256, kMaxColSlices = 8;
+  Grid whole{s.m, s.n, 1, 1};
+  if (s.batch >= 8 || static_cast<double>(s.m) * s.n * s.k < kWorthDividing) return whole;
+  auto slices_of = [](int64_t size, int64_t per_slice) {
+    return std::max<int64_t>(2, std::bit_floor(static_cast<uint64_t>(size / per_slice)));
+  };
+  Grid grid = whole;
+  if (s.m >= kManyRows) {
+    grid.rows = round_up((s.m + slices_of(s.m, kRowsPerSlice) - 1) / slices_of(s.m, kRowsPerSlice), 32);
+  } else if (s.n >= kManyRows) {
+    int64_t slices = std::min(slices_of(s.n, kColsPerSlice), kMaxColSlices);
+    grid.cols = round_up((s.n + slices - 1) / slices, 64);
+  }
+  grid.row_slices = (s.m + grid.rows - 1) / grid.rows;
+  grid.col_slices = (s.n + grid.cols - 1) / grid.cols;
+  return grid;
+}
+
+/// A product of f32 or bf16 operands that the library computes itself, cut into slices.
+class Slices {
+ public:
+  Slices(const MatmulShape& shape, bool packed, Partition partition);
+
+  size_t scratch_bytes() const { return scratch_per_thread_ * static_cast<size_t>(tasks_at_once_); }
+  size_t packed_bytes() const { return packed_bytes_; }
+  void pack(const void* b);
+  bool is_packed() const { return !weights_.empty(); }
+  void run(const void* a, const void* b, void* c, void* scratch);
+
+ private:
+  struct Kernel {
+    dnnl::matmul::primitive_desc description;
+    dnnl::matmul primitive;
+  };
+  Kernel make(int64_t rows, int64_t cols, const std::optional<dnnl::memory::desc>& packed_layout) const;
+  dnnl::memory::desc plain_b(int64_t cols) const;
+  void run_slice(int64_t index, const void* a, const void* b, void* c, char* scratch);
+  void copy_out(const char* from, void* c, int64_t rows, int64_t cols) const;
+  int64_t column_offset_b(int64_t column) const { return shape_.transpose_b ? column * shape_.ldb : column; }
+
+  MatmulShape shape_;
+  bool packed_, fixed_;
+  Grid grid_;
+  bool compact_c_;     // a slice of columns is computed without gaps between its rows, then copied: twice as fast
+  int tasks_at_once_;
+  std::array<std::optional<Kernel>, 4> kernels_;  // [last row slice + 2 * last column slice]
+  std::vector<dnnl::memory> weights_;             // the packed B of each slice of columns
+  size_t packed_bytes_ = 0, scratch_per_thread_ = 0;
+  Buffer packed_storage_;
+};
+
+Slices::Slices(const MatmulShape& shape, bool packed, Partition partition)
+    : shape_(shape), packed_(packed), fixed_(partition == Partition::fixed) {
+  grid_ = fixed_ ? cut(shape) : Grid{shape.m, shape.n, 1, 1};
+  compact_c_ = grid_.col_slices > 1 && !shape.accumulate;
+  int64_t tasks = shape.batch * grid_.row_slices * grid_.col_slices;
+  tasks_at_once_ = fixed_ ? static_cast<int>(std::min<int64_t>(omp_get_max_threads(), tasks)) : 1;
+  ThreadsSet threads(fixed_ ? 1 : omp_get_max_threads());
+  int64_t last_rows = shape.m - (grid_.row_slices - 1) * grid_.rows;
+  int64_t last_cols = shape.n - (grid_.col_slices - 1) * grid_.cols;
+  for (int variant = 0; variant < 4; ++variant) {
+    bool last_row = variant & 1, last_col = variant & 2;
+    if ((!last_row && grid_.row_slices == 1) || (!last_col && grid_.col_slices == 1)) continue;
+    // All slices of rows read one packed B, so the first of them chooses its layout.
+    std::optional<dnnl::memory::desc> layout;
+    if (packed && last_row && kernels_[variant - 1]) layout = kernels_[variant - 1]->description.weights_desc();
+    kernels_[variant] = make(last_row ? last_rows : grid_.rows, last_col ? last_cols : grid_.cols, layout);
+    size_t own = align_up(kernels_[variant]->description.scratchpad_desc().get_size());
+    scratch_per_thread_ = std::max(scratch_per_thread_, own);
+  }
+  if (compact_c_) scratch_per_thread_ += align_up(shape.m * grid_.cols * bytes_of(shape.c));
+  if (!packed) return;
+  for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
+    const Kernel& kernel = *kernels_[slice == grid_.col_slices - 1 ? 3 : 1];
+    packed_bytes_ += align_up(kernel.description.weights_desc().get_size());
+  }
+}
+
+dnnl::memory::desc Slices::plain_b(int64_t cols) const {
+  using Dims = dnnl::memory::dims;
+  return {Dims{shape_.k, cols}, library_type(shape_.b),
+          shape_.transpose_b ? Dims{1, shape_.ldb} : Dims{shape_.ldb, 1}};
+}
+
+Slices::Kernel Slices::make(int64_t rows, int64_t cols, const std::optional<dnnl::memory::desc>& packed_layout) const {
+  using Dims = dnnl::memory::dims;
+  Dims a_strides = shape_.transpose_a ? Dims{1, shape_.lda} : Dims{shape_.lda, 1};
+  dnnl::memory::desc a(Dims{rows, shape_.k}, library_type(shape_.a), a_strides);
+  dnnl::memory::desc c(Dims{rows, cols}, library_type(shape_.c), Dims{compact_c_ ? cols : shape_.ldc, 1});
+  dnnl::memory::desc b = plain_b(cols);
+  if (packed_) b = {Dims{shape_.k, cols}, library_type(shape_.b), dnnl::memory::format_tag::any};
+  if (packed_layout) b = *packed_layout;
+  try {
+    dnnl::matmul::primitive_desc description = describe(a, b, c, shape_.accumulate);
+    return {description, dnnl::matmul(description)};  // the library caches the code it generates
+  } catch (const dnnl::error& error) {
+    throw EnvironmentError(fmt::format("{} cannot multiply {}: {}", gemm_library(), shape_.str(), error.what()));
+  }
+}
+
+void Slices::pack(const void* b) {
+  char* to = static_cast<char*>(packed_storage_.reserve(packed_bytes_));
+  weights_.clear();
+  for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
+    bool last = slice == grid_.col_slices - 1;
+    int64_t first_col = slice * grid_.cols;
+    const dnnl::memory::desc layout = kernels_[last ? 3 : 1]->description.weights_desc();
+    dnnl::memory from(plain_b(std::min(grid_.cols, shape_.n - first_col)), engine(),
+                      const_cast<char*>(offset(b, column_offset_b(first_col), shape_.b)));
+    dnnl::memory packed(layout, engine(), to);
+    dnnl::reorder(from, packed).execute(stream(), from, packed);
+    weights_.push_back(packed);
+    to += align_up(layout.get_size());
+  }
+}
+
+void Slices::run(const void* a, const void* b, void* c, void* scratch) {
+  int64_t tasks = shape_.batch * grid_.row_slices * grid_.col_slices;
+  char* base = static_cast<char*>(scratch);
+  if (!fixed_) {
+    for (int64_t task = 0; task < tasks; ++task) run_slice(task, a, b, c, base);
+    return;
+  }
+  int threads = std::min(tasks_at_once_, omp_get_max_threads());
+  ThreadsSet one_within_a_slice(1);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  for (int64_t task = 0; task < tasks; ++task) {
+    run_slice(task, a, b, c, base + scratch_per_thread_ * static_cast<size_t>(omp_get_thread_num()));
+  }
+}
+
+void Slices::run_slice(int64_t index, const void* a, const void* b, void* c, char* scratch) {
+  int64_t col_slice = index % grid_.col_slices, rest = index / grid_.col_slices;
+  int64_t row_slice = rest % grid_.row_slices, entry = rest / grid_.row_slices;
+  int64_t row = row_slice * grid_.rows, col = col_slice * grid_.cols;
+  int variant = (row_slice == grid_.row_slices - 1 ? 1 : 0) + (col_slice == grid_.col_slices - 1 ? 2 : 0);
+  Kernel& kernel = *kernels_[variant];
+  const auto& description = kernel.description;
+
+  int64_t a_offset = entry * shape_.batch_stride_a + (shape_.transpose_a ? row : row * shape_.lda);
+  dnnl::memory a_slice(description.src_desc(), engine(), const_cast<char*>(offset(a, a_offset, shape_.a)));
+  void* c_place = offset(c, entry * shape_.batch_stride_c + row * shape_.ldc + col, shape_.c);
+  char* own_scratch = scratch;
+  void* c_result = c_place;
+  if (compact_c_) {
+    c_result = scratch;
+    own_scratch += align_up(shape_.m * grid_.cols * bytes_of(shape_.c));
+  }
+  dnnl::memory c_slice(description.dst_desc(), engine(), c_result);
+  dnnl::memory b_slice;
+  if (packed_) {
+    b_slice = weights_[col_slice];
+  } else {
+    int64_t b_offset = entry * shape_.batch_stride_b + column_offset_b(col);
+    b_slice = dnnl::memory(description.weights_desc(), engine(), const_cast<char*>(offset(b, b_offset, shape_.b)));
+  }
+  dnnl::memory pad(description.scratchpad_desc(), engine(), own_scratch);
+  kernel.primitive.execute(stream(), {{DNNL_ARG_SRC, a_slice},
+                                      {DNNL_ARG_WEIGHTS, b_slice},
+                                      {DNNL_ARG_DST, c_slice},
+                                      {DNNL_ARG_SCRATCHPAD, pad}});
+  if (compact_c_) copy_out(scratch, c_place, shape_.m, std::min(grid_.cols, shape_.n - col));
+}
+
+void Slices::copy_out(const char* from, void* c, int64_t rows, int64_t cols) const {
+  for (int64_t row = 0; row < rows; ++row) {
+    std::memcpy(offset(c, row * shape_.ldc, shape_.c), from + row * cols * bytes_of(shape_.c),
+                cols * bytes_of(shape_.c));
+  }
+}
+
+/// Gives gapless rows where the shape says so and refuses what makes no sense.
+MatmulShape completed(MatmulShape s) {
+  check(s.batch >= 0 && s.m >= 0 && s.n >= 0 && s.k >= 0, "matrix product of a negative size");
+  check(is_float(s.a) && is_float(s.b) && is_float(s.c), "matrix product of a type that is no float");
+  int64_t a_cols = s.transpose_a ? s.m : s.k, b_cols = s.transpose_b ? s.k : s.n;
+  if (s.lda == 0) s.lda = std::max<int64_t>(a_cols, 1);
+  if (s.ldb == 0) s.ldb = std::max<int64_t>(b_cols, 1);
+  if (s.ldc == 0) s.ldc = std::max<int64_t>(s.n, 1);
+  check(s.lda >= a_cols && s.ldb >= b_cols && s.ldc >= s.n, "matrix product whose rows overlap");
+  check(s.batch <= 1 || s.batch_stride_c != 0, "matrix products that all write the same matrix");
+  return s;
+}
+
+/// One operand copied to (or from) f32 without gaps.
+struct Conversion {
+  DType dtype;
+  int64_t batch, rows, cols, ld, batch_stride;
+
+  int64_t elements() const { return batch * rows * cols; }
+
+  template <class Each>
+  void for_each_row(Each&& each) const {
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < batch * rows; ++row) {
+      each((row / rows) * batch_stride + (row % rows) * ld, row * cols);
+    }
+  }
+  void read(const void* from, float* to) const {
+    for_each_row([&](int64_t there, int64_t here) {
+      to_f32(element_type_of(dtype), offset(from, there, dtype), cols, to + here);
+    });
+  }
+  void write(const float* from, void* to) const {
+    for_each_row([&](int64_t there, int64_t here) {
+      from_f32(from + here, cols, element_type_of(dtype), offset(to, there, dtype));
+    });
+  }
+};
+
+Conversion conversion_of_a(const MatmulShape& s) {
+  int64_t rows = s.transpose_a ? s.k : s.m, cols = s.transpose_a ? s.m : s.k;
+  return {s.a, s.batch_stride_a == 0 ? 1 : s.batch, rows, cols, s.lda, s.batch_stride_a};
+}
+
+Conversion conversion_of_b(const MatmulShape& s) {
+  int64_t rows = s.transpose_b ? s.n : s.k, cols = s.transpose_b ? s.k : s.n;
+  return {s.b, s.batch_stride_b == 0 ? 1 : s.batch, rows, cols, s.ldb, s.batch_stride_b};
+}
+
+Conversion conversion_of_c(const MatmulShape& s) { return {s.c, s.batch, s.m, s.n, s.ldc, s.batch_stride_c}; }
+
+/// Whether the library takes the operands as they are.
+bool is_native(const MatmulShape& s) {
+  if (s.a == DType::f32 && s.b == DType::f32 && s.c == DType::f32) return true;
+  return s.a == DType::bf16 && s.b == DType::bf16 && s.c != DType::f16 && bf16_native();
+}
+
+/// What Matmul and PackedMatmul share: sizes of zero, conversion to f32 where needed, and the slices.
+class Product {
+ public:
+  Product(const MatmulShape& shape, bool packed, Partition partition) : shape_(completed(shape)), packed_(packed) {
+    check(!packed || shape_.batch <= 1 || shape_.batch_stride_b == 0, "a packed B that differs within the batch");
+    empty_ = shape_.batch == 0 || shape_.m == 0 || shape_.n == 0 || shape_.k == 0;
+    if (empty_) return;
+    MatmulShape inner = shape_;
+    if (!is_native(shape_)) {
+      if (shape_.a != DType::f32) widen(conversion_of_a(shape_), a_, inner.a, inner.lda, inner.batch_stride_a);
+      if (shape_.b != DType::f32) widen(conversion_of_b(shape_), b_, inner.b, inner.ldb, inner.batch_stride_b);
+      if (shape_.c != DType::f32) widen(conversion_of_c(shape_), c_, inner.c, inner.ldc, inner.batch_stride_c);
+    }
+    slices_.emplace(inner, packed, partition);
+  }
+
+  size_t scratch_bytes() const {
+    if (empty_) return 0;
+    size_t bytes = slices_->scratch_bytes() + bytes_for(a_) + bytes_for(c_);
+    return packed_ ? bytes : bytes + bytes_for(b_);
+  }
+  size_t packed_bytes() const { return empty_ ? 0 : slices_->packed_bytes(); }
+
+  void pack(const void* b) {
+    if (empty_) return;
+    Buffer wide;
+    if (b_) b = read(*b_, b, static_cast<char*>(wide.reserve(bytes_for(b_))));
+    slices_->pack(b);
+  }
+
+  void run(const void* a, const void* b, void* c, void* scratch) {
+    if (empty_) return clear(c);
+    check(!packed_ || slices_->is_packed(), "a packed product was run before its B was packed");
+    if (scratch == nullptr) scratch = own_scratch_.reserve(scratch_bytes());
+    char* free = static_cast<char*>(scratch) + slices_->scratch_bytes();
+    if (a_) {
+      a = read(*a_, a, free);
+      free += bytes_for(a_);
+    }
+    if (b_ && !packed_) {
+      b = read(*b_, b, free);
+      free += bytes_for(b_);
+    }
+    if (!c_) return slices_->run(a, b, c, scratch);
+    float* wide = reinterpret_cast<float*>(free);
+    if (shape_.accumulate) c_->read(c, wide);
+    slices_->run(a, b, wide, scratch);
+    c_->write(wide, c);
+  }
+
+ private:
+  static void widen(const Conversion& conversion, std::optional<Conversion>& kept, DType& dtype, int64_t& ld,
+                    int64_t& batch_stride) {
+    kept = conversion;
+    dtype = DType::f32;
+    ld = conversion.cols;
+    if (batch_stride != 0) batch_stride = conversion.rows * conversion.cols;
+  }
+  static size_t bytes_for(const std::optional<Conversion>& conversion) {
+    return conversion ? align_up(conversion->elements() * sizeof(float)) : 0;
+  }
+  static const void* read(const Conversion& conversion, const void* from, char* to) {
+    conversion.read(from, reinterpret_cast<float*>(to));
+    return to;
+  }
+  /// The product over nothing is zero.
+  void clear(void* c) const {
+    if (shape_.accumulate) return;
+    for (int64_t entry = 0; entry < shape_.batch; ++entry) {
+      for (int64_t row = 0; row < shape_.m; ++row) {
+        std::memset(offset(c, entry * shape_.batch_stride_c + row * shape_.ldc, shape_.c), 0,
+                    shape_.n * bytes_of(shape_.c));
+      }
+    }
+  }
+
+  MatmulShape shape_;
+  bool packed_, empty_ = false;
+  std::optional<Conversion> a_, b_, c_;  // of the operands that the library gets as f32
+  std::optional<Slices> slices_;
+  Buffer own_scratch_;
+};
+
+}  // namespace
+
+std::string MatmulShape::str() const {
+  auto operand = [](DType dtype, bool transposed) { return fmt::format("{}{}", name_of(dtype), transposed ? "^T" : ""); };
+  return fmt::format("{} x [{}, {}] {} . [{}, {}] {} -> {}{}", batch, m, k, operand(a, transpose_a), k, n,
+                     operand(b, transpose_b), name_of(c), accumulate ? " (added)" : "");
+}
+
+struct Matmul::Impl : Product {
+  using Product::Product;
+};
+
+Matmul::Matmul(const MatmulShape& shape, Partition partition)
+    : impl_(std::make_unique<Impl>(shape, false, partition)) {}
+Matmul::Matmul(Matmul&&) noexcept = default;
+Matmul& Matmul::operator=(Matmul&&) noexcept = default;
+Matmul::~Matmul() = default;
+size_t Matmul::scratch_bytes() const { return impl_->scratch_bytes(); }
+void Matmul::run(const void* a, const void* b, void* c, void* scratch) { impl_->run(a, b, c, scratch); }
+
+struct PackedMatmul::Impl : Product {
+  using Product::Product;
+};
+
+PackedMatmul::PackedMatmul(const MatmulShape& shape, Partition partition)
+    : impl_(std::make_unique<Impl>(shape, true, partition)) {}
+PackedMatmul::PackedMatmul(PackedMatmul&&) noexcept = default;
+PackedMatmul& PackedMatmul::operator=(PackedMatmul&&) noexcept = default;
+PackedMatmul::~PackedMatmul() = default;
+size_t PackedMatmul::packed_bytes() const { return impl_->packed_bytes(); }
+size_t PackedMatmul::scratch_bytes() const { return impl_->scratch_bytes(); }
+void PackedMatmul::pack(const void* b) { impl_->pack(b); }
+void PackedMatmul::run(const void* a, void* c, void* scratch) { impl_->run(a, nullptr, c, scratch); }
+
+bool bf16_native() {
+  static const bool native = [] {
+    dnnl::memory::desc square({64, 64}, dnnl::memory::data_type::bf16, dnnl::memory::format_tag::ab);
+    try {
+      return std::string_view(describe(square, square, square, false).impl_info_str()).find("ref") == std::string::npos;
+    } catch (const dnnl::error&) {
+      return false;  // "unimplemented": no AVX-512
+    }
+  }();
+  return native;
+}
+
+std::string gemm_library() {
+  const dnnl_version_t* version = dnnl_version();
+  return fmt::format("oneDNN {}.{}.{}", version->major, version->minor, version->patch);
+}
+
+}  // namespace mambac

@@ -1,0 +1,129 @@
+#include "runtime/generate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "ir/error.h"
+#include "runtime/parameters.h"
+
+namespace mambac {
+namespace {
+
+constexpr int64_t kVocabulary = 256;
+
+}  // namespace
+
+Generator::Generator(Executable* prefill, Executable& step) : prefill_(prefill), step_(step), state_(step.inputs()) {
+  const Port& input = port(step.inputs(), "bytes", DType::u8);
+  check(input.shape.size() == 1, "Generator: the step's bytes are not [B]");
+  batch_ = input.shape[0];
+  check(port(step.outputs(), "logits", DType::f32).elements == batch_ * kVocabulary,
+        "Generator: the step's logits are not [B, 256]");
+  step_bytes_.resize(static_cast<size_t>(batch_));
+  step_logits_.resize(static_cast<size_t>(batch_ * kVocabulary));
+  step.bind("bytes", step_bytes_.data());
+  step.bind("logits", step_logits_.data());
+  if (!prefill) return;
+  const Port& chunk = port(prefill->inputs(), "bytes", DType::u8);
+  check(chunk.shape.size() == 2 && chunk.shape[0] == batch_, "Generator: prefill's bytes are not [B, L]");
+  chunk_ = chunk.shape[1];
+  const int64_t logits = port(prefill->outputs(), "logits", DType::f32).elements;
+  check(logits == batch_ * kVocabulary || logits == batch_ * chunk_ * kVocabulary,
+        "Generator: prefill's logits are neither [B, L, 256] nor [B, 256]");
+  chunk_bytes_.resize(static_cast<size_t>(chunk.elements));
+  chunk_logits_.resize(static_cast<size_t>(logits));
+  prefill->bind("bytes", chunk_bytes_.data());
+  prefill->bind("logits", chunk_logits_.data());
+}
+
+void Generator::run_step() {
+  state_.bind(step_);
+  step_.run();
+  state_.advance();
+}
+
+void Generator::feed(const std::vector<const uint8_t*>& rows, int64_t count) {
+  check(static_cast<int64_t>(rows.size()) == batch_, "Generator: another number of rows than the batch");
+  int64_t at = 0;
+  for (; prefill_ && at + chunk_ <= count; at += chunk_) {
+    for (int64_t row = 0; row < batch_; ++row)
+      std::memcpy(chunk_bytes_.data() + row * chunk_, rows[static_cast<size_t>(row)] + at, static_cast<size_t>(chunk_));
+    state_.bind(*prefill_);
+    prefill_->run();
+    state_.advance();
+    const int64_t stride = static_cast<int64_t>(chunk_logits_.size()) / batch_;  // the last logits end a row
+    for (int64_t row = 0; row < batch_; ++row)
+      std::copy_n(chunk_logits_.data() + (row + 1) * stride - kVocabulary, kVocabulary,
+                  step_logits_.data() + row * kVocabulary);
+  }
+  for (; at < count; ++at) {
+    for (int64_t row = 0; row < batch_; ++row) step_bytes_[static_cast<size_t>(row)] = rows[static_cast<size_t>(row)][at];
+    run_step();
+  }
+}
+
+std::span<const float> Generator::logits(int64_t row) const {
+  return {step_logits_.data() + row * kVocabulary, static_cast<size_t>(kVocabulary)};
+}
+
+/// A row of a batch on its way: it reads its prompt to the end, then its own bytes.
+struct Generator::Row {
+  std::string prompt;
+  Rng rng;
+  std::string* written;  // null: the row only fills the batch
+
+  bool done(int64_t bytes) const { return !written || static_cast<int64_t>(written->size()) >= bytes; }
+  uint8_t byte(int64_t at) const {
+    const auto length = static_cast<int64_t>(prompt.size());
+    if (at < length) return static_cast<uint8_t>(prompt[static_cast<size_t>(at)]);
+    const auto own = static_cast<size_t>(at - length);
+    return written && own < written->size() ? static_cast<uint8_t>((*written)[own]) : 0;
+  }
+};
+
+bool Generator::generate_batch(std::span<const std::string> prompts, size_t first, const GenerateOptions& options,
+                               const ByteCallback& on_byte, std::span<std::string> written) {
+  std::vector<Row> rows;
+  for (size_t i = 0; i < static_cast<size_t>(batch_); ++i) {
+    const bool real = i < prompts.size();
+    rows.push_back({real && !prompts[i].empty() ? prompts[i] : "\n", Rng(options.seed, first + i),
+                    real ? &written[i] : nullptr});
+    if (!real) rows.back().prompt = rows.front().prompt;  // must not hold the others back
+  }
+  int64_t at = INT64_MAX;
+  std::vector<const uint8_t*> starts;
+  for (const Row& row : rows) {
+    at = std::min(at, static_cast<int64_t>(row.prompt.size()));
+    starts.push_back(reinterpret_cast<const uint8_t*>(row.prompt.data()));
+  }
+  Sampler sampler(options.sampling);
+  state_.reset();
+  feed(starts, at);
+  while (true) {  // `at` bytes of each row have been read
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      if (at < static_cast<int64_t>(rows[i].prompt.size()) || rows[i].done(options.bytes)) continue;
+      const auto byte = static_cast<uint8_t>(sampler.draw(logits(static_cast<int64_t>(i)), rows[i].rng));
+      written[i].push_back(static_cast<char>(byte));
+      if (on_byte && !on_byte(first + i, byte)) return false;
+    }
+    if (std::ranges::all_of(rows, [&](const Row& row) { return row.done(options.bytes); })) return true;
+    for (size_t i = 0; i < rows.size(); ++i) step_bytes_[i] = rows[i].byte(at);
+    run_step();
+    ++at;
+  }
+}
+
+std::vector<std::string> Generator::generate(const std::vector<std::string>& prompts, const GenerateOptions& options,
+                                             const ByteCallback& on_byte) {
+  if (options.bytes < 0) throw InputError(fmt::format("the bytes to generate: found {}, expected 0 or more", options.bytes));
+  std::vector<std::string> written(prompts.size());
+  for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(batch_)) {
+    const size_t count = std::min(static_cast<size_t>(batch_), prompts.size() - first);
+    if (!generate_batch({prompts.data() + first, count}, first, options, on_byte, {written.data() + first, count})) break;
+  }
+  return written;
+}
+
+}  // namespace mambac

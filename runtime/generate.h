@@ -1,0 +1,63 @@
+// Writing text: the prompt goes through the parallel graph in chunks, then byte after byte through the step graph.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/executable.h"
+#include "runtime/sampling.h"
+#include "runtime/state.h"
+
+namespace mambac {
+
+struct GenerateOptions {
+  int64_t bytes = 256;  // to write after each prompt
+  SamplingOptions sampling{};
+  uint64_t seed = 0;
+};
+
+/// Told each new byte: the index of its prompt, and the byte. Returns false to stop everything.
+using ByteCallback = std::function<bool(size_t prompt, uint8_t byte)>;
+
+class Generator {
+ public:
+  /// `step`: "bytes" u8[B] and "state.*" -> "logits" f32[B, 256] and "state.*.next". `prefill` (may be null: the prompt
+  /// goes through `step` then): "bytes" u8[B, L] and the same states -> "logits" f32[B, L, 256] or f32[B, 256] (those
+  /// after the last byte). The caller has bound the parameters of both.
+  Generator(Executable* prefill, Executable& step);
+
+  /// What the model remembers; for saving, cloning and restoring between calls of feed().
+  State& state() { return state_; }
+
+  /// Reads the same number of bytes in each of the B rows (rows[b] has `count` bytes). Afterwards logits() are those
+  /// after the last byte.
+  void feed(const std::vector<const uint8_t*>& rows, int64_t count);
+  /// Logits of row b, after the last byte that was fed.
+  std::span<const float> logits(int64_t row) const;
+  int64_t batch() const { return batch_; }
+
+  /// Goes on from each prompt. Prompts of different lengths share batches; what is written for a prompt depends on the
+  /// prompt, its index and the options, not on its neighbours, but for the rounding by which step and prefill differ:
+  /// prefill reads what the shortest prompt of the batch has whole chunks of. An empty prompt counts as a line feed.
+  /// InputError: options out of range, logits that are not finite.
+  std::vector<std::string> generate(const std::vector<std::string>& prompts, const GenerateOptions& options,
+                                    const ByteCallback& on_byte = {});
+
+ private:
+  struct Row;
+  bool generate_batch(std::span<const std::string> prompts, size_t first, const GenerateOptions& options,
+                      const ByteCallback& on_byte, std::span<std::string> written);
+  void run_step();
+
+  Executable* prefill_;
+  Executable& step_;
+  State state_;
+  int64_t batch_ = 0, chunk_ = 0;
+  std::vector<uint8_t> chunk_bytes_, step_bytes_;
+  std::vector<float> chunk_logits_, step_logits_;
+};
+
+}  // namespace mambac

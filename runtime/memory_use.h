@@ -1,0 +1,17 @@
+// The memory of this process, as the kernel counts it.
+#pragma once
+
+#include <cstdint>
+
+namespace mambac {
+
+struct MemoryUse {
+  int64_t resident = 0;        // bytes in memory now
+  int64_t peak_resident = 0;   // the most there ever were
+  int64_t anonymous = 0;       // of the resident ones, those that no file backs
+};
+
+/// From /proc/self/status; zeros where that does not exist.
+MemoryUse memory_use();
+
+}  // namespace mambac

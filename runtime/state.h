@@ -1,0 +1,54 @@
+// The memory of a recurrent model between bytes: scan states and window histories.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <utility>
+#include <string>
+#include <vector>
+
+#include "runtime/executable.h"
+#include "runtime/zeroed_memory.h"
+
+namespace mambac {
+
+/// Named buffers, one for each input "state.<name>" of an executable; its output "state.<name>.next" is the state after
+/// the run. Prefill and step share one. Its size does not depend on how many bytes the model has read.
+///
+/// There are two sets of buffers: a run reads one and writes the other, then they change places.
+class State {
+ public:
+  /// The state before the first byte: zeros.
+  explicit State(const std::vector<Port>& inputs);
+  State clone() const;
+
+  /// Binds the executable's state inputs to the current buffers and its state outputs to the next ones. InternalError
+  /// when it has other states than this.
+  void bind(Executable& executable);
+  /// After a run: what was written is now current.
+  void advance() { std::swap(current_, next_); }
+  void reset();
+
+  /// Bytes of the current set.
+  size_t bytes() const { return current_.bytes(); }
+
+  /// Writes a safetensors file; restore() reads one with the same names, types and shapes (InputError otherwise).
+  void save(const std::filesystem::path& path) const;
+  void restore(const std::filesystem::path& path);
+
+ private:
+  struct Slot {
+    Port port;
+    std::string next_name;
+    size_t offset;
+  };
+
+  uint8_t* place(const ZeroedMemory& memory, const Slot& slot) const {
+    return static_cast<uint8_t*>(memory.data()) + slot.offset;
+  }
+
+  std::vector<Slot> slots_;
+  ZeroedMemory current_, next_;
+};
+
+}  // namespace mambac

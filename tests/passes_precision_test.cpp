@@ -1,0 +1,82 @@
+// bf16 storage: which values become narrow, and that the result stays near.
+#include <gtest/gtest.h>
+
+#include "ir/print.h"
+#include "ir/verify.h"
+#include "passes/contraction.h"
+#include "passes/differentiate.h"
+#include "passes/precision.h"
+#include "passes/simplify.h"
+#include "passes/step_form.h"
+#include "tests/mixer.h"
+
+namespace mambac::test {
+namespace {
+
+const MixerOptions kWide{.width = 32, .channels = 48, .states = 4, .rank = 2, .taps = 4, .loss = true};
+
+Graph training_graph() { return simplify(differentiate(make_mixer(kWide).graph, "loss"), {.drop_stops = true}); }
+
+TEST(Precision, F32ChangesNothing) {
+  Graph graph = training_graph();
+  EXPECT_EQ(print(lower_precision(graph, DType::f32)), print(graph));
+}
+
+TEST(Precision, ContractionsReadNarrowOperandsAndStoreNarrowResults) {
+  const Graph graph = training_graph();
+  const Graph narrow = lower_precision(graph, DType::bf16);
+  verify(narrow);
+  int large = 0, weights = 0;
+  for (uint32_t i = 0; i < narrow.size(); ++i) {
+    if (!is_large_contraction(narrow, {i})) continue;
+    ++large;
+    const Node& dot = narrow.nodes()[i];
+    for (NodeId operand : dot.operands) EXPECT_EQ(narrow.node(operand).type.dtype, DType::bf16) << dot.name;
+    bool is_weight_gradient = narrow.dim(dot.attrs.dims[0]).is_free();
+    weights += is_weight_gradient;
+    EXPECT_EQ(dot.type.dtype, is_weight_gradient ? DType::f32 : DType::bf16) << dot.name;
+  }
+  EXPECT_GE(large, 9);
+  EXPECT_GE(weights, 3);
+  for (const Node& node : narrow.nodes()) {
+    const bool exact = node.op == Op::Scan || node.op == Op::Sum || node.op == Op::Exp;
+    EXPECT_TRUE(!exact || node.type.dtype == DType::f32) << node.name;
+  }
+}
+
+TEST(Precision, EveryParameterIsCastAtMostOnce) {
+  const Graph narrow = lower_precision(training_graph(), DType::bf16);
+  std::vector<int> casts(narrow.size());
+  for (const Node& node : narrow.nodes()) {
+    if (node.op == Op::Cast) ++casts[node.operands[0].index];
+  }
+  for (size_t i = 0; i < casts.size(); ++i) EXPECT_LE(casts[i], 1) << narrow.nodes()[i].name;
+}
+
+TEST(Precision, OutputsAndStatesKeepTheirType) {
+  const Graph graph = make_mixer({.width = 32, .channels = 48, .states = 4, .rank = 2, .taps = 4}).graph;
+  const DimId L = *graph.find_dim("L");
+  for (const Graph& whole : {expose_state(graph, L), step_form(graph, L)}) {
+    const Graph narrow = lower_precision(whole, DType::bf16);
+    verify(narrow);
+    ASSERT_EQ(narrow.outputs().size(), whole.outputs().size());
+    for (size_t i = 0; i < whole.outputs().size(); ++i) {
+      EXPECT_EQ(narrow.node(narrow.outputs()[i].value).type, whole.node(whole.outputs()[i].value).type) << whole.outputs()[i].name;
+    }
+  }
+}
+
+TEST(Precision, ResultsStayNear) {
+  const Graph graph = training_graph(), narrow = lower_precision(graph, DType::bf16);
+  const Bindings bindings{{"B", 1}, {"L", 8}};
+  Mixer mixer = make_mixer(kWide);
+  for (const char* name : {"in_proj", "x_proj", "out_proj"}) mixer.ranges[name] = {Range::uniform, -0.2, 0.2};
+  const Arrays values = draw_values(graph, bindings, mixer.ranges, 8);
+  const Arrays exact = evaluate(graph, bindings, values), rounded = evaluate(narrow, bindings, values, {.round_storage = true});
+  std::string worst;
+  EXPECT_LE(difference(rounded, exact, 3e-2, 5e-2, &worst), 1) << worst;
+  EXPECT_GT(difference(rounded, exact, 1e-6, 1e-6), 1) << "nothing was rounded";
+}
+
+}  // namespace
+}  // namespace mambac::test

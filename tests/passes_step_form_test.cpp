@@ -1,0 +1,82 @@
+// One step at a time gives what the whole sequence gives, and a sequence may be cut anywhere.
+#include <gtest/gtest.h>
+
+#include "ir/builder.h"
+#include "ir/print.h"
+#include "passes/step_form.h"
+#include "tests/mixer.h"
+#include "tests/random_graph.h"
+#include "tests/split_check.h"
+
+namespace mambac::test {
+namespace {
+
+TEST(StepForm, MixerCutAnywhere) {
+  Mixer mixer = make_mixer();
+  const Bindings bindings{{"B", 2}, {"L", 9}};
+  const Arrays values = draw_values(mixer.graph, bindings, mixer.ranges, 5);
+  for (int64_t split : {1, 2, 5, 9}) expect_split(mixer.graph, bindings, values, split, "split " + std::to_string(split));
+}
+
+TEST(StepForm, StatesAreNamedAndSmall) {
+  Graph step = step_form(make_mixer().graph, DimId{1});
+  EXPECT_TRUE(step.find("state.0.taps"));
+  EXPECT_TRUE(step.find("state.1.h"));
+  for (const Node& node : step.nodes()) EXPECT_FALSE(node.type.has(DimId{1})) << node.name;
+  EXPECT_EQ(step.outputs()[0].name, "out");
+  EXPECT_EQ(step.outputs()[1].name, "state.0.taps.next");
+}
+
+TEST(StepForm, ALongSequence) {
+  Mixer mixer = make_mixer({.width = 2, .channels = 2, .states = 2, .rank = 1});
+  const Bindings bindings{{"B", 1}, {"L", 4096}};
+  expect_split(mixer.graph, bindings, draw_values(mixer.graph, bindings, mixer.ranges, 6), 2048, "4096 steps");
+}
+
+TEST(StepForm, RandomGraphs) {
+  int recurrences = 0;
+  for (uint64_t seed = 2000; seed < 2200; ++seed) {
+    RandomGraph random = random_graph(seed, {.step_form = true});
+    Random cut(seed);
+    for (const Node& node : random.graph.nodes()) recurrences += is_directional(node.op);
+    expect_split(random.graph, random.bindings, random.values, cut.integer(1, random.bindings.at("L")), "seed " + std::to_string(seed));
+    if (HasFailure()) {
+      ADD_FAILURE() << print(random.graph) << print(step_form(random.graph, *random.graph.find_dim("L")));
+      return;
+    }
+  }
+  EXPECT_GE(recurrences, 300);
+}
+
+TEST(StepForm, NoStepFormNamesTheOpAndItsLine) {
+  Graph g;
+  Builder b(g);
+  DimId B = g.add_dim("B", 0), L = g.add_dim("L", 0);
+  NodeId x = b.input("x", {DType::f32, {B, L}});
+  b.location = {std::make_shared<const std::string>("model.mb"), 4, 8};
+  b.hint = "backwards";
+  g.outputs() = {{"y", b.scan(b.constant(0.5), x, L, true)}};
+  try {
+    step_form(g, L);
+    FAIL() << "a scan from the end has no step form";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("model.mb:4:8"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("backwards"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Packed, TwoSequencesInOneGiveWhatEachGivesAlone) {
+  Mixer mixer = make_mixer({.starts = true});
+  const Bindings both{{"B", 1}, {"L", 11}};
+  Arrays values = draw_values(mixer.graph, both, mixer.ranges, 7);
+  values["starts"].data.assign(11, 0);
+  values["starts"].data[4] = 1;
+  const Array packed = evaluate(mixer.graph, both, values).at("out");
+  const DimId L = *mixer.graph.find_dim("L");
+  const Array first = evaluate(mixer.graph, {{"B", 1}, {"L", 4}}, between(mixer.graph, L, values, 0, 4)).at("out");
+  const Array second = evaluate(mixer.graph, {{"B", 1}, {"L", 7}}, between(mixer.graph, L, values, 4, 11)).at("out");
+  EXPECT_LE(difference(join(first, second, 1), packed, 1e-12, 1e-12), 1);
+}
+
+}  // namespace
+}  // namespace mambac::test

@@ -1,0 +1,152 @@
+#include "tools/floors.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "ir/error.h"
+#include "runtime/cpu_info.h"
+#include "tools/floor_loops.h"
+
+namespace mambac::floors {
+namespace {
+
+const Loops& loops(Vectors vectors) {
+  switch (vectors) {
+    case Vectors::avx512: return kAvx512Loops;
+    case Vectors::avx2: return kAvx2Loops;
+    case Vectors::sse: break;
+  }
+  return kSseLoops;
+}
+
+template <class Work>
+double seconds_of(Work&& work) {
+  auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+template <class Work>
+double fastest(int repeats, Work&& work) {
+  double best = seconds_of(work);
+  for (int repeat = 1; repeat < repeats; ++repeat) best = std::min(best, seconds_of(work));
+  return best;
+}
+
+/// Seconds of one unit of work at best: `work(units)` is repeated with so many units that it takes some milliseconds.
+/// Other programs only ever make it slower, so the shortest time is the machine's own.
+template <class Work>
+double best_seconds(Work&& work) {
+  constexpr double kRepeat = 5e-3;
+  constexpr int kRepeats = 10;
+  int64_t units = 1;
+  double best = fastest(3, [&] { work(units); });
+  while (best < kRepeat && units < (int64_t{1} << 40)) {
+    double wanted = 1.2 * static_cast<double>(units) * kRepeat / std::max(best, 1e-7);
+    units = std::max(units * 2, static_cast<int64_t>(std::min(wanted, 64.0 * static_cast<double>(units))));
+    best = fastest(3, [&] { work(units); });
+  }
+  return std::min(best, fastest(kRepeats, [&] { work(units); })) / static_cast<double>(units);
+}
+
+double values_per_second(void (*loop)(int64_t), int lanes) {
+  int threads = omp_get_max_threads();
+  double seconds = best_seconds([&](int64_t units) {
+#pragma omp parallel num_threads(threads)
+    loop(units);
+  });
+  return static_cast<double>(threads) * kChains * lanes / seconds;
+}
+
+/// Memory on huge pages, if the system grants them.
+class Pages {
+ public:
+  explicit Pages(size_t bytes) : bytes_(bytes) {
+    memory_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory_ == MAP_FAILED) throw EnvironmentError(fmt::format("out of memory: {} bytes to measure reading", bytes));
+    madvise(memory_, bytes, MADV_HUGEPAGE);
+  }
+  ~Pages() { munmap(memory_, bytes_); }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+
+  char* data() const { return static_cast<char*>(memory_); }
+
+ private:
+  void* memory_;
+  size_t bytes_;
+};
+
+}  // namespace
+
+std::vector<Vectors> vectors_available() {
+  const CpuInfo& cpu = cpu_info();
+  std::vector<Vectors> available = {Vectors::sse};
+  if (cpu.avx2 && cpu.fma) available.push_back(Vectors::avx2);
+  if (cpu.avx512f && cpu.avx512dq) available.push_back(Vectors::avx512);
+  return available;
+}
+
+double exponentials_per_second(Vectors vectors) {
+  return values_per_second(loops(vectors).exponentials, loops(vectors).lanes);
+}
+
+double multiply_adds_per_second(Vectors vectors) {
+  return values_per_second(loops(vectors).multiply_adds, loops(vectors).lanes);
+}
+
+double read_bytes_per_second(size_t bytes) {
+  constexpr size_t kUnit = 512;  // what one step of the widest loop reads
+  const size_t threads = static_cast<size_t>(omp_get_max_threads());
+  const size_t part = std::max<size_t>(1, (bytes / threads + kUnit - 1) / kUnit) * kUnit;
+  Pages pages(part * threads);
+  auto read = loops(vectors_available().back()).read;
+  auto with_each_part = [&](auto&& work) {
+#pragma omp parallel num_threads(static_cast<int>(threads))
+    work(pages.data() + part * static_cast<size_t>(omp_get_thread_num()));
+  };
+  // Each thread touches its own part first, so that it lies near that thread.
+  with_each_part([&](char* own) { std::memset(own, 1, part); });
+  double seconds = best_seconds([&](int64_t times) {
+    with_each_part([&](char* own) {
+      for (int64_t i = 0; i < times; ++i) read(own, part);
+    });
+  });
+  return static_cast<double>(part * threads) / seconds;
+}
+
+double product_seconds(const MatmulShape& shape) {
+  auto zeros = [&](int64_t elements, DType dtype) {
+    return std::vector<char>(static_cast<size_t>(std::max<int64_t>(elements, 1)) * bytes_of(dtype));
+  };
+  MatmulShape dense = shape;
+  dense.lda = dense.ldb = dense.ldc = 0;
+  dense.batch_stride_a = shape.m * shape.k;
+  dense.batch_stride_b = 0;
+  dense.batch_stride_c = shape.m * shape.n;
+  auto a = zeros(shape.batch * shape.m * shape.k, shape.a), b = zeros(shape.k * shape.n, shape.b);
+  auto c = zeros(shape.batch * shape.m * shape.n, shape.c);
+  PackedMatmul product(dense, Partition::library);
+  product.pack(b.data());
+  return best_seconds([&](int64_t times) {
+    for (int64_t i = 0; i < times; ++i) product.run(a.data(), c.data());
+  });
+}
+
+void exp2_of(Vectors vectors, std::span<const float> from, std::span<float> to) {
+  const Loops& set = loops(vectors);
+  float in[16] = {}, out[16];
+  for (size_t first = 0; first < from.size(); first += set.lanes) {
+    size_t count = std::min<size_t>(set.lanes, from.size() - first);
+    std::copy_n(from.data() + first, count, in);
+    set.exp2(in, out);
+    std::copy_n(out, count, to.data() + first);
+  }
+}
+
+}  // namespace mambac::floors
