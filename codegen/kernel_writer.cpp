@@ -75,7 +75,7 @@ int KernelWriter::temporary(const std::string& name, const Int& elements) {
 }
 
 KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool written) {
-  const Place place = place_of(graph_, layouts_, value);
+  const MemoryPlace place = place_of(graph_, layouts_, value);
   Address address{buffer_of(place.root, written), loop::constant(0), nullptr};
   Int stride = loop::constant(1);
   for (auto index = place.indices.rbegin(); index != place.indices.rend(); ++index) {

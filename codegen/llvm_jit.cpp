@@ -6,9 +6,10 @@
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
 #include <llvm/IR/LegacyPassManager.h>
 #include <llvm/MC/MCSubtargetInfo.h>
+#include <llvm/MC/TargetRegistry.h>
 #include <llvm/Passes/PassBuilder.h>
-#include <llvm/Support/Threading.h>
 #include <llvm/Support/TargetSelect.h>
+#include <llvm/Support/Threading.h>
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/Support/thread.h>
 #include <llvm/Target/TargetMachine.h>
@@ -36,6 +37,14 @@ void succeed(llvm::Error error, const char* doing) {
   if (error) throw InternalError(fmt::format("LLVM failed at {}: {}", doing, llvm::toString(std::move(error))));
 }
 
+bool is_known(const std::string& cpu, const llvm::Triple& triple) {
+  std::string problem;
+  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple.str(), problem);
+  if (!target) throw InternalError("LLVM cannot write code for this machine: " + problem);
+  return std::unique_ptr<llvm::MCSubtargetInfo>(target->createMCSubtargetInfo(triple.str(), "", ""))
+      ->isCPUStringValid(cpu);
+}
+
 orc::JITTargetMachineBuilder machine_builder(const std::string& cpu) {
   static std::once_flag once;
   std::call_once(once, [] {
@@ -44,8 +53,13 @@ orc::JITTargetMachineBuilder machine_builder(const std::string& cpu) {
   });
   auto host = unwrap(orc::JITTargetMachineBuilder::detectHost(), "detecting the processor");
   orc::JITTargetMachineBuilder builder(host.getTargetTriple());
-  if (cpu == "host") builder = std::move(host);
-  else builder.setCPU(cpu);
+  if (cpu == "host") {
+    builder = std::move(host);
+  } else {
+    if (!is_known(cpu, host.getTargetTriple()))
+      throw InputError(fmt::format("LLVM knows no processor '{}'; expected \"host\" or a name such as \"x86-64-v3\"", cpu));
+    builder.setCPU(cpu);
+  }
   builder.setCodeGenOptLevel(llvm::CodeGenOptLevel::Aggressive);
   builder.setRelocationModel(llvm::Reloc::PIC_);
   builder.setCodeModel(llvm::CodeModel::Small);
@@ -162,8 +176,6 @@ Jit& Jit::host() {
 Jit::Jit(const std::string& cpu) : parts_(std::make_unique<Parts>(cpu)) {
   const auto target = parts_->machine();
   const llvm::MCSubtargetInfo& subtarget = *target->getMCSubtargetInfo();
-  if (cpu != "host" && !subtarget.isCPUStringValid(cpu))
-    throw InputError(fmt::format("LLVM knows no processor '{}'; expected \"host\" or a name such as \"x86-64-v3\"", cpu));
   auto has = [&](const char* feature) { return subtarget.checkFeatures(feature); };
   parts_->isa = {has("+f16c"), has("+avx512dq"), has("+avx512bf16")};
   parts_->width = has("+avx512f") ? 16 : has("+avx2") ? 8 : 4;

@@ -47,11 +47,11 @@ std::pair<NodeId, int> Layouts::join_of(NodeId value) const {
   return found == joins_.end() ? std::pair<NodeId, int>{} : found->second;
 }
 
-Place place_of(const Graph& fused, const Layouts& layouts, NodeId value) {
-  std::map<DimId, PlaceIndex> index;
+MemoryPlace place_of(const Graph& fused, const Layouts& layouts, NodeId value) {
+  std::map<DimId, MemoryIndex> index;
   for (DimId d : fused.node(value).type.dims) index[d] = {d, d, 0};
   auto moved = [&](DimId from, DimId to, int64_t offset) {
-    PlaceIndex at = index[from];
+    MemoryIndex at = index[from];
     index.erase(from);
     at.root_dim = to;
     at.offset += offset;
@@ -79,7 +79,7 @@ Place place_of(const Graph& fused, const Layouts& layouts, NodeId value) {
     }
     value = join;
   }
-  Place place{value, {}};
+  MemoryPlace place{value, {}};
   for (DimId d : layouts.of(fused, value)) place.indices.push_back(index.at(d));
   return place;
 }

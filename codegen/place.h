@@ -24,18 +24,18 @@ class Layouts {
 };
 
 /// One dimension of a buffer: indexed by a dimension of the value plus an offset, or by the offset alone.
-struct PlaceIndex {
+struct MemoryIndex {
   DimId root_dim;
   DimId from{};        // absent: the offset is the index
   int64_t offset = 0;  // negative without `from`: counted from the end
 };
 
-struct Place {
+struct MemoryPlace {
   NodeId root;                     // the value that owns the memory
-  std::vector<PlaceIndex> indices; // in the order of the root's layout, outermost first
+  std::vector<MemoryIndex> indices; // in the order of the root's layout, outermost first
 };
 
 /// Follows views and joins from a stored value to the memory that holds it.
-Place place_of(const Graph& fused, const Layouts& layouts, NodeId value);
+MemoryPlace place_of(const Graph& fused, const Layouts& layouts, NodeId value);
 
 }  // namespace mambac

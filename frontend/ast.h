@@ -24,17 +24,17 @@ struct Argument {
 struct Expr {
   enum Kind : uint8_t { number, name, negate, binary, call };
   Kind kind = number;
-  Location location;             // of the operator, the name or the number
-  double value = 0;              // number
-  bool integer = false;          // number
-  std::string text;              // name: the name; call: the op or block
-  char symbol = 0;               // binary: + - * /
-  ExprPtr left;                  // negate, binary
-  ExprPtr right;                 // binary
-  std::vector<Argument> statics;  // call: in <>
-  std::vector<Argument> operands; // call: in ()
+  Location location;                 // of the operator, the name or the number
+  double value = 0;                  // number
+  bool integer = false;              // number
+  std::string text;                  // name: the name; call: the op or block
+  char symbol = 0;                   // binary: + - * /
+  ExprPtr left;                      // negate, binary
+  ExprPtr right;                     // binary
+  std::vector<Argument> statics;     // call: in <>
+  std::vector<Argument> operands;    // call: in ()
   std::optional<std::string> scope;  // call: as "..."
-  int depth = 1;                 // height of the tree; the parser bounds it
+  int depth = 1;                     // height of the tree; the parser bounds it
 };
 
 /// `f32[B, L, E]`; the dimensions are expressions: a name, an integer, or `L/32`.

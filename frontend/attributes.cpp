@@ -74,15 +74,16 @@ std::vector<NodeId> Instantiator::op_operands(Frame& frame, const Expr& expr, co
     size_t slot = position;
     if (argument.name.empty()) {
       if (!variadic && position >= required) {
-        throw InputError(argument.location, fmt::format("found an operand too many, expected {}{}", usage(op),
-                                                        required < specs.size() ? ", the optional ones by keyword" : ""));
+        throw InputError(argument.location,
+                         fmt::format("found an operand too many, expected {}{}", usage(op),
+                                     required < specs.size() ? ", the optional ones by keyword" : ""));
       }
       ++position;
     } else {
       const int index = operand_index(op.op, argument.name);
       if (index < 0 || variadic) {
-        throw InputError(argument.location, fmt::format("'{}' has no operand '{}', expected {}", op.name, argument.name,
-                                                        usage(op)));
+        throw InputError(argument.location,
+                         fmt::format("'{}' has no operand '{}', expected {}", op.name, argument.name, usage(op)));
       }
       slot = static_cast<size_t>(index);
     }

@@ -90,8 +90,8 @@ const NodeId* Instantiator::find_value(const Frame& frame, std::string_view name
 
 void Instantiator::unknown_value(const Frame& frame, const Expr& expr) const {
   if (const Statement* later = find_assignment(frame.block->body, expr.text)) {
-    throw InputError(expr.location, fmt::format("'{}' is used before it is defined (line {})", expr.text,
-                                                later->location.line));
+    throw InputError(expr.location,
+                     fmt::format("'{}' is used before it is defined (line {})", expr.text, later->location.line));
   }
   std::vector<std::string> names;
   for (const auto& scope : frame.values) {
@@ -153,7 +153,8 @@ std::vector<NodeId> Instantiator::call(Frame& frame, const Expr& expr, const std
 
 void Instantiator::unknown_call(const Frame& frame, const Expr& expr) const {
   if (find_value(frame, expr.text) != nullptr) {
-    throw InputError(expr.location, fmt::format("'{}' is a value, expected an op or a block before '(' or '<'", expr.text));
+    throw InputError(expr.location,
+                     fmt::format("'{}' is a value, expected an op or a block before '(' or '<'", expr.text));
   }
   std::vector<std::string> known = library_.block_names();
   for (const OpInfo& op : op_table()) known.emplace_back(op.name);
@@ -178,9 +179,11 @@ std::vector<NodeId> Instantiator::call_op(Frame& frame, const Expr& expr, Op op,
   std::vector<NodeId> results = {append(std::move(node))};
   if (names.size() == 1) return results;
   if (names.size() > 2 || !is_directional(op) || op == Op::ChunkStarts) {
-    throw InputError(expr.location, fmt::format("'{}' gives {}, found {} names for it", expr.text,
-                                                is_directional(op) && op != Op::ChunkStarts
-                                                    ? "a value and its last state" : "one value", names.size()));
+    throw InputError(
+        expr.location,
+        fmt::format("'{}' gives {}, found {} names for it", expr.text,
+                    is_directional(op) && op != Op::ChunkStarts ? "a value and its last state" : "one value",
+                    names.size()));
   }
   results.push_back(last_state(results[0], expr.location, names[1]));
   return results;
@@ -243,9 +246,9 @@ std::vector<NodeId> Instantiator::call_block(Frame& frame, const Expr& expr, con
   const std::string scope = join_scope(frame, expr.scope.value_or(""), expr.location);
   const auto results = run(block, std::move(statics), operands, &frame, expr.location, scope, names[0]);
   if (results.size() < names.size()) {
-    throw InputError(expr.location, fmt::format("'{}' gives {} value{}, found {} names for {}", block.name,
-                                                results.size(), results.size() == 1 ? "" : "s", names.size(),
-                                                results.size() == 1 ? "it" : "them"));
+    throw InputError(expr.location,
+                     fmt::format("'{}' gives {} value{}, found {} names for {}", block.name, results.size(),
+                                 results.size() == 1 ? "" : "s", names.size(), results.size() == 1 ? "it" : "them"));
   }
   std::vector<NodeId> values;
   for (const Result& result : results) values.push_back(result.value);

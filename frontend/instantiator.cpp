@@ -217,8 +217,8 @@ void Instantiator::assign(Frame& frame, const Statement& statement) {
     values = {value(frame, expr, first.name)};
   }
   if (values.size() < statement.targets.size()) {
-    throw InputError(statement.targets[1].location, fmt::format("found {} names, and the expression gives one value",
-                                                                statement.targets.size()));
+    throw InputError(statement.targets[1].location,
+                     fmt::format("found {} names, and the expression gives one value", statement.targets.size()));
   }
   for (size_t i = 0; i < statement.targets.size(); ++i) define(frame, statement.targets[i], values[i]);
   if (graph_.size() > nodes_before) place(values[0], statement.place);
@@ -301,9 +301,10 @@ void Instantiator::param(Frame& frame, const Statement& statement) {
   }
   const auto [old, added] = checkpoint_names_.emplace(node.param.checkpoint_name, statement.location);
   if (!added) {
-    throw InputError(statement.location, fmt::format("two parameters have the checkpoint name '{}', the other is at {}; "
-                                                     "'as \"...\"' on the calls tells them apart",
-                                                     node.param.checkpoint_name, old->second.str()));
+    throw InputError(statement.location,
+                     fmt::format("two parameters have the checkpoint name '{}', the other is at {}; "
+                                 "'as \"...\"' on the calls tells them apart",
+                                 node.param.checkpoint_name, old->second.str()));
   }
   const NodeId id = append(std::move(node));
   define(frame, Target{target.name, std::nullopt, target.location}, id);
@@ -313,8 +314,8 @@ void Instantiator::param(Frame& frame, const Statement& statement) {
 void Instantiator::repeat(Frame& frame, const Statement& statement) {
   const int64_t count = static_integer(frame, *statement.values[0]);
   if (count < 0 || count > kMaxRepeat) {
-    throw InputError(statement.values[0]->location, fmt::format("found {} repetitions, expected 0 to {}", count,
-                                                                kMaxRepeat));
+    throw InputError(statement.values[0]->location,
+                     fmt::format("found {} repetitions, expected 0 to {}", count, kMaxRepeat));
   }
   const StaticMap statics_before = frame.statics;
   const std::string scope_before = frame.scope;
@@ -343,8 +344,8 @@ std::string Instantiator::join_scope(Frame& frame, const std::string& scope, con
     const std::string name = scope.substr(i + 1, close - i - 1);
     const StaticPtr found = find_static(frame, name);
     if (!found || found->free) {
-      throw InputError(where, fmt::format("unknown name '{{{}}}' in \"{}\", expected a counter or a static argument",
-                                          name, scope));
+      throw InputError(
+          where, fmt::format("unknown name '{{{}}}' in \"{}\", expected a counter or a static argument", name, scope));
     }
     text += number_text(found->value);
     i = close;

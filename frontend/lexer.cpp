@@ -10,8 +10,12 @@ namespace {
 
 constexpr size_t kMaxBytes = size_t{64} << 20;
 
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 /// Length of the valid UTF-8 sequence at `at` (0 when broken).
 size_t utf8_length(std::string_view text, size_t at) {
@@ -147,8 +151,7 @@ class Lexer {
       fail(fmt::format("found '{}' right after a number, expected an operator or a space", peek()));
     }
     token.text = text_.substr(token.offset, at_ - token.offset);
-    const auto [end, error] =
-        std::from_chars(token.text.data(), token.text.data() + token.text.size(), token.value);
+    const auto [end, error] = std::from_chars(token.text.data(), token.text.data() + token.text.size(), token.value);
     if (error != std::errc{} || end != token.text.data() + token.text.size() || !std::isfinite(token.value)) {
       throw InputError(token.location, fmt::format("'{}' is not a number that fits a double", token.text));
     }
@@ -205,8 +208,8 @@ class Lexer {
       const size_t from = at_;
       const Location where = here();
       advance();
-      throw InputError(where, fmt::format("found '{}', which has no meaning in the language",
-                                          text_.substr(from, at_ - from)));
+      throw InputError(where,
+                       fmt::format("found '{}', which has no meaning in the language", text_.substr(from, at_ - from)));
     }
     advance();
     token.text = std::string(1, c);

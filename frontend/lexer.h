@@ -13,11 +13,11 @@ namespace mambac {
 struct Token {
   enum Kind : uint8_t {
     end,
-    name,     // identifier; `quoted` names too
-    number,   // 12, 0.5, 1e-5
-    string,   // text without the quotes
-    word,     // the name of a preset: 353m-hub
-    symbol,   // one of ( ) [ ] { } < > , : = ? @ + - * / ->
+    name,    // identifier; `quoted` names too
+    number,  // 12, 0.5, 1e-5
+    string,  // text without the quotes
+    word,    // the name of a preset: 353m-hub
+    symbol,  // one of ( ) [ ] { } < > , : = ? @ + - * / ->
   };
   Kind kind = end;
   std::string text;
@@ -25,7 +25,7 @@ struct Token {
   bool integer = false;  // number without point and exponent
   bool quoted = false;   // name in backticks: never a keyword
   Location location;
-  size_t offset = 0;     // in bytes, of the first and the byte after the last
+  size_t offset = 0;  // in bytes, of the first and the byte after the last
   size_t end_offset = 0;
 
   bool is(std::string_view symbol_text) const { return kind == symbol && text == symbol_text; }

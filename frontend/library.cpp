@@ -120,7 +120,8 @@ const BlockDef* Library::find_main_block() const {
     if (!block->is_model) continue;
     if (found != nullptr) {
       throw InputError(block->location, fmt::format("found a second model '{}', expected one in a file (the first is "
-                                                    "'{}')", block->name, found->name));
+                                                    "'{}')",
+                                                    block->name, found->name));
     }
     found = block.get();
   }

@@ -44,7 +44,8 @@ void apply_preset(Model& model, const std::string& name) {
     std::vector<std::string> known;
     for (const Preset& candidate : model.library->main_file().presets) known.push_back(candidate.name);
     throw InputError(fmt::format("{} has no preset '{}'{}; it has: {}", model.library->main_file().name, name,
-                                 did_you_mean(name, known), known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
+                                 did_you_mean(name, known),
+                                 known.empty() ? "none" : fmt::format("{}", fmt::join(known, ", "))));
   }
   model.preset = name;
   const auto known = static_names(model.library->main_block());
@@ -73,8 +74,10 @@ std::string find_checkpoint(const std::string& folder) {
     target = fs::path(folder) / name;
   }
   if (fs::exists(target / "model.mb", error)) return target.string();
-  throw InputError(fmt::format("'{}' is a folder without model.mb and without 'latest', expected a checkpoint folder "
-                               "as 'mambac train' writes it", folder));
+  throw InputError(
+      fmt::format("'{}' is a folder without model.mb and without 'latest', expected a checkpoint folder "
+                  "as 'mambac train' writes it",
+                  folder));
 }
 
 std::map<std::string, double> numbers_of(const std::map<std::string, int64_t>& overrides) {
@@ -122,7 +125,8 @@ Model load_model(std::string_view spec) {
   const bool plain = colon == std::string::npos || fs::exists(whole, error) || find_shipped(whole) != nullptr;
   const std::string name = plain ? whole : whole.substr(0, colon);
   const std::string preset = plain ? "" : whole.substr(colon + 1);
-  if (!plain && preset.empty()) throw InputError(fmt::format("found '{}', expected the name of a preset after ':'", whole));
+  if (!plain && preset.empty())
+    throw InputError(fmt::format("found '{}', expected the name of a preset after ':'", whole));
   if (fs::exists(name, error)) return model_from_text(read_text_file(name), name, preset);
   if (const ShippedModel* shipped = find_shipped(name)) {
     return model_from_text(std::string(shipped->text), std::string(shipped->file), preset);
@@ -193,7 +197,8 @@ Graph instantiate_block(const Model& model, const std::string& block, const std:
   }
   for (const std::string& name : optional_inputs) {
     if (std::find(optional.begin(), optional.end(), name) == optional.end()) {
-      throw InputError(fmt::format("block '{}' has no optional input '{}'{}", block, name, did_you_mean(name, optional)));
+      throw InputError(
+          fmt::format("block '{}' has no optional input '{}'{}", block, name, did_you_mean(name, optional)));
     }
   }
   Instantiator instantiator(*model.library, TextKind::definition);
@@ -216,8 +221,8 @@ void check_trainable(const Graph& graph) {
   for (const Node& node : graph.nodes()) {
     if (node.op != Op::Param || node.param.init.kind != Initialiser::none) continue;
     throw InputError(node.location, fmt::format("parameter without initialiser: '{}' (\"{}\") can come only from a "
-                                                "checkpoint, expected '= initialiser' to train it", node.name,
-                                                node.param.checkpoint_name));
+                                                "checkpoint, expected '= initialiser' to train it",
+                                                node.name, node.param.checkpoint_name));
   }
 }
 
@@ -231,7 +236,8 @@ std::string definition_text(const Model& model) {
   }
   text.erase(text.find_last_not_of(" \n") + 1);
   text += fmt::format("\n\npreset {} {{\n", kSavedPreset);
-  for (const auto& [name, number] : model.values) text += fmt::format("  {} = {}\n", name_text(name), number_text(number));
+  for (const auto& [name, number] : model.values)
+    text += fmt::format("  {} = {}\n", name_text(name), number_text(number));
   for (const auto& [name, setting] : model.training) {
     text += fmt::format("  {}{} = {}\n", kTrainPrefix, name, quoted_text(setting));
   }

@@ -473,6 +473,8 @@ class Parser {
 
 }  // namespace
 
-SourceFile parse_source(std::string_view text, const std::string& file_name) { return Parser(text, file_name).run(); }
+SourceFile parse_source(std::string_view text, const std::string& file_name) {
+  return Parser(text, file_name).run();
+}
 
 }  // namespace mambac

@@ -87,7 +87,8 @@ void Instantiator::declare_dims() {
       if (entry->free) {
         if (graph_.find_dim(name) || graph_.dims().size() >= kMaxDims) {
           throw InputError(decl.location, fmt::format("dimension '{}' is declared as something else, or there are more "
-                                                      "than {} dimensions", name, kMaxDims));
+                                                      "than {} dimensions",
+                                                      name, kMaxDims));
         }
         entry->dim = graph_.add_dim(name, 0);
       } else {
@@ -131,8 +132,8 @@ StaticMap Instantiator::bind_statics(Frame& frame, const Expr& call, const Block
     std::vector<std::string> known;
     for (const StaticParameter& parameter : block.statics) known.push_back(parameter.name);
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      throw InputError(argument.location, fmt::format("'{}' has no static argument '{}'{}", block.name, name,
-                                                      did_you_mean(name, known)));
+      throw InputError(argument.location,
+                       fmt::format("'{}' has no static argument '{}'{}", block.name, name, did_you_mean(name, known)));
     }
     if (!bound.emplace(name, bind_static(frame, *argument.value, name)).second) {
       throw InputError(argument.location, fmt::format("static argument '{}' is given twice", name));
@@ -156,8 +157,8 @@ void Instantiator::add_fallbacks(StaticMap& statics, const BlockDef& block, cons
     }
     if (frame.statics.contains(parameter.name)) continue;
     if (!parameter.fallback) {
-      throw InputError(where, fmt::format("'{}' needs a value for its static argument '{}'", block.name,
-                                          parameter.name));
+      throw InputError(where,
+                       fmt::format("'{}' needs a value for its static argument '{}'", block.name, parameter.name));
     }
     frame.statics[parameter.name] = bind_static(frame, *parameter.fallback, parameter.name);
   }
@@ -213,8 +214,10 @@ double Instantiator::static_number(const Frame& frame, const Expr& expr) const {
     case Expr::name: {
       const StaticPtr found = find_static(frame, expr.text);
       if (found && found->free) {
-        throw InputError(expr.location, fmt::format("the size of dimension '{}' is not known before run time, expected a "
-                                                    "number (in a value, extent<{}> is its size)", expr.text, expr.text));
+        throw InputError(expr.location,
+                         fmt::format("the size of dimension '{}' is not known before run time, expected a "
+                                     "number (in a value, extent<{}> is its size)",
+                                     expr.text, expr.text));
       }
       if (found) return found->value;
       if (const auto constant = named_constant(expr.text)) return *constant;
@@ -264,8 +267,9 @@ DimId Instantiator::dimension(const Frame& frame, const Expr& expr) {
     const DimId base = dimension(frame, *expr.left);
     if (kind_ == TextKind::dump || graph_.dim(base).is_free()) return tiles(base, *expr.right, expr.location);
   }
-  throw InputError(expr.location, "found an expression, expected a dimension: its name, an integer, or tiles of a free "
-                                  "dimension such as L/32 ('dim C = ...' gives an expression a name)");
+  throw InputError(expr.location,
+                   "found an expression, expected a dimension: its name, an integer, or tiles of a free "
+                   "dimension such as L/32 ('dim C = ...' gives an expression a name)");
 }
 
 DimId Instantiator::tiles(DimId base, const Expr& divisor, const Location& where) {
@@ -289,8 +293,8 @@ DimId Instantiator::dimension(Static& entry, const Location& where) {
 /// name is taken by another size.
 DimId Instantiator::fixed_dim(const std::string& name, double size, const Location& where) {
   if (!(size >= 1 && size <= kMaxSize) || size != std::floor(size)) {
-    throw InputError(where, fmt::format("dimension '{}' has size {}, expected an integer from 1 to 2^48", name,
-                                        number_text(size)));
+    throw InputError(
+        where, fmt::format("dimension '{}' has size {}, expected an integer from 1 to 2^48", name, number_text(size)));
   }
   const auto count = static_cast<int64_t>(size);
   const auto key = std::pair(name, count);

@@ -19,8 +19,8 @@ size_t distance(std::string_view a, std::string_view b) {
     next[0] = 2 * i;
     for (size_t j = 1; j <= b.size(); ++j) {
       const bool same = a[i - 1] == b[j - 1];
-      const bool same_letter = std::tolower(static_cast<unsigned char>(a[i - 1])) ==
-                               std::tolower(static_cast<unsigned char>(b[j - 1]));
+      const bool same_letter =
+          std::tolower(static_cast<unsigned char>(a[i - 1])) == std::tolower(static_cast<unsigned char>(b[j - 1]));
       const size_t replace = row[j - 1] + (same ? 0 : same_letter ? 1 : 2);
       next[j] = std::min({row[j] + 2, next[j - 1] + 2, replace});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {

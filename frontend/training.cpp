@@ -58,8 +58,8 @@ Graph training_graph(const Model& model) {
   Instantiator instantiator(*model.library, TextKind::definition);
   instantiator.main(model.library->main_block(), model.values, {});
   Graph& graph = instantiator.graph();
-  const auto first_input = std::find_if(graph.nodes().begin(), graph.nodes().end(),
-                                        [](const Node& node) { return node.op == Op::Input; });
+  const auto first_input =
+      std::find_if(graph.nodes().begin(), graph.nodes().end(), [](const Node& node) { return node.op == Op::Input; });
   if (first_input == graph.nodes().end() || graph.outputs().empty()) {
     throw InputError(model.library->main_block().location,
                      fmt::format("'{}' cannot be trained, expected an input and a result", model.name));

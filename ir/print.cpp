@@ -11,8 +11,12 @@ namespace {
 
 constexpr std::array<std::string_view, 5> kReserved = {"as", "in", "no_decay", "repeat", "return"};
 
-bool is_letter(char c) { return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_'; }
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_letter(char c) {
+  return std::isalpha(static_cast<unsigned char>(c)) != 0 || c == '_';
+}
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 std::string dim_text(const Graph& graph, DimId id) {
   const Dim& dim = graph.dim(id);
@@ -136,14 +140,16 @@ std::string quoted_text(std::string_view text) {
   return out + "\"";
 }
 
-std::string number_text(double number) { return fmt::format("{}", number); }
+std::string number_text(double number) {
+  return fmt::format("{}", number);
+}
 
 const std::vector<InitialiserKind>& initialiser_kinds() {
   static const std::vector<InitialiserKind> kinds = {
-      {"zeros", Initialiser::zeros, 0},     {"ones", Initialiser::ones, 0},
+      {"zeros", Initialiser::zeros, 0},       {"ones", Initialiser::ones, 0},
       {"constant", Initialiser::constant, 1}, {"normal", Initialiser::normal, 2},
-      {"uniform", Initialiser::uniform, 2}, {"log_arange", Initialiser::log_arange, 0},
-      {"dt_bias", Initialiser::dt_bias, 2}, {"log_uniform_ring", Initialiser::log_uniform_ring, 2}};
+      {"uniform", Initialiser::uniform, 2},   {"log_arange", Initialiser::log_arange, 0},
+      {"dt_bias", Initialiser::dt_bias, 2},   {"log_uniform_ring", Initialiser::log_uniform_ring, 2}};
   return kinds;
 }
 

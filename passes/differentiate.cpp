@@ -1,9 +1,9 @@
 #include "passes/differentiate.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "ir/builder.h"
 #include "ir/gradient.h"
@@ -13,9 +13,13 @@ namespace mambac {
 
 namespace {
 
-bool is_target(const Node& node) { return node.op == Op::Param || (node.op == Op::Input && is_float(node.type.dtype)); }
+bool is_target(const Node& node) {
+  return node.op == Op::Param || (node.op == Op::Input && is_float(node.type.dtype));
+}
 
-const std::string& target_name(const Node& node) { return node.op == Op::Param ? node.param.checkpoint_name : node.name; }
+const std::string& target_name(const Node& node) {
+  return node.op == Op::Param ? node.param.checkpoint_name : node.name;
+}
 
 NodeId find_target(const Graph& graph, const std::string& name) {
   std::vector<std::string> known;

@@ -57,6 +57,10 @@ class Fuser {
       if (library_[i] || is_join(node(NodeId{i})))
         for (NodeId o : node(NodeId{i}).operands) in_memory_[view_root(o).index] = true;
     for (const Output& output : graph_.outputs()) in_memory_[view_root(output.value).index] = true;
+    for (const Node& n : graph_.nodes()) {  // walks look at neighbouring steps of `starts`
+      const NodeId starts = operand(n, "starts");
+      if (starts.present()) in_memory_[view_root(starts).index] = true;
+    }
   }
 
   /// The value whose memory a chain of free views shows; the node itself when it is no view.
@@ -78,7 +82,14 @@ class Fuser {
           ++missing[i];
           readers[o.index].push_back(i);
         }
-    auto key = [&](uint32_t i) { return std::make_pair(ends_group(NodeId{i}), i); };
+    // What only feeds such sums waits with them.
+    std::vector<bool> waits(graph_.size(), false);
+    for (uint32_t i = static_cast<uint32_t>(graph_.size()); i-- > 0;) {
+      const bool feeds = wide_[i] && is_pointwise(node(NodeId{i}).op) && !readers[i].empty() &&
+                         std::all_of(readers[i].begin(), readers[i].end(), [&](uint32_t r) { return waits[r]; });
+      waits[i] = feeds || ends_group(NodeId{i});
+    }
+    auto key = [&](uint32_t i) { return std::make_pair(static_cast<bool>(waits[i]), i); };
     std::priority_queue<std::pair<bool, uint32_t>, std::vector<std::pair<bool, uint32_t>>, std::greater<>> ready;
     for (uint32_t i = 0; i < graph_.size(); ++i)
       if (missing[i] == 0) ready.push(key(i));
@@ -128,11 +139,55 @@ class Fuser {
       in_memory_[view_root(n.operands[0]).index] = true;
       return;
     }
+    if (join_sibling(id, base + 1)) return;
     const int g = open_group(id, base + 1, false);
     remark_break(id, why);
     std::vector<Member> added;
     close_over(id, g, {}, added);
     commit(id, g, added, true);
+    note_reads(id, g);
+  }
+
+  /// Puts the node into a group of the same level that reads the same memory.
+  bool join_sibling(NodeId id, int level) {
+    for (NodeId o : node(id).operands) {
+      if (!o.present()) continue;
+      const auto readers = memory_readers_.find(view_root(o).index);
+      if (readers == memory_readers_.end()) continue;
+      for (int g : readers->second) {
+        if (!groups_[g].alive || groups_[g].level != level || !same_domain(id, g)) continue;
+        std::vector<Member> added;
+        if (!close_over(id, g, groups_[g].members, added)) continue;
+        std::string why;
+        if (!describe_group(graph_, lanes_, merged(groups_[g].members, added, {id}), &why)) continue;
+        home_[id.index] = g;
+        level_[id.index] = level;
+        commit(id, g, added, false);
+        groups_[g].members = merged(groups_[g].members, {}, {id});
+        note_reads(id, g);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void note_reads(NodeId id, int g) {
+    for (NodeId o : node(id).operands) {
+      if (!o.present() || class_of(node(view_root(o)).op) == OpClass::Source) continue;
+      auto& readers = memory_readers_[view_root(o).index];
+      if (std::find(readers.begin(), readers.end(), g) == readers.end()) readers.push_back(g);
+    }
+  }
+
+  /// Whether the node runs over dimensions that the group has already.
+  bool same_domain(NodeId id, int g) const {
+    auto spans = [&](DimId d) {
+      return std::any_of(groups_[g].members.begin(), groups_[g].members.end(),
+                         [&](const Member& m) { return touches(graph_, node(m.node), d); });
+    };
+    for (NodeId o : node(id).operands)
+      if (o.present() && !std::all_of(node(o).type.dims.begin(), node(o).type.dims.end(), spans)) return false;
+    return std::all_of(node(id).type.dims.begin(), node(id).type.dims.end(), spans);
   }
 
   bool is_free_view(NodeId id) const {
@@ -246,32 +301,34 @@ class Fuser {
 
   /// A pointwise value that can be made again from at most one stored value of its size.
   bool is_rematerialised(NodeId id) const {
-    std::set<NodeId> leaves, seen;
-    std::vector<NodeId> stack{id};
-    while (!stack.empty()) {
-      const NodeId current = stack.back();
-      stack.pop_back();
-      if (!seen.insert(current).second) continue;
-      if (static_cast<int>(seen.size()) > kMaxRematerialised) return false;
-      const bool leaf = current != id && (!is_computed(current) || in_memory_[current.index]);
-      if (leaf || !is_pointwise(node(current).op)) {
-        if (current == id) return false;
-        const NodeId root = view_root(current);
-        if (node(root).op != Op::Const && node(current).type.dims.size() >= node(id).type.dims.size())
-          leaves.insert(current);
-        continue;
-      }
-      for (NodeId o : node(current).operands)
-        if (o.present()) stack.push_back(o);
-    }
-    return leaves.size() <= 1;
+    int nodes = 0;
+    const std::set<NodeId> leaves = leaves_of(id, node(id).type.dims.size(), &nodes);
+    return nodes <= kMaxRematerialised && !leaves.count(id);
+  }
+
+  /// The stored values of full size that a value can be made from: itself when more than one would be needed.
+  std::set<NodeId> leaves_of(NodeId id, size_t full, int* nodes) const {
+    const Node& n = node(id);
+    if (n.type.dims.size() < full || n.op == Op::Const) return {};
+    if (!is_computed(id) || in_memory_[id.index] || !is_pointwise(n.op) || ++*nodes > kMaxRematerialised) return {id};
+    std::set<NodeId> leaves;
+    for (NodeId o : n.operands)
+      if (o.present()) leaves.merge(leaves_of(o, full, nodes));
+    if (leaves.size() > 1) return {id};
+    return leaves;
+  }
+
+  /// The recurrence whose stored states restart this one: a delay of a scan's result has the scan's states.
+  NodeId state_source(NodeId id) const {
+    const Node& n = node(id);
+    if (n.op != Op::Delay || !n.operands[0].present()) return id;
+    const Node& x = node(n.operands[0]);
+    const bool same = x.op == Op::Scan && x.attrs == n.attrs && operand(x, "start") == operand(n, "start");
+    return same ? n.operands[0] : id;
   }
 
   void commit(NodeId id, int g, const std::vector<Member>& added, bool fresh) {
-    for (const Member& m : added) {
-      groups_[g].members = merged(groups_[g].members, {}, m);
-      if (m.resumed) chunks_[m.node.index] = true;
-    }
+    for (const Member& m : added) groups_[g].members = merged(groups_[g].members, {}, m);
     if (!fresh) return;
     std::string why;
     if (!describe_group(graph_, lanes_, groups_[g].members, &why))
@@ -311,7 +368,7 @@ class Fuser {
       bool resumed = false;
       if (g >= 0)
         for (const Member& m : groups_[g].members) resumed |= m.node == id && m.resumed;
-      if (resumed) need(-1, id);  // its states at the tiles come from where it runs whole
+      if (resumed) need(-1, state_source(id));  // its states at the tiles come from where it runs whole
       const int start = operand_index(node(id).op, "start");
       for (size_t i = 0; i < node(id).operands.size(); ++i) {
         const NodeId o = node(id).operands[i];
@@ -328,7 +385,7 @@ class Fuser {
                     members.end());
       if (members.empty()) groups_[g].alive = false;
       for (const Member& m : members)
-        if (m.resumed) chunks_[m.node.index] = true;
+        if (m.resumed) chunks_[state_source(m.node).index] = true;
     }
   }
 
@@ -343,7 +400,7 @@ class Fuser {
     for (size_t g = 0; g < groups_.size(); ++g) {
       if (!groups_[g].alive) continue;
       for (const Member& m : groups_[g].members) {
-        if (m.resumed) readers[home_[m.node.index]].insert(kOutside);
+        if (m.resumed) readers[home_[state_source(m.node).index]].insert(kOutside);
         for (NodeId o : node(m.node).operands) {
           if (!o.present()) continue;
           if (groups_[g].library)
@@ -392,6 +449,7 @@ class Fuser {
   std::vector<bool> wide_;
   std::vector<bool> library_;
   std::vector<Group> groups_;
+  std::map<uint32_t, std::vector<int>> memory_readers_;  // of library results and other groups' values
 
   Graph out_;
   std::map<std::pair<int, uint32_t>, NodeId> emitted_;  // (group or -1, node) -> new node
@@ -421,7 +479,7 @@ std::vector<int> Fuser::unit_order() const {
     if (!groups_[g].alive) continue;
     for (const Member& m : groups_[g].members) {
       if (home_[m.node.index] == g) rank[g] = std::max(rank[g], m.node.index);
-      if (m.resumed && home_[m.node.index] != g) before[g].insert(home_[m.node.index]);
+      if (m.resumed) before[g].insert(home_[state_source(m.node).index]);
       for (NodeId o : node(m.node).operands)
         if (o.present() && !(holds(groups_[g].members, o) && !groups_[g].library)) depends(g, o);
     }
@@ -462,8 +520,9 @@ void Fuser::name_kernel(KernelGroup& group, const std::vector<Member>& members, 
 }
 
 NodeId Fuser::chunk_starts(NodeId id) {
-  auto found = chunk_nodes_.find(id.index);
-  return found == chunk_nodes_.end() ? NodeId{} : found->second;
+  auto found = chunk_nodes_.find(state_source(id).index);
+  check(found != chunk_nodes_.end(), "fuse: a resumed recurrence has no stored states");
+  return found->second;
 }
 
 /// The new node of a value as seen from a group (-1: from memory).

@@ -1,10 +1,10 @@
 #include "passes/pipeline.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
-
-#include <fmt/format.h>
 
 #include "ir/verify.h"
 #include "passes/differentiate.h"
@@ -34,16 +34,27 @@ std::vector<Stage> make_stages() {
   return {
       {"simplify", "first: equal values are one value before gradients are added up and states are counted", all,
        [](const Graph& g, Options, Remarks&) { return simplify(g); }},
-      {"differentiate", "on primitive ops, before anything is fused", {train},
+      {"differentiate",
+       "on primitive ops, before anything is fused",
+       {train},
        [](const Graph& g, Options o, Remarks&) { return differentiated(g, o); }},
-      {"state", "on the same graph as the step form, so that both have the same states", {prefill},
+      {"state",
+       "on the same graph as the step form, so that both have the same states",
+       {prefill},
        [](const Graph& g, Options o, Remarks&) { return expose_state(g, walk_of(g, o)); }},
-      {"step", "on the same graph as the prefill's states", {step},
+      {"step",
+       "on the same graph as the prefill's states",
+       {step},
        [](const Graph& g, Options o, Remarks&) { return step_form(g, walk_of(g, o)); }},
       {"clean", "simplifies what the stage before wrote op by op; no gradient is taken any more, so stops go", all,
        [](const Graph& g, Options, Remarks&) { return simplify(g, {.drop_stops = true}); }},
-      {"precision", "after differentiate, so that a value and its gradient agree; before fuse, which decides by what is stored",
-       all, [](const Graph& g, Options o, Remarks&) { return lower_precision(g, o.storage); }},
+      {"precision",
+       "after differentiate, so that a value and its gradient agree; before fuse, which decides by what is stored", all,
+       [](const Graph& g, Options o, Remarks&) { return lower_precision(g, o.storage); }},
+      {"parameters", "after precision, whose casts of parameters it takes away", {prefill, step, eval},
+       [](const Graph& g, Options o, Remarks&) {
+         return o.narrow_parameters ? narrow_parameters(g, o.storage) : g;
+       }},
       {"fuse", "last: kernels are made of the ops that are really left", all,
        [](const Graph& g, Options o, Remarks& remarks) { return fuse(g, o.fuse, remarks); }},
   };
@@ -51,7 +62,9 @@ std::vector<Stage> make_stages() {
 
 }  // namespace
 
-std::string_view name_of(GraphKind kind) { return kKindNames[static_cast<size_t>(kind)]; }
+std::string_view name_of(GraphKind kind) {
+  return kKindNames[static_cast<size_t>(kind)];
+}
 
 std::optional<GraphKind> graph_kind_from(std::string_view name) {
   auto found = std::find(kKindNames.begin(), kKindNames.end(), name);

@@ -25,18 +25,19 @@ std::optional<GraphKind> graph_kind_from(std::string_view name);
 
 struct PipelineOptions {
   GraphKind kind = GraphKind::eval;
-  std::string walk = "L";          // prefill, step: the dimension of time
-  std::string loss = "loss";       // train: the output to differentiate
-  bool seeds = false;              // train: the gradient of sum(output * seed) over all outputs instead
-  std::vector<std::string> wrt;    // train: what to differentiate by; empty: see passes/differentiate.h
-  DType storage = DType::f32;      // of values between large contractions
+  std::string walk = "L";        // prefill, step: the dimension of time
+  std::string loss = "loss";     // train: the output to differentiate
+  bool seeds = false;            // train: the gradient of sum(output * seed) over all outputs instead
+  std::vector<std::string> wrt;  // train: what to differentiate by; empty: see passes/differentiate.h
+  DType storage = DType::f32;    // of values between large contractions
+  bool narrow_parameters = false;  // all but train: parameters of large contractions and tables in `storage`, too
   FuseOptions fuse;
 };
 
 struct Stage {
   std::string_view name;
-  std::string_view reason;          // for its place in the list
-  std::vector<GraphKind> kinds;     // for which it runs
+  std::string_view reason;       // for its place in the list
+  std::vector<GraphKind> kinds;  // for which it runs
   std::function<Graph(const Graph&, const PipelineOptions&, Remarks&)> run;
 };
 

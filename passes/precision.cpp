@@ -77,7 +77,8 @@ class Lowering {
   Graph run() {
     for (uint32_t i = 0; i < rewriter_.from.size(); ++i) visit({i});
     rewriter_.copy_outputs();
-    for (size_t i = 0; i < rewriter_.from.outputs().size(); ++i) restore(rewriter_.from.outputs()[i], rewriter_.to.outputs()[i]);
+    for (size_t i = 0; i < rewriter_.from.outputs().size(); ++i)
+      restore(rewriter_.from.outputs()[i], rewriter_.to.outputs()[i]);
     rewriter_.to.remove_dead();
     return std::move(rewriter_.to);
   }
@@ -115,7 +116,7 @@ class Lowering {
 
   static bool is_join(const Node& node) { return node.op == Op::Concat || node.op == Op::Stack; }
 
-  /// Pieces side by side have one element type: `wanted` when one of them has it. A join that is stored narrow is made
+  /// Pieces side by side have one element type: `wanted` when theirs differ. A join that is stored narrow is made
   /// of narrow pieces, so that each is written into its place.
   void unify(Node& node, DType wanted) {
     auto differs = [&](NodeId id) { return dtype(id) != dtype(node.operands[0]); };
@@ -144,6 +145,52 @@ Graph lower_precision(const Graph& graph, DType storage) {
   if (storage == DType::f32) return graph;
   check(storage == DType::bf16 || storage == DType::f16, "values are stored as f32, bf16 or f16");
   return Lowering(graph, storage).run();
+}
+
+namespace {
+
+/// Whether every reader of the parameter rounds it to `storage` or looks up rows of it.
+bool can_be_narrow(const Graph& graph, NodeId param, const std::vector<NodeId>& users, DType storage) {
+  return !users.empty() && std::all_of(users.begin(), users.end(), [&](NodeId user) {
+    const Node& reader = graph.node(user);
+    return (reader.op == Op::Cast && reader.attrs.dtype == storage) ||
+           (reader.op == Op::Gather && reader.operands[0] == param && reader.operands[1] != param);
+  });
+}
+
+}  // namespace
+
+Graph narrow_parameters(const Graph& graph, DType storage) {
+  if (storage == DType::f32) return graph;
+  const std::vector<std::vector<NodeId>> users = users_of(graph);
+  const std::vector<bool> is_output = output_nodes(graph);
+  std::vector<bool> narrow(graph.size());
+  Rewriter rewriter(graph);
+  for (uint32_t i = 0; i < graph.size(); ++i) {
+    Node node = rewriter.translated({i});
+    if (node.op == Op::Param && node.type.dtype == DType::f32 && !is_output[i]) {
+      narrow[i] = can_be_narrow(graph, {i}, users[i], storage);
+      if (narrow[i]) node.type.dtype = storage;
+    }
+    const bool reads_narrow = !graph.nodes()[i].operands.empty() && graph.nodes()[i].operands[0].present() &&
+                              narrow[graph.nodes()[i].operands[0].index];
+    if (reads_narrow && node.op == Op::Cast) {
+      rewriter.map({i}, node.operands[0]);
+      continue;
+    }
+    const NodeId now = rewriter.to.append(std::move(node));
+    rewriter.map({i}, now);
+    if (!reads_narrow) continue;  // a gather: what follows reads f32 as before
+    Node cast;
+    cast.op = Op::Cast;
+    cast.operands = {now};
+    cast.attrs.dtype = DType::f32;
+    cast.name = rewriter.to.node(now).name + ".f32";
+    cast.location = rewriter.to.node(now).location;
+    rewriter.map({i}, rewriter.to.append(std::move(cast)));
+  }
+  rewriter.copy_outputs();
+  return std::move(rewriter.to);
 }
 
 }  // namespace mambac

@@ -7,7 +7,8 @@ namespace mambac {
 
 /// The graph with `storage` (bf16 or f16) for what moves through memory around large contractions; f32: unchanged.
 ///
-///   operands of large contractions   cast to `storage`; of a parameter one cast of its f32 master. What else reads such
+///   operands of large contractions   cast to `storage`; of a parameter one cast of its f32 master. What else reads
+///   such
 ///                                    an operand reads the rounded value too, so that it is written once, in half the
 ///                                    bytes; except where it goes on into a sum or difference of its own type (the
 ///                                    residual stream and its gradient), is an output, an input or a parameter. Of a
@@ -16,8 +17,14 @@ namespace mambac {
 ///                                    what a maximum is taken over (logits)
 ///   everything else                  f32: states, decays, statistics of norms, accumulation, small contractions
 ///
-/// After differentiate, so that one decision holds for a value and for its gradient; before fuse, because what is stored
-/// between kernels is decided here.
+/// After differentiate, so that one decision holds for a value and for its gradient; before fuse, because what is
+/// stored between kernels is decided here.
 Graph lower_precision(const Graph& graph, DType storage);
+
+/// The graph with parameters of type `storage` in place of those that are only ever read rounded to it or as a table
+/// of rows: half the bytes to read. For graphs that do not train; f32: unchanged.
+///
+/// After lower_precision, whose casts it takes away.
+Graph narrow_parameters(const Graph& graph, DType storage);
 
 }  // namespace mambac

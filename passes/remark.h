@@ -9,11 +9,11 @@
 namespace mambac {
 
 struct Remark {
-  std::string pass;    // "fuse"
-  std::string code;    // a short stable word to filter by: "large-contraction"
-  Location location;   // of the op in the model's text
-  std::string op;      // the node's name
-  std::string text;    // the reason, in one sentence
+  std::string pass;   // "fuse"
+  std::string code;   // a short stable word to filter by: "large-contraction"
+  Location location;  // of the op in the model's text
+  std::string op;     // the node's name
+  std::string text;   // the reason, in one sentence
 };
 
 using Remarks = std::vector<Remark>;

@@ -29,8 +29,8 @@ class Rewriter {
   std::vector<NodeId> map_;
 };
 
-/// `x` repeated along the dimensions that it lacks and in the order of `dims`, except that free dimensions come first in
-/// the order of their declaration, as in every value that ops make.
+/// `x` repeated along the dimensions that it lacks and in the order of `dims`, except that free dimensions come first
+/// in the order of their declaration, as in every value that ops make.
 NodeId with_dims(Builder& b, NodeId x, const std::vector<DimId>& dims);
 
 /// Users of every node, in order; outputs do not count.

@@ -9,9 +9,13 @@ namespace mambac {
 
 namespace {
 
-size_t mix(size_t seed, size_t value) { return (seed ^ value) * 0x9E3779B97F4A7C15ull + (seed >> 29); }
+size_t mix(size_t seed, size_t value) {
+  return (seed ^ value) * 0x9E3779B97F4A7C15ull + (seed >> 29);
+}
 
-bool is_commutative(Op op) { return op == Op::Add || op == Op::Mul || op == Op::Eq; }
+bool is_commutative(Op op) {
+  return op == Op::Add || op == Op::Mul || op == Op::Eq;
+}
 
 size_t hash_of(const Node& node) {
   size_t hash = mix(static_cast<size_t>(node.op), std::bit_cast<uint64_t>(node.attrs.number));
@@ -23,11 +27,14 @@ size_t hash_of(const Node& node) {
   return hash;
 }
 
-bool same_number(double a, double b) { return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b); }
+bool same_number(double a, double b) {
+  return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b);
+}
 
 bool is_equal(const Node& a, const Node& b) {
   if (a.op != b.op || !same_number(a.attrs.number, b.attrs.number)) return false;
-  if (a.attrs.dims != b.attrs.dims || a.attrs.integer != b.attrs.integer || a.attrs.dtype != b.attrs.dtype) return false;
+  if (a.attrs.dims != b.attrs.dims || a.attrs.integer != b.attrs.integer || a.attrs.dtype != b.attrs.dtype)
+    return false;
   if (a.attrs.reverse != b.attrs.reverse) return false;
   if (a.operands == b.operands) return true;
   return is_commutative(a.op) && a.operands[0] == b.operands[1] && a.operands[1] == b.operands[0];

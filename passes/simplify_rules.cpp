@@ -74,7 +74,8 @@ NodeId Rules::without_broadcasts() const {
     if (!is(i, Op::Broadcast)) continue;
     Node shorter = node;
     shorter.operands[i] = below(i);
-    if (infer_type(emitter.graph(), shorter).dims == infer_type(emitter.graph(), node).dims) return emitter.emit(shorter);
+    if (infer_type(emitter.graph(), shorter).dims == infer_type(emitter.graph(), node).dims)
+      return emitter.emit(shorter);
   }
   return {};
 }
@@ -128,19 +129,28 @@ NodeId Rules::pointwise() const {
   if (NodeId value = node.op == Op::Cast ? NodeId{} : folded(); value.present()) return value;
   if (NodeId value = without_broadcasts(); value.present()) return value;
   switch (node.op) {
-    case Op::Add: return add();
-    case Op::Sub: return sub();
-    case Op::Mul: return mul();
-    case Op::Neg: return neg();
-    case Op::Div: return is(1, 1.0) ? x() : NodeId{};
-    case Op::Stop: return emitter.options().drop_stops || is(0, Op::Stop) ? x() : NodeId{};
-    case Op::Cast: return x();  // to its own type, or else the types differ and the cast stays
+    case Op::Add:
+      return add();
+    case Op::Sub:
+      return sub();
+    case Op::Mul:
+      return mul();
+    case Op::Neg:
+      return neg();
+    case Op::Div:
+      return is(1, 1.0) ? x() : NodeId{};
+    case Op::Stop:
+      return emitter.options().drop_stops || is(0, Op::Stop) ? x() : NodeId{};
+    case Op::Cast:
+      return x();  // to its own type, or else the types differ and the cast stays
     case Op::Max:
-    case Op::Min: return x() == y() ? x() : NodeId{};
+    case Op::Min:
+      return x() == y() ? x() : NodeId{};
     case Op::Select:
       if (number(0)) return node.operands[*number(0) != 0 ? 1 : 2];
       return y() == node.operands[2] ? y() : NodeId{};
-    default: return {};
+    default:
+      return {};
   }
 }
 
@@ -175,7 +185,8 @@ NodeId Rules::dot() const {
     NodeId factor = others.empty() ? below(i) : part(Op::Broadcast, {below(i)}, {.dims = others});
     NodeId rest = part(Op::Sum, {node.operands[1 - i]}, {.dims = node.attrs.dims});
     NodeId product = i == 0 ? part(Op::Mul, {factor, rest}) : part(Op::Mul, {rest, factor});
-    return node.attrs.dtype == DType::f32 ? product : make(Op::Cast, {product}, {.dims = {}, .dtype = node.attrs.dtype});
+    return node.attrs.dtype == DType::f32 ? product
+                                          : make(Op::Cast, {product}, {.dims = {}, .dtype = node.attrs.dtype});
   }
   return {};
 }
@@ -188,15 +199,18 @@ NodeId Rules::at() const {
     case Op::Broadcast:
       if (contains(inner.attrs.dims, dim(0))) return broadcast(below(0), without(inner.attrs.dims, {dim(0)}));
       return {};
-    case Op::Put: return inner.attrs.dims[0] == dim(0) && inner.attrs.integer == node.attrs.integer ? below(0) : NodeId{};
-    case Op::Stack: return inner.attrs.dims[0] == dim(0) ? below(0, static_cast<size_t>(index)) : NodeId{};
+    case Op::Put:
+      return inner.attrs.dims[0] == dim(0) && inner.attrs.integer == node.attrs.integer ? below(0) : NodeId{};
+    case Op::Stack:
+      return inner.attrs.dims[0] == dim(0) ? below(0, static_cast<size_t>(index)) : NodeId{};
     case Op::Rename:
       if (inner.attrs.dims[1] != dim(0)) return {};
       return make(Op::At, {below(0)}, {.dims = {inner.attrs.dims[0]}, .integer = node.attrs.integer});
     case Op::Slice:
       if (inner.attrs.dims[1] != dim(0)) return {};
       return make(Op::At, {below(0)}, {.dims = {inner.attrs.dims[0]}, .integer = inner.attrs.integer + index});
-    default: break;
+    default:
+      break;
   }
   if (inner.op != Op::Concat || inner.attrs.dims[0] != dim(0)) return {};
   int64_t offset = 0;
@@ -213,7 +227,8 @@ NodeId Rules::slice() const {
   const DimId from = dim(0), to = dim(1);
   if (size(from) == size(to)) return make(Op::Rename, {x()}, {.dims = {from, to}});
   if (inner.op == Op::Slice && inner.attrs.dims[1] == from) {
-    return make(Op::Slice, {below(0)}, {.dims = {inner.attrs.dims[0], to}, .integer = inner.attrs.integer + node.attrs.integer});
+    return make(Op::Slice, {below(0)},
+                {.dims = {inner.attrs.dims[0], to}, .integer = inner.attrs.integer + node.attrs.integer});
   }
   if (inner.op == Op::Unslice && inner.attrs.dims[1] == from && inner.attrs.integer == node.attrs.integer &&
       size(inner.attrs.dims[0]) == size(to)) {
@@ -259,7 +274,8 @@ NodeId Rules::concat() const {
   int64_t offset = 0;
   for (size_t i = 0; i < node.operands.size(); ++i) {
     const Node& piece = operand(i);
-    if (piece.op != Op::Slice || piece.operands[0] != below(0) || piece.attrs.dims != Dims{operand(0).attrs.dims[0], dim(i + 1)}) {
+    if (piece.op != Op::Slice || piece.operands[0] != below(0) ||
+        piece.attrs.dims != Dims{operand(0).attrs.dims[0], dim(i + 1)}) {
       return {};
     }
     if (piece.attrs.integer != offset) return {};
@@ -306,23 +322,35 @@ NodeId simpler(Emitter& emitter, const Node& node) {
   const Rules rules{emitter, node};
   if (is_pointwise(node.op)) return rules.pointwise();
   switch (node.op) {
-    case Op::Extent: return rules.extent();
-    case Op::Sum: return rules.sum();
-    case Op::Dot: return rules.dot();
-    case Op::At: return rules.at();
-    case Op::Slice: return rules.slice();
+    case Op::Extent:
+      return rules.extent();
+    case Op::Sum:
+      return rules.sum();
+    case Op::Dot:
+      return rules.dot();
+    case Op::At:
+      return rules.at();
+    case Op::Slice:
+      return rules.slice();
     case Op::Unslice:
       if (emitter.graph().dim(node.attrs.dims[0]).size != emitter.graph().dim(node.attrs.dims[1]).size) return {};
       return rules.make(Op::Rename, {rules.x()}, {.dims = node.attrs.dims});
-    case Op::Rename: return rules.rename();
-    case Op::Broadcast: return rules.broadcast();
-    case Op::Concat: return rules.concat();
-    case Op::Stack: return rules.stack();
-    case Op::Shift: return node.attrs.integer == 0 ? rules.x() : NodeId{};
+    case Op::Rename:
+      return rules.rename();
+    case Op::Broadcast:
+      return rules.broadcast();
+    case Op::Concat:
+      return rules.concat();
+    case Op::Stack:
+      return rules.stack();
+    case Op::Shift:
+      return node.attrs.integer == 0 ? rules.x() : NodeId{};
     case Op::Scan:
     case Op::Delay:
-    case Op::Window: return rules.directional();
-    default: return {};
+    case Op::Window:
+      return rules.directional();
+    default:
+      return {};
   }
 }
 

@@ -17,9 +17,13 @@ struct Pieces {
   size_t position;  // of the first among all terms
 };
 
-bool is_piece(const Node& node) { return node.op == Op::Put || node.op == Op::Unslice; }
+bool is_piece(const Node& node) {
+  return node.op == Op::Put || node.op == Op::Unslice;
+}
 
-DimId whole_of(const Node& piece) { return piece.op == Op::Put ? piece.attrs.dims[0] : piece.attrs.dims[1]; }
+DimId whole_of(const Node& piece) {
+  return piece.op == Op::Put ? piece.attrs.dims[0] : piece.attrs.dims[1];
+}
 
 std::vector<Pieces> pieces_among(const Emitter& emitter, const std::vector<NodeId>& terms) {
   std::vector<Pieces> groups;

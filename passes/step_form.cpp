@@ -18,7 +18,9 @@ Graph live(Graph graph) {
   return graph;
 }
 
-std::string state_name(size_t number, const Node& origin) { return fmt::format("state.{}.{}", number, origin.name); }
+std::string state_name(size_t number, const Node& origin) {
+  return fmt::format("state.{}.{}", number, origin.name);
+}
 
 /// Whether the op carries something from one step of `walk` to the next.
 bool has_state(const Node& node, DimId walk) {

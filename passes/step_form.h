@@ -8,7 +8,8 @@ namespace mambac {
 /// One step of `walk`: the graph without that dimension. Each scan, delay and window along it becomes its recurrence
 /// over an input "state.<n>.<node>" (n counts them in order), whose value for the next step is the output
 /// "state.<n>.<node>.next" of the same type. An operand `start` is not read: it is the state before the first step,
-/// see initial_state(). The last value along `walk` is the one of this step. Indices along `walk` become the input "position" (f32, no dimensions), when there are any.
+/// see initial_state(). The last value along `walk` is the one of this step. Indices along `walk` become the input
+/// "position" (f32, no dimensions), when there are any.
 ///
 /// Generation costs the same at every position this way, and the state is all that has to be kept, cloned or saved.
 /// InputError, at the location of the op, when it has no step form: it runs from the end, or needs all steps at once.

@@ -19,7 +19,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
 
 }  // namespace
 
@@ -82,7 +84,8 @@ std::string read_file(const fs::path& path, size_t most) {
 
 void sync_folder(const fs::path& folder) {
   const int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) throw EnvironmentError(fmt::format("cannot open folder '{}': {}", folder.string(), std::strerror(errno)));
+  if (descriptor < 0)
+    throw EnvironmentError(fmt::format("cannot open folder '{}': {}", folder.string(), std::strerror(errno)));
   const int result = fsync(descriptor);
   const int error = errno;
   close(descriptor);

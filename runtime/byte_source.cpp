@@ -23,7 +23,8 @@ std::vector<fs::path> files_below(const fs::path& path) {
       if (!hidden && entry->is_regular_file(error)) found.push_back(entry->path());
     }
   } catch (const fs::filesystem_error& failure) {
-    throw InputError(fmt::format("cannot read the folder '{}': {}", failure.path1().string(), failure.code().message()));
+    throw InputError(
+        fmt::format("cannot read the folder '{}': {}", failure.path1().string(), failure.code().message()));
   }
   std::ranges::sort(found);
   return found;
@@ -55,8 +56,9 @@ void ByteSource::set_window(int64_t window) {
     first_positions_.push_back(first_positions_.back() + std::max<int64_t>(0, size - window + 1));
   }
   if (positions() == 0)
-    throw InputError(fmt::format("the data '{}' is shorter than the context: {} has {} bytes, a context of {} needs at least {}", name_,
-                                 files_.size() == 1 ? "it" : "its longest file", longest, window - 1, window));
+    throw InputError(
+        fmt::format("the data '{}' is shorter than the context: {} has {} bytes, a context of {} needs at least {}",
+                    name_, files_.size() == 1 ? "it" : "its longest file", longest, window - 1, window));
 }
 
 void ByteSource::copy_window(int64_t position, uint8_t* to) const {

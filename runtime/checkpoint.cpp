@@ -10,7 +10,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string folder_name(int64_t step) { return fmt::format("checkpoint-{}", step); }
+std::string folder_name(int64_t step) {
+  return fmt::format("checkpoint-{}", step);
+}
 
 /// The folder that a link names, when it is whole.
 std::optional<fs::path> linked(const fs::path& folder, const char* link) {
@@ -51,7 +53,8 @@ void write_checkpoint(const fs::path& folder, const TrainingRecord& record, cons
     std::error_code ignored;
     fs::remove_all(staged, ignored);
     const auto old = linked(folder, "latest");
-    throw EnvironmentError(fmt::format("the checkpoint of step {} could not be written: {}; {}", record.step, failure.what(),
+    throw EnvironmentError(fmt::format("the checkpoint of step {} could not be written: {}; {}", record.step,
+                                       failure.what(),
                                        old ? fmt::format("'{}' is whole", old->string()) : "there is none before it"));
   }
 }
@@ -85,10 +88,12 @@ fs::path find_checkpoint(const fs::path& path) {
   if (fs::exists(path / "model.safetensors", error)) return path;
   for (const char* link : {"best", "latest"})
     if (const auto checkpoint = linked(path, link)) return *checkpoint;
-  throw InputError(fmt::format("'{}' holds no checkpoint: expected model.safetensors in it, or a folder written by training",
-                               path.string()));
+  throw InputError(fmt::format(
+      "'{}' holds no checkpoint: expected model.safetensors in it, or a folder written by training", path.string()));
 }
 
-bool has_checkpoint(const fs::path& folder) { return linked(folder, "latest").has_value(); }
+bool has_checkpoint(const fs::path& folder) {
+  return linked(folder, "latest").has_value();
+}
 
 }  // namespace mambac

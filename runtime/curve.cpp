@@ -19,7 +19,10 @@ constexpr const char* kValidColour = "#c8452d";
 std::vector<double> ticks_between(double least, double most, int wanted) {
   const double raw = (most - least) / wanted;
   const double power = std::pow(10.0, std::floor(std::log10(raw)));
-  const double step = raw / power < 1.5 ? power : raw / power < 3.5 ? 2 * power : raw / power < 7.5 ? 5 * power : 10 * power;
+  const double step = raw / power < 1.5   ? power
+                      : raw / power < 3.5 ? 2 * power
+                      : raw / power < 7.5 ? 5 * power
+                                          : 10 * power;
   std::vector<double> ticks;
   for (double i = std::ceil(least / step - 1e-9); i * step <= most + step * 1e-9; ++i) ticks.push_back(i * step);
   return ticks;
@@ -28,10 +31,14 @@ std::vector<double> ticks_between(double least, double most, int wanted) {
 std::string escaped(const std::string& text) {
   std::string out;
   for (const char c : text) {
-    if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '&') out += "&amp;";
-    else out += c;
+    if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '&')
+      out += "&amp;";
+    else
+      out += c;
   }
   return out;
 }
@@ -55,7 +62,8 @@ class Picture {
       : points_(points), references_(references) {
     const auto see = [&](double value) { least_ = std::min(least_, value), most_ = std::max(most_, value); };
     for (const CurvePoint& point : points) {
-      see(std::min(point.train_bits_per_byte, 8.5));  // 8 bits is no model at all; a wilder start would flatten the rest
+      see(std::min(point.train_bits_per_byte,
+                   8.5));  // 8 bits is no model at all; a wilder start would flatten the rest
       if (point.valid_bits_per_byte) see(std::min(*point.valid_bits_per_byte, 8.5));
       bytes_ = std::max(bytes_, static_cast<double>(point.bytes));
     }
@@ -127,7 +135,8 @@ class Picture {
     std::vector<std::pair<double, double>> places;
     for (size_t i = 0; i < points_.size(); ++i)
       places.emplace_back(x_of(static_cast<double>(points_[i].bytes)), y_of(means[i]));
-    out_ += fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" points=\"{}\"/>\n", kTrainColour, path(places));
+    out_ += fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" points=\"{}\"/>\n", kTrainColour,
+                        path(places));
   }
 
   void valid_points() {
@@ -136,7 +145,8 @@ class Picture {
       if (point.valid_bits_per_byte)
         places.emplace_back(x_of(static_cast<double>(point.bytes)), y_of(*point.valid_bits_per_byte));
     if (places.empty()) return;
-    out_ += fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" points=\"{}\"/>\n", kValidColour, path(places));
+    out_ += fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.6\" points=\"{}\"/>\n", kValidColour,
+                        path(places));
     for (const auto& [x, y] : places)
       out_ += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.2\" fill=\"{}\"/>\n", x, y, kValidColour);
   }
@@ -146,10 +156,12 @@ class Picture {
     if (!points_.empty()) train += fmt::format(" {:.3f}", smoothed(points_).back());
     for (const CurvePoint& point : points_)
       if (point.valid_bits_per_byte) valid = fmt::format("held-out {:.3f}", *point.valid_bits_per_byte);
-    line(kRight - 170, kTop + 14, kRight - 140, kTop + 14, fmt::format("stroke=\"{}\" stroke-width=\"2\"", kTrainColour).c_str());
+    line(kRight - 170, kTop + 14, kRight - 140, kTop + 14,
+         fmt::format("stroke=\"{}\" stroke-width=\"2\"", kTrainColour).c_str());
     text(kRight - 132, kTop + 18.5, "start", train);
     if (valid.empty()) return;
-    line(kRight - 170, kTop + 36, kRight - 140, kTop + 36, fmt::format("stroke=\"{}\" stroke-width=\"2\"", kValidColour).c_str());
+    line(kRight - 170, kTop + 36, kRight - 140, kTop + 36,
+         fmt::format("stroke=\"{}\" stroke-width=\"2\"", kValidColour).c_str());
     text(kRight - 132, kTop + 40.5, "start", valid);
   }
 

@@ -11,8 +11,8 @@ namespace mambac {
 /// A place on the curve. The training figure is the mean over the steps since the point before.
 struct CurvePoint {
   int64_t step = 0;
-  int64_t bytes = 0;    // seen so far
-  double seconds = 0;   // of training so far
+  int64_t bytes = 0;   // seen so far
+  double seconds = 0;  // of training so far
   double learning_rate = 0;
   double train_bits_per_byte = 0;
   std::optional<double> valid_bits_per_byte;

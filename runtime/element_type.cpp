@@ -23,7 +23,9 @@ constexpr Entry kTypes[] = {
     {ElementType::u8, "U8", 1},
 };
 
-float from_bf16_bits(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+float from_bf16_bits(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}
 
 uint16_t to_bf16_bits(float value) {
   const uint32_t bits = std::bit_cast<uint32_t>(value);
@@ -79,8 +81,12 @@ std::set<int64_t> boundaries(std::span<const int64_t> shape) {
 
 }  // namespace
 
-const char* name_of(ElementType type) { return kTypes[static_cast<size_t>(type)].name; }
-size_t bytes_of(ElementType type) { return kTypes[static_cast<size_t>(type)].bytes; }
+const char* name_of(ElementType type) {
+  return kTypes[static_cast<size_t>(type)].name;
+}
+size_t bytes_of(ElementType type) {
+  return kTypes[static_cast<size_t>(type)].bytes;
+}
 
 std::optional<ElementType> element_type_from(std::string_view safetensors_name) {
   for (const Entry& entry : kTypes)
@@ -90,11 +96,16 @@ std::optional<ElementType> element_type_from(std::string_view safetensors_name) 
 
 ElementType element_type_of(DType dtype) {
   switch (dtype) {
-    case DType::f32: return ElementType::f32;
-    case DType::bf16: return ElementType::bf16;
-    case DType::f16: return ElementType::f16;
-    case DType::i32: return ElementType::i32;
-    case DType::u8: return ElementType::u8;
+    case DType::f32:
+      return ElementType::f32;
+    case DType::bf16:
+      return ElementType::bf16;
+    case DType::f16:
+      return ElementType::f16;
+    case DType::i32:
+      return ElementType::i32;
+    case DType::u8:
+      return ElementType::u8;
   }
   throw InternalError("element_type_of: not a dtype");
 }
@@ -124,22 +135,33 @@ bool shapes_agree(std::span<const int64_t> a, std::span<const int64_t> b) {
 
 void to_f32(ElementType type, const void* from, int64_t n, float* to) {
   switch (type) {
-    case ElementType::f32: return each<float>(from, n, to, [](float v) { return v; });
-    case ElementType::f64: return each<double>(from, n, to, [](double v) { return static_cast<float>(v); });
-    case ElementType::bf16: return each<uint16_t>(from, n, to, from_bf16_bits);
-    case ElementType::f16: return each<uint16_t>(from, n, to, from_f16_bits);
-    case ElementType::i32: return each<int32_t>(from, n, to, [](int32_t v) { return static_cast<float>(v); });
-    case ElementType::i64: return each<int64_t>(from, n, to, [](int64_t v) { return static_cast<float>(v); });
-    case ElementType::u8: return each<uint8_t>(from, n, to, [](uint8_t v) { return static_cast<float>(v); });
+    case ElementType::f32:
+      return each<float>(from, n, to, [](float v) { return v; });
+    case ElementType::f64:
+      return each<double>(from, n, to, [](double v) { return static_cast<float>(v); });
+    case ElementType::bf16:
+      return each<uint16_t>(from, n, to, from_bf16_bits);
+    case ElementType::f16:
+      return each<uint16_t>(from, n, to, from_f16_bits);
+    case ElementType::i32:
+      return each<int32_t>(from, n, to, [](int32_t v) { return static_cast<float>(v); });
+    case ElementType::i64:
+      return each<int64_t>(from, n, to, [](int64_t v) { return static_cast<float>(v); });
+    case ElementType::u8:
+      return each<uint8_t>(from, n, to, [](uint8_t v) { return static_cast<float>(v); });
   }
 }
 
 void from_f32(const float* from, int64_t n, ElementType type, void* to) {
   switch (type) {
-    case ElementType::f32: return each<float>(from, n, to, [](float v) { return v; });
-    case ElementType::bf16: return each<uint16_t>(from, n, to, to_bf16_bits);
-    case ElementType::f16: return each<uint16_t>(from, n, to, to_f16_bits);
-    default: throw InternalError("from_f32: only to float32, bfloat16 and float16");
+    case ElementType::f32:
+      return each<float>(from, n, to, [](float v) { return v; });
+    case ElementType::bf16:
+      return each<uint16_t>(from, n, to, to_bf16_bits);
+    case ElementType::f16:
+      return each<uint16_t>(from, n, to, to_f16_bits);
+    default:
+      throw InternalError("from_f32: only to float32, bfloat16 and float16");
   }
 }
 

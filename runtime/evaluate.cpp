@@ -28,7 +28,8 @@ class Scorer {
     batch_ = input.shape[0];
     length_ = input.shape[1];
     if (stride < 1 || stride > length_)
-      throw InputError(fmt::format("the stride of evaluation: found {}, expected 1 to {} (the context)", stride, length_));
+      throw InputError(
+          fmt::format("the stride of evaluation: found {}, expected 1 to {} (the context)", stride, length_));
     bytes_.resize(static_cast<size_t>(batch_ * length_));
     targets_.resize(bytes_.size());
     nll_.resize(bytes_.size());
@@ -53,11 +54,13 @@ class Scorer {
     if (rows_.empty()) return;
     graph_.run();
     for (size_t i = 0; i < rows_.size(); ++i)
-      for (int64_t t = rows_[i].from; t < rows_[i].to; ++t) sum_ += static_cast<double>(nll_[i * static_cast<size_t>(length_) + static_cast<size_t>(t)]);
+      for (int64_t t = rows_[i].from; t < rows_[i].to; ++t)
+        sum_ += static_cast<double>(nll_[i * static_cast<size_t>(length_) + static_cast<size_t>(t)]);
     for (const Row& row : rows_) scored_ += row.to - row.from;
     rows_.clear();
     if (!std::isfinite(sum_))
-      throw InputError(fmt::format("the model's loss is not finite within the first {} bytes of the data", scored_ + 1));
+      throw InputError(
+          fmt::format("the model's loss is not finite within the first {} bytes of the data", scored_ + 1));
     if (progress_) progress_(scored_);
   }
 
@@ -111,14 +114,16 @@ Evaluation evaluate(Executable& graph, const ByteSource& data, int64_t stride,
   }
   scorer.flush();
   if (scorer.scored() == 0)
-    throw InputError(fmt::format("the data '{}' has no byte to score: a byte is scored by those before it", data.name()));
+    throw InputError(
+        fmt::format("the data '{}' has no byte to score: a byte is scored by those before it", data.name()));
   result.bytes = data.bytes();
   result.scored_bytes = scorer.scored();
   result.nats_per_byte = scorer.sum() / static_cast<double>(result.scored_bytes);
   result.bits_per_byte = result.nats_per_byte / std::numbers::ln2;
-  result.word_perplexity = result.words ? std::exp(result.nats_per_byte * static_cast<double>(result.bytes) /
-                                                   static_cast<double>(result.words))
-                                        : std::numeric_limits<double>::infinity();
+  result.word_perplexity =
+      result.words
+          ? std::exp(result.nats_per_byte * static_cast<double>(result.bytes) / static_cast<double>(result.words))
+          : std::numeric_limits<double>::infinity();
   return result;
 }
 

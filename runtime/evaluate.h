@@ -27,9 +27,9 @@ int64_t count_words(const uint8_t* text, size_t bytes);
 /// `graph`: inputs "bytes", "targets" u8[B, L], bound parameters; output "nll" f32[B, L], the nats of each target. The
 /// graph must be causal: the end of the last window is filled with zeros and not counted.
 /// Windows of L bytes start every `stride` bytes (1 to L). With stride == L they lie side by side; with less, each byte
-/// but those of the first window is scored by the window that sees at least L - stride bytes before it (sliding context).
-/// `progress` (may be empty) is told the number of bytes scored so far after each batch.
-/// InputError: a stride out of range, data without a byte to score, a loss that is not finite.
+/// but those of the first window is scored by the window that sees at least L - stride bytes before it (sliding
+/// context). `progress` (may be empty) is told the number of bytes scored so far after each batch. InputError: a stride
+/// out of range, data without a byte to score, a loss that is not finite.
 Evaluation evaluate(Executable& graph, const ByteSource& data, int64_t stride,
                     const std::function<void(int64_t)>& progress = {});
 

@@ -59,7 +59,8 @@ void Generator::feed(const std::vector<const uint8_t*>& rows, int64_t count) {
                   step_logits_.data() + row * kVocabulary);
   }
   for (; at < count; ++at) {
-    for (int64_t row = 0; row < batch_; ++row) step_bytes_[static_cast<size_t>(row)] = rows[static_cast<size_t>(row)][at];
+    for (int64_t row = 0; row < batch_; ++row)
+      step_bytes_[static_cast<size_t>(row)] = rows[static_cast<size_t>(row)][at];
     run_step();
   }
 }
@@ -88,8 +89,8 @@ bool Generator::generate_batch(std::span<const std::string> prompts, size_t firs
   std::vector<Row> rows;
   for (size_t i = 0; i < static_cast<size_t>(batch_); ++i) {
     const bool real = i < prompts.size();
-    rows.push_back({real && !prompts[i].empty() ? prompts[i] : "\n", Rng(options.seed, first + i),
-                    real ? &written[i] : nullptr});
+    rows.push_back(
+        {real && !prompts[i].empty() ? prompts[i] : "\n", Rng(options.seed, first + i), real ? &written[i] : nullptr});
     if (!real) rows.back().prompt = rows.front().prompt;  // must not hold the others back
   }
   int64_t at = INT64_MAX;
@@ -117,11 +118,13 @@ bool Generator::generate_batch(std::span<const std::string> prompts, size_t firs
 
 std::vector<std::string> Generator::generate(const std::vector<std::string>& prompts, const GenerateOptions& options,
                                              const ByteCallback& on_byte) {
-  if (options.bytes < 0) throw InputError(fmt::format("the bytes to generate: found {}, expected 0 or more", options.bytes));
+  if (options.bytes < 0)
+    throw InputError(fmt::format("the bytes to generate: found {}, expected 0 or more", options.bytes));
   std::vector<std::string> written(prompts.size());
   for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(batch_)) {
     const size_t count = std::min(static_cast<size_t>(batch_), prompts.size() - first);
-    if (!generate_batch({prompts.data() + first, count}, first, options, on_byte, {written.data() + first, count})) break;
+    if (!generate_batch({prompts.data() + first, count}, first, options, on_byte, {written.data() + first, count}))
+      break;
   }
   return written;
 }

@@ -26,15 +26,24 @@ double dt_bias(Rng& rng, double least, double most) {
 
 double value_at(const Initialiser& init, Rng& rng, int64_t position_in_row) {
   switch (init.kind) {
-    case Initialiser::none: break;
-    case Initialiser::zeros: return 0;
-    case Initialiser::ones: return 1;
-    case Initialiser::constant: return init.a;
-    case Initialiser::normal: return init.a + init.b * rng.normal();
-    case Initialiser::uniform: return init.a + (init.b - init.a) * rng.uniform();
-    case Initialiser::log_arange: return std::log(static_cast<double>(position_in_row + 1));
-    case Initialiser::dt_bias: return dt_bias(rng, init.a, init.b);
-    case Initialiser::log_uniform_ring: return std::log(-std::log(init.a + (init.b - init.a) * rng.uniform()));
+    case Initialiser::none:
+      break;
+    case Initialiser::zeros:
+      return 0;
+    case Initialiser::ones:
+      return 1;
+    case Initialiser::constant:
+      return init.a;
+    case Initialiser::normal:
+      return init.a + init.b * rng.normal();
+    case Initialiser::uniform:
+      return init.a + (init.b - init.a) * rng.uniform();
+    case Initialiser::log_arange:
+      return std::log(static_cast<double>(position_in_row + 1));
+    case Initialiser::dt_bias:
+      return dt_bias(rng, init.a, init.b);
+    case Initialiser::log_uniform_ring:
+      return std::log(-std::log(init.a + (init.b - init.a) * rng.uniform()));
   }
   throw InternalError("initialise: not an initialiser that makes values");
 }
@@ -44,14 +53,16 @@ double value_at(const Initialiser& init, Rng& rng, int64_t position_in_row) {
 void initialise(const Initialiser& initialiser, std::string_view checkpoint_name, std::span<const int64_t> shape,
                 uint64_t seed, std::span<float> values) {
   if (initialiser.kind == Initialiser::none)
-    throw InputError(fmt::format("parameter '{}' has no initialiser, so its values must come from a checkpoint", checkpoint_name));
+    throw InputError(
+        fmt::format("parameter '{}' has no initialiser, so its values must come from a checkpoint", checkpoint_name));
   Rng rng(seed, hash_of(checkpoint_name));
   const int64_t row = shape.empty() ? 1 : shape.back();
   for (size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<float>(value_at(initialiser, rng, static_cast<int64_t>(i) % row));
     if (!std::isfinite(values[i]))
-      throw InputError(fmt::format("the initialiser of parameter '{}' with arguments {} and {} gives the value {}, expected finite ones",
-                                   checkpoint_name, initialiser.a, initialiser.b, values[i]));
+      throw InputError(fmt::format(
+          "the initialiser of parameter '{}' with arguments {} and {} gives the value {}, expected finite ones",
+          checkpoint_name, initialiser.a, initialiser.b, values[i]));
   }
 }
 

@@ -5,7 +5,9 @@ namespace {
 
 volatile std::sig_atomic_t noted = 0;
 
-void note(int signal) { noted = signal; }
+void note(int signal) {
+  noted = signal;
+}
 
 }  // namespace
 
@@ -24,6 +26,8 @@ InterruptGuard::~InterruptGuard() {
   sigaction(SIGTERM, &old_terminate_, nullptr);
 }
 
-int InterruptGuard::signal() { return noted; }
+int InterruptGuard::signal() {
+  return noted;
+}
 
 }  // namespace mambac

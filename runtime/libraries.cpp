@@ -15,7 +15,8 @@ std::string path_of(void* library, const std::string& name) {
 }
 
 bool try_to_open(LibraryProbe& probe, const std::string& name) {
-  void* library = dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL);
+  // NODELETE: the vendor's libraries do not expect to be unloaded, and leak what they hold when they are.
+  void* library = dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
   if (library == nullptr) {
     const char* error = dlerror();
     probe.attempts.push_back({name, error != nullptr ? error : "cannot be opened"});

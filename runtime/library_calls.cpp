@@ -18,7 +18,7 @@ struct Strided {
 };
 
 Strided strided(const Graph& graph, const Layouts& layouts, NodeId value, const Bindings& bindings) {
-  const Place place = place_of(graph, layouts, value);
+  const MemoryPlace place = place_of(graph, layouts, value);
   Strided s{place.root, graph.node(place.root).type.dtype, 0, {}};
   int64_t stride = 1;
   for (auto index = place.indices.rbegin(); index != place.indices.rend(); ++index) {

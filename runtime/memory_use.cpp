@@ -10,8 +10,8 @@ MemoryUse memory_use() {
   std::ifstream status("/proc/self/status");
   std::string key;
   while (status >> key) {
-    int64_t* field = key == "VmRSS:" ? &use.resident
-                     : key == "VmHWM:" ? &use.peak_resident
+    int64_t* field = key == "VmRSS:"     ? &use.resident
+                     : key == "VmHWM:"   ? &use.peak_resident
                      : key == "RssAnon:" ? &use.anonymous
                                          : nullptr;
     int64_t kilobytes = 0;

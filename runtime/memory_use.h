@@ -6,9 +6,9 @@
 namespace mambac {
 
 struct MemoryUse {
-  int64_t resident = 0;        // bytes in memory now
-  int64_t peak_resident = 0;   // the most there ever were
-  int64_t anonymous = 0;       // of the resident ones, those that no file backs
+  int64_t resident = 0;       // bytes in memory now
+  int64_t peak_resident = 0;  // the most there ever were
+  int64_t anonymous = 0;      // of the resident ones, those that no file backs
 };
 
 /// From /proc/self/status; zeros where that does not exist.

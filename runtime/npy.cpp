@@ -130,8 +130,8 @@ NpyArray parse_npy(std::span<const uint8_t> file, const std::string& name) {
   size_t header_bytes = 0;
   for (size_t i = prefix; i-- > 8;) header_bytes = header_bytes << 8 | file[i];
   if (header_bytes > kLargestHeader || header_bytes > file.size() - prefix)
-    fail(name, fmt::format("its header would have {} bytes but the file ends after {}", header_bytes,
-                           file.size() - prefix));
+    fail(name,
+         fmt::format("its header would have {} bytes but the file ends after {}", header_bytes, file.size() - prefix));
   HeaderReader header({reinterpret_cast<const char*>(file.data()) + prefix, header_bytes}, name);
   header.read();
   if (*header.fortran_order && header.shape->size() > 1)
@@ -173,7 +173,8 @@ void write_npy(const std::filesystem::path& path, ElementType type, std::span<co
 
   AtomicFile file(path);
   file.write(kMagic);
-  const uint8_t version_and_length[] = {1, 0, static_cast<uint8_t>(text.size()), static_cast<uint8_t>(text.size() >> 8)};
+  const uint8_t version_and_length[] = {1, 0, static_cast<uint8_t>(text.size()),
+                                        static_cast<uint8_t>(text.size() >> 8)};
   file.write(version_and_length, sizeof version_and_length);
   file.write(text);
   file.write(data, static_cast<size_t>(*count) * bytes_of(type));

@@ -94,9 +94,10 @@ double Optimiser::run(const ByteSource& data, Rng& rng, int64_t step, double lea
   const double batches = static_cast<double>(settings_.accumulate);
   const double norm = std::sqrt(static_cast<double>(sum_of_squares_)) / batches;
   if (!std::isfinite(loss) || !std::isfinite(norm))
-    throw InputError(fmt::format("training diverged at step {}: the loss is {} and the gradient's norm {}, expected finite "
-                                 "numbers; a lower learning rate or a longer warm-up may help",
-                                 step, loss, norm));
+    throw InputError(
+        fmt::format("training diverged at step {}: the loss is {} and the gradient's norm {}, expected finite "
+                    "numbers; a lower learning rate or a longer warm-up may help",
+                    step, loss, norm));
   const double clip = settings_.clip > 0 ? std::min(1.0, settings_.clip / (norm + 1e-6)) : 1.0;
   scalars_.scale = static_cast<float>(clip / batches);
   scalars_.learning_rate = static_cast<float>(learning_rate);

@@ -10,11 +10,13 @@
 namespace mambac {
 namespace {
 
-constexpr int64_t kAlignment = 64;                       // bytes
-constexpr int64_t kFloats = kAlignment / 4;              // that many floats
+constexpr int64_t kAlignment = 64;           // bytes
+constexpr int64_t kFloats = kAlignment / 4;  // that many floats
 constexpr int64_t kDecayedMultiple = 1024;
 
-int64_t round_up(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 }  // namespace
 

@@ -76,7 +76,8 @@ void Progress::show() {
   const double fraction = std::clamp(latest_.fraction, 0.0, 1.0);
   if (terminal_) {
     const int filled = static_cast<int>(std::lround(fraction * kBarWidth));
-    const std::string bar = std::string(static_cast<size_t>(filled), '=') + std::string(static_cast<size_t>(kBarWidth - filled), ' ');
+    const std::string bar =
+        std::string(static_cast<size_t>(filled), '=') + std::string(static_cast<size_t>(kBarWidth - filled), ' ');
     fmt::print(stream_, "\r\x1b[K[{}{}{}] {:3.0f}%  {}", colour_ ? "\x1b[32m" : "", bar, colour_ ? "\x1b[0m" : "",
                fraction * 100, text());
   } else {

@@ -9,9 +9,9 @@ namespace mambac {
 
 struct ProgressReport {
   int64_t step = 0;
-  double fraction = 0;       // of the whole work, 0 to 1
-  int64_t bytes = 0;         // seen so far
-  double seconds = 0;        // since the work began, those of earlier runs included
+  double fraction = 0;  // of the whole work, 0 to 1
+  int64_t bytes = 0;    // seen so far
+  double seconds = 0;   // since the work began, those of earlier runs included
   double seconds_left = 0;
   double bits_per_byte = 0;  // of the latest step
 };

@@ -66,7 +66,8 @@ void SafetensorsFile::read_exact(std::string_view tensor, std::span<const int64_
   file_.release(entry.offset, entry.bytes);
 }
 
-void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors, const Metadata& metadata) {
+void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWrite> tensors,
+                       const Metadata& metadata) {
   std::ranges::sort(tensors, [](const TensorToWrite& a, const TensorToWrite& b) {
     return std::pair(-static_cast<int>(bytes_of(a.type)), std::string_view(a.name)) <
            std::pair(-static_cast<int>(bytes_of(b.type)), std::string_view(b.name));
@@ -79,9 +80,8 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
     const auto count = element_count(tensor.shape);
     check(count && !header.contains(tensor.name), "write_safetensors: bad shape or a name given twice");
     sizes.push_back(static_cast<size_t>(*count) * bytes_of(tensor.type));
-    header[tensor.name] = {{"dtype", name_of(tensor.type)},
-                           {"shape", tensor.shape},
-                           {"data_offsets", {at, at + sizes.back()}}};
+    header[tensor.name] = {
+        {"dtype", name_of(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {at, at + sizes.back()}}};
     at += sizes.back();
   }
   std::string text = header.dump();

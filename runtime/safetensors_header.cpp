@@ -167,8 +167,7 @@ void check_cover(const HeaderReader& reader, const SafetensorsTable& table, size
                               at - data_start, offset < at ? "overlap" : "hole"));
     at = ends[tensor];
   }
-  if (at != file_size)
-    reader.fail(fmt::format("the tensors end at byte {} but the file has {} bytes", at, file_size));
+  if (at != file_size) reader.fail(fmt::format("the tensors end at byte {} but the file has {} bytes", at, file_size));
 }
 
 }  // namespace
@@ -181,7 +180,8 @@ SafetensorsTable parse_safetensors(std::span<const uint8_t> file, const std::str
   if (header_bytes > kLargestHeader)
     reader.fail(fmt::format("its header would have {} bytes, expected at most {}", header_bytes, kLargestHeader));
   if (header_bytes > file.size() - 8)
-    reader.fail(fmt::format("its header would have {} bytes but the file ends after {}", header_bytes, file.size() - 8));
+    reader.fail(
+        fmt::format("its header would have {} bytes but the file ends after {}", header_bytes, file.size() - 8));
   const char* header = reinterpret_cast<const char*>(file.data()) + 8;
   if (header_bytes == 0 || *header != '{') reader.fail("the header does not begin with '{'");
   nlohmann::json::sax_parse(header, header + header_bytes, &reader);

@@ -38,7 +38,8 @@ int64_t Sampler::draw(std::span<const float> logits, Rng& rng) {
 
   weights_.clear();
   for (const int64_t index : order_)
-    weights_.push_back(std::exp((static_cast<double>(logits[static_cast<size_t>(index)]) - largest) / options_.temperature));
+    weights_.push_back(
+        std::exp((static_cast<double>(logits[static_cast<size_t>(index)]) - largest) / options_.temperature));
   double total = std::accumulate(weights_.begin(), weights_.end(), 0.0);
   if (options_.top_p < 1) {
     const double drop_at_most = (1 - options_.top_p) * total;

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <utility>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/executable.h"

@@ -116,7 +116,8 @@ class Run {
   void create_folder() const {
     std::error_code error;
     std::filesystem::create_directories(job_.folder, error);
-    if (error) throw EnvironmentError(fmt::format("cannot make the folder '{}': {}", job_.folder.string(), error.message()));
+    if (error)
+      throw EnvironmentError(fmt::format("cannot make the folder '{}': {}", job_.folder.string(), error.message()));
   }
 
   void step() {
@@ -147,8 +148,9 @@ class Run {
   void add_point(std::optional<double> valid) {
     points_done_ = part(kCurvePoints);
     const double steps = static_cast<double>(record_.loss_steps);
-    const double train = record_.loss_steps ? record_.loss_sum / steps / std::numbers::ln2
-                         : record_.curve.empty() ? 8.0 : record_.curve.back().train_bits_per_byte;
+    const double train = record_.loss_steps      ? record_.loss_sum / steps / std::numbers::ln2
+                         : record_.curve.empty() ? 8.0
+                                                 : record_.curve.back().train_bits_per_byte;
     record_.curve.push_back({record_.step, record_.bytes, record_.seconds, learning_rate_, train, valid});
     record_.loss_sum = 0;
     record_.loss_steps = 0;

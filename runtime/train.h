@@ -38,14 +38,14 @@ struct TrainingJob {
   const ParameterLayout& layout;
   TrainingGraphs graphs;
   ByteSource& data;
-  ByteSource* valid = nullptr;              // held-out data
-  std::filesystem::path folder{};           // checkpoints, curve.svg and curve.csv
-  bool resume = false;                      // go on from the folder's latest checkpoint, when it has one
-  const SafetensorsFile* start = nullptr;   // initial parameters; by their initialisers when null
-  CheckpointTexts texts{};                  // written into every checkpoint
-  std::vector<CurveReference> references{}; // drawn into the curve
-  std::string title = "training";           // of the curve
-  std::string resume_command{};             // named when the run is interrupted
+  ByteSource* valid = nullptr;               // held-out data
+  std::filesystem::path folder{};            // checkpoints, curve.svg and curve.csv
+  bool resume = false;                       // go on from the folder's latest checkpoint, when it has one
+  const SafetensorsFile* start = nullptr;    // initial parameters; by their initialisers when null
+  CheckpointTexts texts{};                   // written into every checkpoint
+  std::vector<CurveReference> references{};  // drawn into the curve
+  std::string title = "training";            // of the curve
+  std::string resume_command{};              // named when the run is interrupted
   Progress* progress = nullptr;
 };
 
@@ -56,9 +56,9 @@ struct TrainingResult {
   double train_bits_per_byte = 0;             // mean of the last points of the curve
   std::optional<double> valid_bits_per_byte;  // at the end; nothing when interrupted or without held-out data
   std::optional<double> best_valid;
-  int signal = 0;                             // that interrupted the run; 0 when it ended by itself
+  int signal = 0;  // that interrupted the run; 0 when it ended by itself
   std::filesystem::path checkpoint;
-  size_t planned_bytes = 0;                   // of all executables, parameters, gradients and moments
+  size_t planned_bytes = 0;  // of all executables, parameters, gradients and moments
   MemoryUse memory;
 };
 

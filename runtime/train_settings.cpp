@@ -12,8 +12,9 @@ namespace mambac {
 
 void check_settings(const TrainSettings& settings) {
   if ((settings.steps > 0) == (settings.minutes > 0) || settings.steps < 0 || settings.minutes < 0)
-    throw InputError(fmt::format("the length of training: found {} steps and {} minutes, expected one of them to be positive",
-                                 settings.steps, settings.minutes));
+    throw InputError(
+        fmt::format("the length of training: found {} steps and {} minutes, expected one of them to be positive",
+                    settings.steps, settings.minutes));
   const auto within = [](const char* name, double value, double least, double most) {
     if (!(value >= least && value <= most))
       throw InputError(fmt::format("training setting {}: found {}, expected {} to {}", name, value, least, most));

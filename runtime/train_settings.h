@@ -11,20 +11,20 @@ struct TrainSettings {
   double minutes = 0;  // of training time; earlier runs that this one goes on from are counted
 
   // AdamW (Loshchilov & Hutter 2019), with MambaByte's betas.
-  double learning_rate = 2e-3;   // the peak
-  double warmup = 0.03;          // fraction of the run over which the rate rises linearly
-  double final_fraction = 0.1;   // of the peak, where the cosine ends
+  double learning_rate = 2e-3;  // the peak
+  double warmup = 0.03;         // fraction of the run over which the rate rises linearly
+  double final_fraction = 0.1;  // of the peak, where the cosine ends
   double beta1 = 0.9;
   double beta2 = 0.95;
   double epsilon = 1e-8;
   double weight_decay = 0.1;
-  double clip = 1.0;             // most that the global norm of the gradient may be; 0: no limit
-  int64_t accumulate = 1;        // batches whose gradients make one step
+  double clip = 1.0;       // most that the global norm of the gradient may be; 0: no limit
+  int64_t accumulate = 1;  // batches whose gradients make one step
 
-  uint64_t seed = 0;             // of initial values and of the order of data
+  uint64_t seed = 0;  // of initial values and of the order of data
 
-  int64_t evaluations = 20;      // times that held-out data is measured and a checkpoint written, evenly over the run
-  int64_t valid_windows = 64;    // windows of held-out data, evenly spread over it, each time the same ones
+  int64_t evaluations = 20;        // times that held-out data is measured and a checkpoint written, evenly over the run
+  int64_t valid_windows = 64;      // windows of held-out data, evenly spread over it, each time the same ones
   double checkpoint_minutes = 10;  // the same also after so long without one
 
   bool operator==(const TrainSettings&) const = default;

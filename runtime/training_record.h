@@ -16,11 +16,11 @@ namespace mambac {
 struct TrainingRecord {
   TrainSettings settings;
   int64_t step = 0;
-  int64_t bytes = 0;          // seen so far
-  double seconds = 0;         // of training so far
-  double step_seconds = 0;    // of the latest step
-  uint64_t rng_counter = 0;   // of the stream that draws windows
-  double loss_sum = 0;        // nats per byte over the steps since the last point of the curve
+  int64_t bytes = 0;         // seen so far
+  double seconds = 0;        // of training so far
+  double step_seconds = 0;   // of the latest step
+  uint64_t rng_counter = 0;  // of the stream that draws windows
+  double loss_sum = 0;       // nats per byte over the steps since the last point of the curve
   int64_t loss_steps = 0;
   std::optional<double> best_valid;  // bits per byte
   int64_t best_step = -1;            // whose checkpoint is kept

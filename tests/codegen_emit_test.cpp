@@ -539,15 +539,23 @@ TEST(Emit, TheSameKernelHasTheSameText) {
   for (unsigned seed = 0; seed < 20; seed++) EXPECT_EQ(print(RandomKernel(seed).kernel()), print(RandomKernel(seed).kernel()));
 }
 
+void expect_no_calls(const Jit& jit, const Kernel& kernel) {
+  const std::string text = jit.list(kernel).assembly;
+  for (size_t at = text.find("\tcall"); at != std::string::npos; at = text.find("\tcall", at + 1)) {
+    const std::string line = text.substr(at, text.find('\n', at) - at);
+    EXPECT_NE(line.find("_tasks"), std::string::npos) << short_name(jit) << " calls" << line << "\n" << print(kernel);
+  }
+}
+
 TEST(Emit, NoCodeCallsALibrary) {
-  for (Jit* jit : jits())
-    for (Op op : pointwise_ops()) {
-      const std::string text = jit->list(pointwise_kernel(op, jit->native_width(), true)).assembly;
-      for (size_t at = text.find("call"); at != std::string::npos; at = text.find("call", at + 1)) {
-        const std::string line = text.substr(at, text.find('\n', at) - at);
-        EXPECT_NE(line.find("_tasks"), std::string::npos) << short_name(*jit) << " " << name_of(op) << ": " << line;
-      }
-    }
+  for (Jit* jit : jits()) {
+    for (Op op : pointwise_ops())
+      for (bool lanes : {true, false}) expect_no_calls(*jit, pointwise_kernel(op, jit->native_width(), lanes));
+    for (DType from : {DType::f32, DType::bf16, DType::f16, DType::i32, DType::u8})
+      for (const Int& stride : {Int(), constant(1), constant(2)})
+        for (const Int& valid : {Int(), test::size_of(1)})
+          if (stride || !valid) expect_no_calls(*jit, copy_kernel(from, from, jit->native_width(), stride, valid));
+  }
 }
 
 TEST(Emit, EqualKernelsShareTheirCode) {

@@ -74,7 +74,8 @@ inline std::vector<ParameterSpec> bigram_parameters() {
 inline double bigram_nll(const float* table, const float* bias, uint8_t byte, uint8_t target, double weight,
                          float* table_grad, float* bias_grad) {
   double logits[256], largest = -INFINITY, sum = 0;
-  for (int i = 0; i < 256; ++i) largest = std::max(largest, logits[i] = static_cast<double>(table[byte * 256 + i] + bias[i]));
+  for (int i = 0; i < 256; ++i)
+    largest = std::max(largest, logits[i] = static_cast<double>(table[byte * 256 + i] + bias[i]));
   for (int i = 0; i < 256; ++i) sum += std::exp(logits[i] - largest);
   if (table_grad)
     for (int i = 0; i < 256; ++i) {
@@ -103,8 +104,9 @@ inline FakeExecutable bigram(int64_t batch, int64_t length, BigramOutput wanted)
     if (gradients) std::fill_n(table_grad, 65536, 0.0f), std::fill_n(bias_grad, 256, 0.0f);
     double sum = 0;
     for (int64_t i = 0; i < n; ++i) {
-      const double nll = bigram_nll(self.at("table"), self.at("bias"), self.at<uint8_t>("bytes")[i],
-                                    self.at<uint8_t>("targets")[i], 1.0 / static_cast<double>(n), table_grad, bias_grad);
+      const double nll =
+          bigram_nll(self.at("table"), self.at("bias"), self.at<uint8_t>("bytes")[i], self.at<uint8_t>("targets")[i],
+                     1.0 / static_cast<double>(n), table_grad, bias_grad);
       if (wanted == BigramOutput::nll) self.at("nll")[i] = static_cast<float>(nll);
       sum += nll;
     }
@@ -168,12 +170,13 @@ inline void recurrent_step(uint8_t byte, const float* weight, const float* state
     next[k] = 0.8f * state[k] + std::sin(static_cast<float>((byte + 1) * (k + 2)));
   for (int64_t v = 0; v < 256; ++v) {
     logits[v] = 0;
-    for (int64_t k = 0; k < kFakeStates; ++k) logits[v] += weight[k] * std::cos(static_cast<float>(v * (k + 1))) * next[k];
+    for (int64_t k = 0; k < kFakeStates; ++k)
+      logits[v] += weight[k] * std::cos(static_cast<float>(v * (k + 1))) * next[k];
   }
 }
 
-/// "bytes" u8[B] (length 0) or u8[B, length], parameter "weight" f32[5], "state.h" f32[B, 5] -> "logits", "state.h.next".
-/// With last_only, the parallel form gives the last logits only.
+/// "bytes" u8[B] (length 0) or u8[B, length], parameter "weight" f32[5], "state.h" f32[B, 5] -> "logits",
+/// "state.h.next". With last_only, the parallel form gives the last logits only.
 inline FakeExecutable recurrent(int64_t batch, int64_t length, bool last_only = false) {
   FakeExecutable model;
   const bool step = length == 0;

@@ -14,6 +14,7 @@ struct Mistake {
   const char* message;  // a part of it
 };
 
+// clang-format off
 // A body inside of: free B, L / model m<E = 4, N = 3>(x: [B, L, E], y: [B, L, N]) { ... } beginning at line 3.
 const Mistake kBodies[] = {
     {"z = expp(x)  return z", "3:5", "unknown op or block 'expp', did you mean 'exp'?"},
@@ -118,6 +119,8 @@ const Mistake kTexts[] = {
      "in call of 'f' at x.mb:3:21\n  in call of 'g' at x.mb:4:26"},
 };
 
+// clang-format on
+
 void expect_mistake(const std::string& text, const Mistake& mistake) {
   try {
     instantiate(model_from_text(text, "x.mb"));
@@ -133,8 +136,9 @@ void expect_mistake(const std::string& text, const Mistake& mistake) {
 
 TEST(LanguageErrors, InABody) {
   for (const Mistake& mistake : kBodies) {
-    expect_mistake("free B, L\nmodel m<E = 4, N = 3>(x: [B, L, E], y: [B, L, N]) {\n" + std::string(mistake.text) + "\n}\n",
-                   mistake);
+    expect_mistake(
+        "free B, L\nmodel m<E = 4, N = 3>(x: [B, L, E], y: [B, L, N]) {\n" + std::string(mistake.text) + "\n}\n",
+        mistake);
   }
 }
 
@@ -201,10 +205,12 @@ TEST(LanguageErrors, AParameterWithoutInitialiserCannotBeTrained) {
 
 TEST(LanguageErrors, DumpsAreExact) {
   const auto parse = [](const std::string& text) { return message_of([&] { parse_graph(text, "x.mb"); }); };
-  EXPECT_NE(parse("free L block m(x: f32[L]) {\n  y: f32[] = exp(x)\n}").find("x.mb:2:6: 'y' has type f32[L]"), std::string::npos);
+  EXPECT_NE(parse("free L block m(x: f32[L]) {\n  y: f32[] = exp(x)\n}").find("x.mb:2:6: 'y' has type f32[L]"),
+            std::string::npos);
   EXPECT_NE(parse("free L block m(x: f32[L]) {\n  x: f32[L] = exp(x)\n}").find("defined twice"), std::string::npos);
   EXPECT_NE(parse("free L block m<E = 3>(x: f32[L]) { }").find("expected a dump"), std::string::npos);
-  EXPECT_NE(parse("free L block m(x: f32[L]) { y: f32[L] = exp(x) in 3 }").find("expected a kernel such as k3"), std::string::npos);
+  EXPECT_NE(parse("free L block m(x: f32[L]) { y: f32[L] = exp(x) in 3 }").find("expected a kernel such as k3"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -30,14 +30,21 @@ class Fuzzer {
     for (const char* name : {"mingru:tiny", "rg-lru:tiny", "s5-diagonal:tiny", "mambabyte:tiny"}) {
       dumps_.push_back(print(instantiate(load_model(name))));
     }
-    words_ = {"free", "dim", "block", "model", "preset", "import", "param", "repeat", "in", "as", "return", "no_decay",
-              "(", ")", "[", "]", "{", "}", "<", ">", ",", ":", "=", "?", "@", "+", "-", "*", "/", "->", "0", "1", "2",
-              "1e308", "9223372036854775807", "0.5", "\"a\"", "\"{i}\"", "`x`", "x", "y", "B", "L", "E", "N", "L/32",
-              "layers", "reverse", "last", "f32", "bf16", "k3", "inf", "nan", "silu", "layer_norm", "zeros", "normal"};
+    words_ = {"free",   "dim",   "block",   "model",  "preset",   "import",  "param",
+              "repeat", "in",    "as",      "return", "no_decay", "(",       ")",
+              "[",      "]",     "{",       "}",      "<",        ">",       ",",
+              ":",      "=",     "?",       "@",      "+",        "-",       "*",
+              "/",      "->",    "0",       "1",      "2",        "1e308",   "9223372036854775807",
+              "0.5",    "\"a\"", "\"{i}\"", "`x`",    "x",        "y",       "B",
+              "L",      "E",     "N",       "L/32",   "layers",   "reverse", "last",
+              "f32",    "bf16",  "k3",      "inf",    "nan",      "silu",    "layer_norm",
+              "zeros",  "normal"};
     for (const OpInfo& op : op_table()) words_.emplace_back(op.name);
   }
 
-  std::string next_definition() { return random_() % 5 == 0 ? soup() : mutated(definitions_[pick(definitions_.size())]); }
+  std::string next_definition() {
+    return random_() % 5 == 0 ? soup() : mutated(definitions_[pick(definitions_.size())]);
+  }
   std::string next_dump() { return mutated(dumps_[pick(dumps_.size())]); }
 
  private:
@@ -83,7 +90,9 @@ class Fuzzer {
 
   /// The bounds of the word around `at`.
   static std::pair<size_t, size_t> word_at(const std::string& text, size_t at) {
-    const auto part = [&](size_t i) { return std::isalnum(static_cast<unsigned char>(text[i])) != 0 || text[i] == '_'; };
+    const auto part = [&](size_t i) {
+      return std::isalnum(static_cast<unsigned char>(text[i])) != 0 || text[i] == '_';
+    };
     while (at < text.size() && !part(at)) ++at;
     size_t from = at;
     while (from > 0 && from < text.size() && part(from - 1)) --from;

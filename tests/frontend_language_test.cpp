@@ -12,7 +12,9 @@
 namespace mambac {
 namespace {
 
-Graph graph_of(const std::string& text) { return instantiate(model_from_text(text, "test.mb")); }
+Graph graph_of(const std::string& text) {
+  return instantiate(model_from_text(text, "test.mb"));
+}
 
 std::string line_of(const Graph& graph, const std::string& name) {
   const auto id = graph.find(name);
@@ -42,7 +44,8 @@ TEST(Language, NamesOfValuesAndLocations) {
 }
 
 TEST(Language, StaticExpressionsAreFolded) {
-  const Graph graph = graph_of("free L model m<E = 10, R = ceil(E / 4)>(x: [L, E]) { return x * (R - 1 / 4) + sqrt(16) }");
+  const Graph graph =
+      graph_of("free L model m<E = 10, R = ceil(E / 4)>(x: [L, E]) { return x * (R - 1 / 4) + sqrt(16) }");
   EXPECT_NE(print(graph).find("const<2.75>()"), std::string::npos);
   EXPECT_NE(print(graph).find("const<4>()"), std::string::npos);
 }
@@ -90,9 +93,11 @@ TEST(Language, RepeatCarriesValuesAndNamesScopes) {
 TEST(Language, TheSecondNameOfAWalkIsItsLastState) {
   const Graph forward = graph_of("free L model m<E = 4>(a: [L, E]) { h, last = scan<L>(a, a)  return h, last }");
   EXPECT_EQ(line_of(forward, "last"), "last: f32[E] = at<L, -1>(h)");
-  const Graph reverse = graph_of("free L model m<E = 4>(a: [L, E]) { h, last = scan<L, reverse>(a, a)  return h, last }");
+  const Graph reverse =
+      graph_of("free L model m<E = 4>(a: [L, E]) { h, last = scan<L, reverse>(a, a)  return h, last }");
   EXPECT_EQ(line_of(reverse, "last"), "last: f32[E] = at<L, 0>(h)");
-  const Graph window = graph_of("free L model m<E = 4, K = 3>(a: [L, E]) { w, last = window<L, K>(a)  return w, last }");
+  const Graph window =
+      graph_of("free L model m<E = 4, K = 3>(a: [L, E]) { w, last = window<L, K>(a)  return w, last }");
   EXPECT_EQ(line_of(window, "last"), "last: f32[E, K] = at<L, -1>(w)");
 }
 
@@ -119,7 +124,8 @@ TEST(Language, UserBlocksComeBeforeThePreludes) {
 }
 
 TEST(Language, AnnotationsAreCheckedByName) {
-  EXPECT_NO_THROW(graph_of("free L dim E = 3 dim N = 2 model m(x: [L, E], y: [L, N]) { z: [L, N, E] = x * y  return z }"));
+  EXPECT_NO_THROW(
+      graph_of("free L dim E = 3 dim N = 2 model m(x: [L, E], y: [L, N]) { z: [L, N, E] = x * y  return z }"));
 }
 
 TEST(Dump, GraphsOfPassesSurvive) {

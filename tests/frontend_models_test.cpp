@@ -51,8 +51,8 @@ TEST(ShippedModels, EveryModelAndPresetSurvivesPrintingAndParsing) {
 
 TEST(ShippedModels, TheListNamesModelsAndPresets) {
   const auto names = shipped_model_names();
-  for (const char* expected : {"mamba", "mambabyte", "mambabyte:small", "mamba-lm:2.8b", "s5-diagonal:tiny",
-                               "mingru:tiny", "rg-lru:tiny"}) {
+  for (const char* expected :
+       {"mamba", "mambabyte", "mambabyte:small", "mamba-lm:2.8b", "s5-diagonal:tiny", "mingru:tiny", "rg-lru:tiny"}) {
     EXPECT_NE(std::find(names.begin(), names.end(), expected), names.end()) << expected;
   }
   EXPECT_EQ(std::find(names.begin(), names.end(), "prelude"), names.end());
@@ -78,8 +78,8 @@ TEST(ShippedModels, CheckpointNamesAreThoseOfMambaSsm) {
       EXPECT_TRUE(params.contains(name)) << name;
     }
   }
-  for (const char* name : {"backbone.embedding.weight", "backbone.norm_f.weight", "backbone.norm_f.bias",
-                           "lm_head.weight"}) {
+  for (const char* name :
+       {"backbone.embedding.weight", "backbone.norm_f.weight", "backbone.norm_f.bias", "lm_head.weight"}) {
     EXPECT_TRUE(params.contains(name)) << name;
   }
   EXPECT_EQ(params.size(), 2 * 11 + 4u);
@@ -129,7 +129,7 @@ TEST(ShippedModels, OptionalInputsAreThereOnRequest) {
 
 TEST(ShippedModels, OptimiserBlocksStandAlone) {
   const Model model = load_model("prelude");
-  for (const char* block : {"adamw", "sum_squares", "add_scaled"}) {
+  for (const char* block : {"adamw", "sum_squares", "accumulate"}) {
     expect_round_trip(instantiate_block(model, block, {{"P", 1000}}), block);
   }
 }

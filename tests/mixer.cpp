@@ -1,5 +1,7 @@
 #include "tests/mixer.h"
 
+#include <fmt/format.h>
+
 #include <numeric>
 
 #include "ir/builder.h"
@@ -9,10 +11,13 @@ namespace mambac::test {
 namespace {
 
 int64_t product(const std::vector<int64_t>& shape, size_t begin, size_t end) {
-  return std::accumulate(shape.begin() + static_cast<long>(begin), shape.begin() + static_cast<long>(end), int64_t{1}, std::multiplies<>());
+  return std::accumulate(shape.begin() + static_cast<long>(begin), shape.begin() + static_cast<long>(end), int64_t{1},
+                         std::multiplies<>());
 }
 
-double sum_of(const Array& array) { return std::accumulate(array.data.begin(), array.data.end(), 0.0); }
+double sum_of(const Array& array) {
+  return std::accumulate(array.data.begin(), array.data.end(), 0.0);
+}
 
 }  // namespace
 
@@ -20,11 +25,13 @@ Mixer make_mixer(const MixerOptions& options) {
   Mixer mixer;
   Graph& g = mixer.graph;
   Builder b(g);
-  DimId B = g.add_dim("B", 0), L = g.add_dim("L", 0), E = g.add_dim("E", options.width), D = g.add_dim("D", options.channels);
+  DimId B = g.add_dim("B", 0), L = g.add_dim("L", 0), E = g.add_dim("E", options.width),
+        D = g.add_dim("D", options.channels);
   DimId N = g.add_dim("N", options.states), R = g.add_dim("R", options.rank), K = g.add_dim("K", options.taps);
   DimId C = g.add_dim("C", options.rank + 2 * options.states), two = g.add_dim("2", 2);
   auto param = [&](const std::string& name, std::vector<DimId> dims) {
-    return b.param(name, {DType::f32, std::move(dims)}, {"layers.0." + name, {Initialiser::normal, 0, 1}, true});
+    return b.param(name, {DType::f32, std::move(dims)},
+                   {fmt::format("layers.0.{}", name), {Initialiser::normal, 0, 1}, true});
   };
   NodeId x = b.input("x", {DType::f32, {B, L, E}});
   NodeId starts = options.starts ? b.input("starts", {DType::f32, {B, L}}) : NodeId{};
@@ -101,7 +108,8 @@ Array join(const Array& first, const Array& second, size_t axis) {
   Array result{first.shape, {}};
   result.shape[axis] += second.shape[axis];
   const int64_t outer = product(first.shape, 0, axis);
-  const int64_t a = product(first.shape, axis, first.shape.size()), b = product(second.shape, axis, second.shape.size());
+  const int64_t a = product(first.shape, axis, first.shape.size()),
+                b = product(second.shape, axis, second.shape.size());
   for (int64_t i = 0; i < outer; ++i) {
     result.data.insert(result.data.end(), first.data.begin() + i * a, first.data.begin() + (i + 1) * a);
     result.data.insert(result.data.end(), second.data.begin() + i * b, second.data.begin() + (i + 1) * b);

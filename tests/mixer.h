@@ -6,17 +6,17 @@
 namespace mambac::test {
 
 struct MixerOptions {
-  int64_t width = 6;      // E
-  int64_t channels = 8;   // D
-  int64_t states = 3;     // N
-  int64_t rank = 2;       // R
-  int64_t taps = 3;       // K
-  bool starts = false;    // an input "starts": packed sequences
-  bool loss = false;      // an output "loss", the mean square of "out"; without it step forms exist
+  int64_t width = 6;     // E
+  int64_t channels = 8;  // D
+  int64_t states = 3;    // N
+  int64_t rank = 2;      // R
+  int64_t taps = 3;      // K
+  bool starts = false;   // an input "starts": packed sequences
+  bool loss = false;     // an output "loss", the mean square of "out"; without it step forms exist
 };
 
 struct Mixer {
-  Graph graph;    // inputs "x" [B, L, E] and "starts" [B, L]; outputs "out" [B, L, E] and "loss" []
+  Graph graph;  // inputs "x" [B, L, E] and "starts" [B, L]; outputs "out" [B, L, E] and "loss" []
   Ranges ranges;
 };
 

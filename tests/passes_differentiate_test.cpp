@@ -103,7 +103,8 @@ TEST(Differentiate, ATargetThatIsNotUsedHasAGradientOfZeros) {
   g.outputs() = {{"y", b.Mul(x, x)}};
   Graph graph = differentiate(g, "y");
   EXPECT_EQ(output(graph, "grad.p")->type, (Type{DType::f32, {D}}));
-  EXPECT_EQ(evaluate(graph, {{"B", 1}}, draw_values(g, {{"B", 1}}, {}, 1)).at("grad.p").data, std::vector<double>(3, 0));
+  EXPECT_EQ(evaluate(graph, {{"B", 1}}, draw_values(g, {{"B", 1}}, {}, 1)).at("grad.p").data,
+            std::vector<double>(3, 0));
 }
 
 TEST(Differentiate, GradientsHaveAllDimensionsInTheTargetsOrder) {
@@ -111,7 +112,8 @@ TEST(Differentiate, GradientsHaveAllDimensionsInTheTargetsOrder) {
   Builder b(g);
   DimId B = g.add_dim("B", 0), D = g.add_dim("D", 3), N = g.add_dim("N", 2);
   NodeId x = b.input("x", {DType::f32, {B, D}}), y = b.input("y", {DType::f32, {B, N}});
-  NodeId p = b.param("p", {DType::f32, {N, D}}, {"p", {}, true}), q = b.param("q", {DType::f32, {D, N}}, {"q", {}, true});
+  NodeId p = b.param("p", {DType::f32, {N, D}}, {"p", {}, true}),
+         q = b.param("q", {DType::f32, {D, N}}, {"q", {}, true});
   g.outputs() = {{"y", b.Add(b.sum(b.dot(x, b.Add(p, q), {D}), {B}), b.sum(b.Mul(b.dot(x, q, {D}), y), {B}))}};
   Graph graph = differentiate(g, "y", {"p", "q", "x"});
   for (const char* name : {"p", "q", "x"}) {

@@ -5,17 +5,18 @@
 
 #include "frontend/model.h"
 #include "ir/print.h"
+#include "passes/differentiate.h"
 #include "passes/pipeline.h"
 #include "passes/precision.h"
 #include "passes/simplify.h"
-#include "passes/differentiate.h"
 #include "tests/mixer.h"
 #include "tests/split_check.h"
 
 namespace mambac::test {
 namespace {
 
-const std::vector<std::string> kTiny{"mambabyte:tiny", "mamba-lm:tiny", "s5-diagonal:tiny", "mingru:tiny", "rg-lru:tiny"};
+const std::vector<std::string> kTiny{"mambabyte:tiny", "mamba-lm:tiny", "s5-diagonal:tiny", "mingru:tiny",
+                                     "rg-lru:tiny"};
 
 Ranges ranges_of(const Graph& graph) {
   Ranges ranges;
@@ -61,12 +62,15 @@ TEST(Models, PrefillThenStepsIsTheWhole) {
 
 TEST(Models, Bf16StaysNear) {
   for (const std::string& name : kTiny) {
-    const Graph graph = simplify(differentiate(simplify(training_graph(load_model(name))), "loss"), {.drop_stops = true});
+    const Graph graph =
+        simplify(differentiate(simplify(training_graph(load_model(name))), "loss"), {.drop_stops = true});
     const Graph narrow = lower_precision(graph, DType::bf16);
     const Bindings bindings{{"B", 2}, {"L", 6}};
     const Arrays values = draw_values(graph, bindings, ranges_of(graph), 24);
     std::string worst;
-    EXPECT_LE(difference(evaluate(narrow, bindings, values, {.round_storage = true}), evaluate(graph, bindings, values), 3e-2, 5e-2, &worst), 1)
+    EXPECT_LE(difference(evaluate(narrow, bindings, values, {.round_storage = true}), evaluate(graph, bindings, values),
+                         3e-2, 5e-2, &worst),
+              1)
         << name << ": " << worst;
   }
 }

@@ -24,7 +24,8 @@ TEST(Pipeline, EveryKindRunsAndIsTheSameEachTime) {
       options.kind = kind;
       options.storage = storage;
       std::vector<std::string> seen;
-      PipelineResult result = run_pipeline(source_for(kind), options, [&](std::string_view s, const Graph&) { seen.emplace_back(s); });
+      PipelineResult result =
+          run_pipeline(source_for(kind), options, [&](std::string_view s, const Graph&) { seen.emplace_back(s); });
       EXPECT_EQ(seen.front(), "source");
       EXPECT_EQ(seen.back(), "fuse");
       EXPECT_EQ(seen.size(), result.times.size() + 1);

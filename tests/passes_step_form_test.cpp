@@ -15,7 +15,8 @@ TEST(StepForm, MixerCutAnywhere) {
   Mixer mixer = make_mixer();
   const Bindings bindings{{"B", 2}, {"L", 9}};
   const Arrays values = draw_values(mixer.graph, bindings, mixer.ranges, 5);
-  for (int64_t split : {1, 2, 5, 9}) expect_split(mixer.graph, bindings, values, split, "split " + std::to_string(split));
+  for (int64_t split : {1, 2, 5, 9})
+    expect_split(mixer.graph, bindings, values, split, "split " + std::to_string(split));
 }
 
 TEST(StepForm, StatesAreNamedAndSmall) {
@@ -39,7 +40,8 @@ TEST(StepForm, RandomGraphs) {
     RandomGraph random = random_graph(seed, {.step_form = true});
     Random cut(seed);
     for (const Node& node : random.graph.nodes()) recurrences += is_directional(node.op);
-    expect_split(random.graph, random.bindings, random.values, cut.integer(1, random.bindings.at("L")), "seed " + std::to_string(seed));
+    expect_split(random.graph, random.bindings, random.values, cut.integer(1, random.bindings.at("L")),
+                 "seed " + std::to_string(seed));
     if (HasFailure()) {
       ADD_FAILURE() << print(random.graph) << print(step_form(random.graph, *random.graph.find_dim("L")));
       return;

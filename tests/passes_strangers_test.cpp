@@ -57,7 +57,8 @@ TEST(Strangers, GradientsOfHandwrittenOnes) {
     for (const Node& node : s.graph.nodes()) {
       if (node.op != Op::Param) continue;
       const Array expected = finite_differences(s.graph, bindings, values, "out", node.name);
-      EXPECT_LE(difference(found.at("grad." + node.param.checkpoint_name), expected, 1e-5, 1e-6), 1) << s.name << " " << node.name;
+      EXPECT_LE(difference(found.at("grad." + node.param.checkpoint_name), expected, 1e-5, 1e-6), 1)
+          << s.name << " " << node.name;
     }
   }
 }
@@ -79,7 +80,8 @@ TEST(Strangers, ComplexPairsAreAComplexRecurrence) {
       for (int64_t n = 0; n < N; ++n) {
         const auto dn = static_cast<size_t>(d * N + n), k = static_cast<size_t>(n);
         const double r = std::exp(-dt * softplus(v.at("nu").data[dn])), w = dt * v.at("omega").data[dn];
-        const double new_re = r * (std::cos(w) * re[k] - std::sin(w) * im[k]) + v.at("u").data[at] * v.at("b").data[static_cast<size_t>(n * D + d)];
+        const double new_re = r * (std::cos(w) * re[k] - std::sin(w) * im[k]) +
+                              v.at("u").data[at] * v.at("b").data[static_cast<size_t>(n * D + d)];
         im[k] = r * (std::sin(w) * re[k] + std::cos(w) * im[k]);
         re[k] = new_re;
         y += v.at("c_re").data[dn] * re[k] - v.at("c_im").data[dn] * im[k];
@@ -133,7 +135,8 @@ TEST(Strangers, AreOfEveryKind) {
       last += scan.last;
     }
   }
-  for (int count : {no_states, two, reverse, starts, h0, last, small, scopes[0], scopes[1], scopes[2], scopes[3]}) EXPECT_GE(count, 100);
+  for (int count : {no_states, two, reverse, starts, h0, last, small, scopes[0], scopes[1], scopes[2], scopes[3]})
+    EXPECT_GE(count, 100);
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 #include "tests/random_graph.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
-
-#include <fmt/format.h>
 
 #include "ir/builder.h"
 #include "ir/dims.h"
@@ -16,9 +16,15 @@ namespace {
 constexpr double kLargest = 6;  // values beyond are scaled down
 constexpr double kGap = 1e-3;   // distance that values keep from where an op jumps or bends
 
-double smallest(const Array& a) { return *std::min_element(a.data.begin(), a.data.end()); }
-double largest(const Array& a) { return *std::max_element(a.data.begin(), a.data.end()); }
-double largest_magnitude(const Array& a) { return std::max(std::abs(smallest(a)), std::abs(largest(a))); }
+double smallest(const Array& a) {
+  return *std::min_element(a.data.begin(), a.data.end());
+}
+double largest(const Array& a) {
+  return *std::max_element(a.data.begin(), a.data.end());
+}
+double largest_magnitude(const Array& a) {
+  return std::max(std::abs(smallest(a)), std::abs(largest(a)));
+}
 double smallest_magnitude(const Array& a) {
   double least = INFINITY;
   for (double x : a.data) least = std::min(least, std::abs(x));
@@ -30,11 +36,13 @@ class Drawer {
   Drawer(uint64_t seed, const RandomGraphOptions& options) : random_(seed), options_(options), b_(result_.graph) {
     declare_dims();
     result_.bindings = {{"B", random_.integer(1, 3)}, {"L", random_.pick(std::vector<int64_t>{1, 2, 5, 9, 13, 17})}};
-    for (const Dims& dims : {Dims{B, L, D}, Dims{B, L, N}, Dims{D}, Dims{D, N}, Dims{R, D}, Dims{B, L, R}}) source(dims);
+    for (const Dims& dims : {Dims{B, L, D}, Dims{B, L, N}, Dims{D}, Dims{D, N}, Dims{R, D}, Dims{B, L, R}})
+      source(dims);
   }
 
   RandomGraph run() {
-    for (int made = 0, tries = 0; made < options_.nodes && tries < 40 * options_.nodes; ++tries) made += draw().present();
+    for (int made = 0, tries = 0; made < options_.nodes && tries < 40 * options_.nodes; ++tries)
+      made += draw().present();
     collect_outputs();
     return std::move(result_);
   }
@@ -75,7 +83,7 @@ class Drawer {
     const bool param = !free && range.kind == Range::uniform && random_.chance(0.7);
     const char* kind = range.kind == Range::mask ? "mask" : range.kind == Range::integer ? "index" : param ? "p" : "x";
     const std::string name = fmt::format("{}{}", kind, result_.graph.size());
-    NodeId id = param ? b_.param(name, {dtype, dims}, {"w." + name, {Initialiser::normal, 0, 1}, true})
+    NodeId id = param ? b_.param(name, {dtype, dims}, {fmt::format("w.{}", name), {Initialiser::normal, 0, 1}, true})
                       : b_.input(name, {dtype, dims});
     Graph alone = empty_like(result_.graph);
     alone.append(result_.graph.node(id));
@@ -182,8 +190,8 @@ class Drawer {
   // ---- ops ----
 
   NodeId unary() {
-    static const std::vector<Op> kOps{Op::Neg,  Op::Abs,     Op::Exp,      Op::Log, Op::Sqrt, Op::Rsqrt, Op::Sigmoid,
-                                      Op::Tanh, Op::Softplus, Op::Sin, Op::Cos,  Op::Stop,  Op::Cast};
+    static const std::vector<Op> kOps{Op::Neg,  Op::Abs,      Op::Exp, Op::Log, Op::Sqrt, Op::Rsqrt, Op::Sigmoid,
+                                      Op::Tanh, Op::Softplus, Op::Sin, Op::Cos, Op::Stop, Op::Cast};
     const Op chosen = random_.pick(kOps);
     if (chosen == Op::Stop && options_.differentiable) return {};  // its gradient is not that of its value
     NodeId x = pick();
@@ -194,7 +202,8 @@ class Drawer {
   }
 
   NodeId binary() {
-    static const std::vector<Op> kOps{Op::Add, Op::Add, Op::Sub, Op::Mul, Op::Mul, Op::Mul, Op::Div, Op::Max, Op::Min, Op::Lt, Op::Le};
+    static const std::vector<Op> kOps{Op::Add, Op::Add, Op::Sub, Op::Mul, Op::Mul, Op::Mul,
+                                      Op::Div, Op::Max, Op::Min, Op::Lt,  Op::Le};
     const Op chosen = random_.pick(kOps);
     NodeId x = pick(), y = pick();
     const bool compares = chosen == Op::Max || chosen == Op::Min || chosen == Op::Lt || chosen == Op::Le;
@@ -264,14 +273,19 @@ class Drawer {
       const DimId dim = random_.pick(Dims{B, L, D, N, K, T});
       if (random_.chance(0.5)) return op(Op::Broadcast, {x}, {.dims = {dim}});
       if (along_steps({dim}) || (options_.step_form && dim == B)) return {};
-      return op(Op::Put, {x}, {.dims = {dim}, .integer = result_.graph.dim(dim).is_free() ? -random_.integer(0, 1) : random_.integer(0, size(dim) - 1)});
+      return op(
+          Op::Put, {x},
+          {.dims = {dim},
+           .integer = result_.graph.dim(dim).is_free() ? -random_.integer(0, 1) : random_.integer(0, size(dim) - 1)});
     }
     if (dims.empty()) return {};
     const DimId dim = random_.pick(dims);
     if (along_steps({dim})) return {};
     const int64_t extent = size(dim);
     if (extent == 0 || random_.chance(0.25)) {
-      return op(Op::At, {x}, {.dims = {dim}, .integer = extent == 0 ? -random_.integer(0, 1) : random_.integer(-extent, extent - 1)});
+      return op(
+          Op::At, {x},
+          {.dims = {dim}, .integer = extent == 0 ? -random_.integer(0, 1) : random_.integer(-extent, extent - 1)});
     }
     if (random_.chance(0.25)) return op(Op::Shift, {x}, {.dims = {dim}, .integer = random_.integer(-2, 2)});
     if (size(other) == extent) return op(Op::Rename, {x}, {.dims = {dim, other}});
@@ -306,10 +320,14 @@ class Drawer {
   NodeId decay() {
     NodeId x = pick();
     switch (random_.integer(0, 3)) {
-      case 0: return op(Op::Sigmoid, {x});
-      case 1: return op(Op::Exp, {op(Op::Neg, {op(Op::Softplus, {x})})});
-      case 2: return op(Op::Mul, {op(Op::Tanh, {x}), number(0.875)});
-      default: return number(0.75);
+      case 0:
+        return op(Op::Sigmoid, {x});
+      case 1:
+        return op(Op::Exp, {op(Op::Neg, {op(Op::Softplus, {x})})});
+      case 2:
+        return op(Op::Mul, {op(Op::Tanh, {x}), number(0.875)});
+      default:
+        return number(0.75);
     }
   }
 
@@ -322,7 +340,8 @@ class Drawer {
   }
   NodeId starts(const Dims& result) {
     if (random_.chance(0.6)) return {};
-    return new_source(contains(result, B) && random_.chance(0.8) ? Dims{B, L} : Dims{L}, DType::f32, {Range::mask, 0, 0.2});
+    return new_source(contains(result, B) && random_.chance(0.8) ? Dims{B, L} : Dims{L}, DType::f32,
+                      {Range::mask, 0, 0.2});
   }
 
   NodeId recurrence() {
@@ -401,6 +420,8 @@ class Drawer {
 
 }  // namespace
 
-RandomGraph random_graph(uint64_t seed, const RandomGraphOptions& options) { return Drawer(seed, options).run(); }
+RandomGraph random_graph(uint64_t seed, const RandomGraphOptions& options) {
+  return Drawer(seed, options).run();
+}
 
 }  // namespace mambac::test

@@ -8,9 +8,9 @@
 namespace mambac::test {
 
 struct RandomGraphOptions {
-  int nodes = 24;              // ops drawn, besides sources and what keeps values in range
-  bool differentiable = true;  // only ops that have a gradient which is that of their value
-  bool step_form = false;      // only ops that have a step form along L
+  int nodes = 24;                   // ops drawn, besides sources and what keeps values in range
+  bool differentiable = true;       // only ops that have a gradient which is that of their value
+  bool step_form = false;           // only ops that have a step form along L
   int64_t most_elements = 1 << 13;  // of one value
 };
 

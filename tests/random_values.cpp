@@ -31,9 +31,16 @@ Arrays draw_values(const Graph& graph, const Bindings& bindings, const Ranges& r
     array.data.resize(static_cast<size_t>(elements_of(graph, node.type, bindings)));
     for (double& value : array.data) {
       switch (range.kind) {
-        case Range::uniform: value = static_cast<float>(random.uniform(range.low, range.high)); break;
-        case Range::integer: value = static_cast<double>(random.integer(static_cast<int64_t>(range.low), static_cast<int64_t>(range.high))); break;
-        case Range::mask: value = random.chance(range.high) ? 1 : 0; break;
+        case Range::uniform:
+          value = static_cast<float>(random.uniform(range.low, range.high));
+          break;
+        case Range::integer:
+          value =
+              static_cast<double>(random.integer(static_cast<int64_t>(range.low), static_cast<int64_t>(range.high)));
+          break;
+        case Range::mask:
+          value = random.chance(range.high) ? 1 : 0;
+          break;
       }
     }
     values[node.name] = std::move(array);

@@ -26,7 +26,8 @@ class Random {
   }
   template <typename T>
   void shuffle(std::vector<T>& items) {
-    for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[static_cast<size_t>(integer(0, static_cast<int64_t>(i) - 1))]);
+    for (size_t i = items.size(); i > 1; --i)
+      std::swap(items[i - 1], items[static_cast<size_t>(integer(0, static_cast<int64_t>(i) - 1))]);
   }
 
  private:
@@ -42,14 +43,16 @@ struct Range {
 
 using Ranges = std::map<std::string, Range>;
 
-/// Values for every input and parameter, by node name; those without a range are uniform in [-1, 1]. All are numbers that
-/// f32 holds, so that every device computes on the same ones.
+/// Values for every input and parameter, by node name; those without a range are uniform in [-1, 1]. All are numbers
+/// that f32 holds, so that every device computes on the same ones.
 Arrays draw_values(const Graph& graph, const Bindings& bindings, const Ranges& ranges, uint64_t seed);
 
-/// The largest |a - b| / (absolute + relative |b|) over all elements: at most 1 when they agree. NaN counts as infinite.
+/// The largest |a - b| / (absolute + relative |b|) over all elements: at most 1 when they agree. NaN counts as
+/// infinite.
 double difference(const Array& a, const Array& b, double relative, double absolute);
 
 /// The largest difference over the outputs of `expected`; the name of the worst is put into `worst` when given.
-double difference(const Arrays& found, const Arrays& expected, double relative, double absolute, std::string* worst = nullptr);
+double difference(const Arrays& found, const Arrays& expected, double relative, double absolute,
+                  std::string* worst = nullptr);
 
 }  // namespace mambac::test

@@ -18,7 +18,8 @@ TEST(Rng, PhiloxKnownAnswers) {  // kat_vectors of the Random123 library
   using Words = std::array<uint32_t, 4>;
   EXPECT_EQ(philox4x32({0, 0, 0, 0}, {0, 0}), (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
   const uint32_t ones = 0xffffffff;
-  EXPECT_EQ(philox4x32({ones, ones, ones, ones}, {ones, ones}), (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(philox4x32({ones, ones, ones, ones}, {ones, ones}),
+            (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
   EXPECT_EQ(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
             (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
@@ -84,7 +85,9 @@ TEST(Initialise, DependsOnNameAndSeedOnly) {
 TEST(Initialise, Mistakes) {
   EXPECT_NE(message_of<InputError>([] { filled({}, "layer.weight", {1}); }).find("'layer.weight' has no initialiser"),
             std::string::npos);
-  EXPECT_NE(message_of<InputError>([] { filled({Initialiser::dt_bias, -1, 1}, "dt", {1}); }).find("expected finite"),
+  EXPECT_NE(message_of<InputError>([] {
+              filled({Initialiser::dt_bias, -1, 1}, "dt", {1});
+            }).find("expected finite"),
             std::string::npos);
 }
 

@@ -74,14 +74,15 @@ TEST(MappedFile, ReleasedPagesCanBeReadAgain) {
 }
 
 TEST(ElementType, BfloatRoundsToEven) {
-  const float in[] = {1.0f, 1.00390625f, 1.01171875f, -3.1415926f, std::numeric_limits<float>::quiet_NaN(), INFINITY, 3.4e38f};
+  const float in[] = {1.0f,     1.00390625f, 1.01171875f, -3.1415926f, std::numeric_limits<float>::quiet_NaN(),
+                      INFINITY, 3.4e38f};
   uint16_t stored[7];
   float out[7];
   from_f32(in, 7, ElementType::bf16, stored);
   to_f32(ElementType::bf16, stored, 7, out);
   EXPECT_EQ(out[0], 1.0f);
-  EXPECT_EQ(out[1], 1.0f);        // half way between 1 and 1.0078125: to the even one
-  EXPECT_EQ(out[2], 1.015625f);   // half way, the even one is above
+  EXPECT_EQ(out[1], 1.0f);       // half way between 1 and 1.0078125: to the even one
+  EXPECT_EQ(out[2], 1.015625f);  // half way, the even one is above
   EXPECT_NEAR(out[3], -3.1415926f, 0.01f);
   EXPECT_TRUE(std::isnan(out[4]));
   EXPECT_EQ(out[5], INFINITY);
@@ -113,7 +114,9 @@ TEST(ElementType, HalfRoundTripsEveryValue) {
 }
 
 TEST(ElementType, ShapesAgreeWhenOnlyNeighboursMerge) {
-  const auto agree = [](std::vector<int64_t> a, std::vector<int64_t> b) { return shapes_agree(a, b) && shapes_agree(b, a); };
+  const auto agree = [](std::vector<int64_t> a, std::vector<int64_t> b) {
+    return shapes_agree(a, b) && shapes_agree(b, a);
+  };
   EXPECT_TRUE(agree({2, 8, 4}, {16, 4}));
   EXPECT_TRUE(agree({8, 4}, {8, 1, 4}));
   EXPECT_TRUE(agree({}, {1}));
@@ -126,8 +129,8 @@ TEST(ElementType, ShapesAgreeWhenOnlyNeighboursMerge) {
 TEST(Npy, RoundTripsEveryType) {
   TemporaryFolder folder;
   const std::vector<std::vector<int64_t>> shapes = {{}, {5}, {2, 3}, {1, 0, 4}, {2, 1, 3, 2}};
-  for (const ElementType type : {ElementType::f32, ElementType::f64, ElementType::f16, ElementType::u8,
-                                 ElementType::i32, ElementType::i64}) {
+  for (const ElementType type :
+       {ElementType::f32, ElementType::f64, ElementType::f16, ElementType::u8, ElementType::i32, ElementType::i64}) {
     for (const auto& shape : shapes) {
       std::vector<uint8_t> data(static_cast<size_t>(*element_count(shape)) * bytes_of(type));
       for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<uint8_t>(i * 7);
@@ -150,8 +153,9 @@ std::string npy(const std::string& header, const std::string& data, char version
 }
 
 std::string npy_error(const std::string& file) {
-  return message_of<InputError>(
-      [&] { parse_npy({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, "x.npy"); });
+  return message_of<InputError>([&] {
+    parse_npy({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, "x.npy");
+  });
 }
 
 TEST(Npy, ReadsWhatNumpyWrites) {

@@ -76,7 +76,8 @@ TEST(Evaluate, Mistakes) {
   EXPECT_NE(message_of<InputError>([&] { evaluate(model, one, 4); }).find("no byte to score"), std::string::npos);
   const ByteSource text(folder.write("text", "hello"));
   for (const int64_t stride : {0, 5})
-    EXPECT_NE(message_of<InputError>([&] { evaluate(model, text, stride); }).find("expected 1 to 4"), std::string::npos);
+    EXPECT_NE(message_of<InputError>([&] { evaluate(model, text, stride); }).find("expected 1 to 4"),
+              std::string::npos);
   model.work = [](FakeExecutable& self) { std::fill_n(self.at("nll"), 4, NAN); };
   EXPECT_NE(message_of<InputError>([&] { evaluate(model, text, 4); }).find("not finite"), std::string::npos);
 }
@@ -169,7 +170,8 @@ TEST(State, CloneSaveRestore) {
 
   FakeExecutable wide = bound_recurrent(2, 0);
   Generator mismatched(nullptr, wide);
-  EXPECT_NE(message_of<InputError>([&] { mismatched.state().restore(folder / "state"); }).find("state.h"), std::string::npos);
+  EXPECT_NE(message_of<InputError>([&] { mismatched.state().restore(folder / "state"); }).find("state.h"),
+            std::string::npos);
   EXPECT_EQ(generator.state().bytes(), 64u);
 }
 
@@ -187,7 +189,8 @@ TEST(Generate, PrefillAndStepsAgree) {
 }
 
 TEST(Generate, BatchOfPromptsOfDifferentLengths) {
-  const std::vector<std::string> prompts = {"short", "a much longer prompt, with more than one chunk", "", "x", "middle length"};
+  const std::vector<std::string> prompts = {"short", "a much longer prompt, with more than one chunk", "", "x",
+                                            "middle length"};
   const GenerateOptions options{.bytes = 25, .sampling = {.temperature = 0.7}, .seed = 9};
   FakeExecutable step = bound_recurrent(2, 0), prefill = bound_recurrent(2, 4);
   std::vector<std::string> streamed(prompts.size());
@@ -204,11 +207,14 @@ TEST(Generate, BatchOfPromptsOfDifferentLengths) {
 TEST(Generate, SeedAndStop) {
   FakeExecutable step = bound_recurrent(1, 0);
   Generator generator(nullptr, step);
-  const auto with_seed = [&](uint64_t seed) { return generator.generate({"abc"}, {.bytes = 30, .sampling = {}, .seed = seed})[0]; };
+  const auto with_seed = [&](uint64_t seed) {
+    return generator.generate({"abc"}, {.bytes = 30, .sampling = {}, .seed = seed})[0];
+  };
   EXPECT_EQ(with_seed(1), with_seed(1));
   EXPECT_NE(with_seed(1), with_seed(2));
   int64_t calls = 0;
-  const auto stopped = generator.generate({"abc", "def"}, {.bytes = 30, .sampling = {}, .seed = 1}, [&](size_t, uint8_t) { return ++calls < 4; });
+  const auto stopped = generator.generate({"abc", "def"}, {.bytes = 30, .sampling = {}, .seed = 1},
+                                          [&](size_t, uint8_t) { return ++calls < 4; });
   EXPECT_EQ(stopped[0], with_seed(1).substr(0, 4));
   EXPECT_EQ(stopped[1], "");
   EXPECT_EQ(generator.generate({"abc"}, {.bytes = 0})[0], "");

@@ -27,8 +27,7 @@ std::string shown(bool terminal, bool colour, Action action) {
 }
 
 void hundred_seconds(Progress& progress) {
-  for (int i = 0; i <= 100; ++i)
-    progress.update({i, i / 100.0, i * 2000, static_cast<double>(i), 100.0 - i, 3.0});
+  for (int i = 0; i <= 100; ++i) progress.update({i, i / 100.0, i * 2000, static_cast<double>(i), 100.0 - i, 3.0});
   progress.finish();
 }
 

@@ -33,9 +33,12 @@ TEST(Safetensors, RoundTrip) {
   const std::vector<uint16_t> b = {0x3f80, 0xbf80};
   const std::vector<int64_t> c = {-7};
   const std::vector<uint8_t> d = {9, 8, 7};
-  write_safetensors(folder / "x", {{"z.a", ElementType::f32, {2, 3}, a.data()}, {"b \"quoted\" \xc3\xa9", ElementType::bf16, {2}, b.data()},
-                                   {"c", ElementType::i64, {}, c.data()}, {"d", ElementType::u8, {3}, d.data()},
-                                   {"empty", ElementType::f16, {0, 4}, nullptr}},
+  write_safetensors(folder / "x",
+                    {{"z.a", ElementType::f32, {2, 3}, a.data()},
+                     {"b \"quoted\" \xc3\xa9", ElementType::bf16, {2}, b.data()},
+                     {"c", ElementType::i64, {}, c.data()},
+                     {"d", ElementType::u8, {3}, d.data()},
+                     {"empty", ElementType::f16, {0, 4}, nullptr}},
                     {{"format", "pt"}, {"note", "a\nb"}});
   const SafetensorsFile file(folder / "x");
   EXPECT_EQ(file.table().metadata.at("note"), "a\nb");
@@ -131,21 +134,32 @@ TEST(Safetensors, HostileFiles) {
       {one(R"("dtype":"F32","shape":[1],"data_offsets":[4,8])", eight), "hole"},
       {one(R"("dtype":"F32","shape":[1],"data_offsets":[0,4])", eight), "the tensors end at byte"},
       {file_of("{}", four), "the tensors end at byte"},
-      {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", eight),
+      {file_of(
+           R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+           eight),
        "the name 'a' stands twice"},
-      {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", four),
+      {file_of(
+           R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+           four),
        "overlap"},
-      {file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", eight),
+      {file_of(
+           R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+           eight),
        "overlap"},
       {file_of(R"({"__metadata__":{"a":1}})", ""), "a number"},
       {file_of(R"({"__metadata__":"a"})", ""), "a string"},
       {file_of(R"({"__metadata__":{"a":{"b":"c"}}})", ""), "an object"},
       {file_of(R"({"__metadata__":{"a":"b","a":"c"}})", ""), "stands twice"},
-      {one("\"dtype\":\"F32\",\"shape\":[1" + std::string(200, ' ') + [] {
-         std::string ones;
-         for (int i = 0; i < 40; ++i) ones += ",1";
-         return ones;
-       }() + R"(],"data_offsets":[0,4])", four), "more than 32 numbers"},
+      {one(
+           "\"dtype\":\"F32\",\"shape\":[1" + std::string(200, ' ') +
+               [] {
+                 std::string ones;
+                 for (int i = 0; i < 40; ++i) ones += ",1";
+                 return ones;
+               }() +
+               R"(],"data_offsets":[0,4])",
+           four),
+       "more than 32 numbers"},
   };
   for (const auto& [file, expected] : table) {
     const std::string message = error_of(file);
@@ -155,9 +169,10 @@ TEST(Safetensors, HostileFiles) {
 }
 
 std::string sound_file() {
-  return file_of(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
-                 R"("b.c":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]},"z":{"dtype":"U8","shape":[0],"data_offsets":[14,14]}}  )",
-                 "12345678abcdef");
+  return file_of(
+      R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
+      R"("b.c":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]},"z":{"dtype":"U8","shape":[0],"data_offsets":[14,14]}}  )",
+      "12345678abcdef");
 }
 
 TEST(Safetensors, EveryTruncationIsAnError) {
@@ -171,16 +186,48 @@ void damage(std::string& file, Rng& rng) {
   const auto place = [&](size_t limit) { return static_cast<size_t>(rng.below(limit)); };
   if (file.empty()) file = "x";
   const size_t at = place(file.size());
-  static const std::string kTokens[] = {"{", "}", "[", "]", ",", ":", "\"", "0", "1", "99999999999999999999", "-1", "1e9",
-                                        "null", "true", "\"dtype\"", "\"shape\"", "\"data_offsets\"", "\"__metadata__\"",
-                                        "\"F32\"", "\"a\":{}", "\\u0000", "\xff", "18446744073709551615"};
+  static const std::string kTokens[] = {"{",
+                                        "}",
+                                        "[",
+                                        "]",
+                                        ",",
+                                        ":",
+                                        "\"",
+                                        "0",
+                                        "1",
+                                        "99999999999999999999",
+                                        "-1",
+                                        "1e9",
+                                        "null",
+                                        "true",
+                                        "\"dtype\"",
+                                        "\"shape\"",
+                                        "\"data_offsets\"",
+                                        "\"__metadata__\"",
+                                        "\"F32\"",
+                                        "\"a\":{}",
+                                        "\\u0000",
+                                        "\xff",
+                                        "18446744073709551615"};
   switch (rng.below(6)) {
-    case 0: file[at] = static_cast<char>(rng.next()); break;
-    case 1: file.erase(at, 1 + place(8)); break;
-    case 2: file.insert(at, file.substr(place(file.size()), place(40))); break;
-    case 3: file.insert(at, kTokens[place(std::size(kTokens))]); break;
-    case 4: file[at] = static_cast<char>('0' + place(10)); break;
-    case 5: file[place(std::min<size_t>(8, file.size()))] = static_cast<char>(rng.next()); break;
+    case 0:
+      file[at] = static_cast<char>(rng.next());
+      break;
+    case 1:
+      file.erase(at, 1 + place(8));
+      break;
+    case 2:
+      file.insert(at, file.substr(place(file.size()), place(40)));
+      break;
+    case 3:
+      file.insert(at, kTokens[place(std::size(kTokens))]);
+      break;
+    case 4:
+      file[at] = static_cast<char>('0' + place(10));
+      break;
+    case 5:
+      file[place(std::min<size_t>(8, file.size()))] = static_cast<char>(rng.next());
+      break;
   }
   // Mostly keep the length honest, so that the damage reaches the header and not only the first check.
   if (file.size() > 22 && rng.below(4) != 0) {

@@ -27,7 +27,8 @@ std::string chain_text(size_t bytes) {
   std::string text = "a";
   while (text.size() < bytes) {
     const char last = text.back();
-    text += rng.below(10) < 8 ? static_cast<char>('a' + (last - 'a') * 7 % 26 + 1 - (last == 'z')) : static_cast<char>('a' + rng.below(26));
+    text += rng.below(10) < 8 ? static_cast<char>('a' + (last - 'a') * 7 % 26 + 1 - (last == 'z'))
+                              : static_cast<char>('a' + rng.below(26));
     if (text.back() > 'z') text.back() = 'a';
   }
   return text;
@@ -145,7 +146,8 @@ TEST(Train, KeepsTheLatestAndTheBest) {
   EXPECT_EQ(fs::read_symlink(bench.out / "latest"), "checkpoint-60");
   EXPECT_EQ(find_checkpoint(bench.out), bench.out / "checkpoint-10");
   EXPECT_EQ(find_checkpoint(bench.out / "checkpoint-60"), bench.out / "checkpoint-60");
-  EXPECT_NE(message_of<InputError>([&] { find_checkpoint(bench.folder.path()); }).find("holds no checkpoint"), std::string::npos);
+  EXPECT_NE(message_of<InputError>([&] { find_checkpoint(bench.folder.path()); }).find("holds no checkpoint"),
+            std::string::npos);
 }
 
 TEST(Train, WithoutHeldOutData) {
@@ -174,7 +176,8 @@ TEST(Train, ClipsByTheGlobalNormAndCountsSteps) {
   std::vector<float> steps, norms;
   bench.update.work = [&, work = bench.update.work](FakeExecutable& self) {
     double sum = 0;
-    for (int64_t i = 0; i < bench.layout.size(); ++i) sum += std::pow(static_cast<double>(self.at("grad")[i] * *self.at("scale")), 2);
+    for (int64_t i = 0; i < bench.layout.size(); ++i)
+      sum += std::pow(static_cast<double>(self.at("grad")[i] * *self.at("scale")), 2);
     norms.push_back(static_cast<float>(std::sqrt(sum)));
     steps.push_back(*self.at("step"));
     work(self);
@@ -236,8 +239,10 @@ TEST(Train, KilledAnywhereAndResumedIsTheSameRun) {
     kill(child, SIGKILL);
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);
-    if (WIFSIGNALED(status)) ++kills;
-    else ASSERT_EQ(WEXITSTATUS(status), 0);
+    if (WIFSIGNALED(status))
+      ++kills;
+    else
+      ASSERT_EQ(WEXITSTATUS(status), 0);
     done = WIFEXITED(status);
   }
   EXPECT_GT(kills, 2);
@@ -326,7 +331,8 @@ TEST(Train, FullDiskKeepsTheCheckpointBefore) {
 TEST(Train, FullFileSystemKeepsTheCheckpointBefore) {
   Bench bench;
   fs::create_directories(bench.out);
-  if (mount("none", bench.out.c_str(), "tmpfs", 0, "size=1500k") != 0) GTEST_SKIP() << "may not mount a small file system";
+  if (mount("none", bench.out.c_str(), "tmpfs", 0, "size=1500k") != 0)
+    GTEST_SKIP() << "may not mount a small file system";
   const std::string message = message_of<EnvironmentError>([&] { train(bench.job()); });
   const auto left = checkpoints_in(bench.out);
   const int64_t step = read_training_record(bench.out / "latest").step;
@@ -348,10 +354,12 @@ TEST(Train, Mistakes) {
   TrainingJob job = bench.job();
   ByteSource small(bench.folder.write("small", "too short"));
   job.valid = &small;
-  EXPECT_NE(message_of<InputError>([&] { train(job); }).find("it has 9 bytes, a context of 32 needs at least 33"), std::string::npos);
+  EXPECT_NE(message_of<InputError>([&] { train(job); }).find("it has 9 bytes, a context of 32 needs at least 33"),
+            std::string::npos);
 
   train(bench.job());
-  EXPECT_NE(message_of<InputError>([&] { train(bench.job()); }).find("holds a training run already"), std::string::npos);
+  EXPECT_NE(message_of<InputError>([&] { train(bench.job()); }).find("holds a training run already"),
+            std::string::npos);
 }
 
 TEST(Train, DamagedCheckpoints) {
@@ -368,9 +376,11 @@ TEST(Train, DamagedCheckpoints) {
   };
   EXPECT_NE(damaged("training.json", "{\"step\": ").find("training.json' is damaged"), std::string::npos);
   EXPECT_NE(damaged("training.json", "{}").find("training.json' is damaged"), std::string::npos);
-  EXPECT_NE(damaged("model.safetensors", contents(latest / "model.safetensors").substr(0, 5000)).find("model.safetensors"),
+  EXPECT_NE(
+      damaged("model.safetensors", contents(latest / "model.safetensors").substr(0, 5000)).find("model.safetensors"),
+      std::string::npos);
+  EXPECT_NE(damaged("optimiser.safetensors", contents(latest / "model.safetensors")).find("has no tensor 'm."),
             std::string::npos);
-  EXPECT_NE(damaged("optimiser.safetensors", contents(latest / "model.safetensors")).find("has no tensor 'm."), std::string::npos);
   EXPECT_EQ(train(bench.job(true)).step, 10);
 }
 

@@ -21,7 +21,8 @@ Array at_step(const Array& value, size_t axis, int64_t t) {
 }
 
 /// Zeros for the states of a graph, and the values of its explicit starts.
-Arrays first_state(const Graph& graph, DimId walk, const Graph& with_state, const Bindings& bindings, const Arrays& values) {
+Arrays first_state(const Graph& graph, DimId walk, const Graph& with_state, const Bindings& bindings,
+                   const Arrays& values) {
   Arrays state;
   for (const Node& node : with_state.nodes()) {
     if (node.op != Op::Input || !node.name.starts_with("state.")) continue;
@@ -57,8 +58,8 @@ Arrays between(const Graph& graph, DimId walk, const Arrays& values, int64_t beg
   return result;
 }
 
-void expect_split(const Graph& graph, const Bindings& bindings, const Arrays& values, int64_t split, const std::string& context,
-                  double tolerance) {
+void expect_split(const Graph& graph, const Bindings& bindings, const Arrays& values, int64_t split,
+                  const std::string& context, double tolerance) {
   const DimId walk = *graph.find_dim("L");
   const int64_t length = bindings.at("L");
   const Arrays whole = evaluate(graph, bindings, values);

@@ -12,7 +12,7 @@ Arrays between(const Graph& graph, DimId walk, const Arrays& values, int64_t beg
 
 /// Prefills the first `split` positions of a graph along L, steps through the others, and expects (GoogleTest) that all
 /// outputs are those of the whole at every step, and that both graphs have the same states.
-void expect_split(const Graph& graph, const Bindings& bindings, const Arrays& values, int64_t split, const std::string& context,
-                  double tolerance = 1e-9);
+void expect_split(const Graph& graph, const Bindings& bindings, const Arrays& values, int64_t split,
+                  const std::string& context, double tolerance = 1e-9);
 
 }  // namespace mambac::test

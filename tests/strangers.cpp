@@ -1,8 +1,8 @@
 #include "tests/strangers.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "ir/builder.h"
 #include "ir/dims.h"
@@ -14,7 +14,9 @@ namespace {
 constexpr int kDecayForms = 6, kInputForms = 4, kReadForms = 4;
 constexpr int64_t kRatioOfSmallContractions = 8;  // D to R; see passes/contraction.h
 
-const char* name_of(NormKind kind) { return kind == NormKind::rms ? "rms" : "layer"; }
+const char* name_of(NormKind kind) {
+  return kind == NormKind::rms ? "rms" : "layer";
+}
 
 const char* name_of(DecayScope scope) {
   constexpr const char* kNames[] = {"scalar", "per-step", "per-channel", "per-state"};
@@ -103,7 +105,7 @@ class Writer {
   NodeId param(const std::string& wanted, Dims dims) {
     random_.shuffle(dims);
     const std::string name = unique(wanted);
-    return b_.param(name, {DType::f32, dims}, {"w." + name, {Initialiser::normal, 0, 1}, true});
+    return b_.param(name, {DType::f32, dims}, {fmt::format("w.{}", name), {Initialiser::normal, 0, 1}, true});
   }
 
   // ---- pieces ----
@@ -113,20 +115,34 @@ class Writer {
     if (depth == 0) return random_.pick(leaves);
     NodeId x = expression(leaves, depth - 1);
     switch (random_.integer(0, 13)) {
-      case 0: return b_.Tanh(x);
-      case 1: return b_.Sigmoid(x);
-      case 2: return b_.Softplus(x);
-      case 3: return b_.Sin(x);
-      case 4: return b_.Cos(x);
-      case 5: return silu(x);
-      case 6: return b_.Neg(x);
-      case 7: return b_.Exp(b_.Tanh(x));
-      case 8: return b_.Sqrt(add(b_.Softplus(x), number(0.5)));
-      case 9: return b_.Div(x, add(mul(x, x), number(1)));
-      case 10: return mul(x, number(0.5));
-      case 11: return add(x, expression(leaves, depth - 1));
-      case 12: return b_.Sub(x, expression(leaves, depth - 1));
-      default: return mul(x, b_.Tanh(expression(leaves, depth - 1)));
+      case 0:
+        return b_.Tanh(x);
+      case 1:
+        return b_.Sigmoid(x);
+      case 2:
+        return b_.Softplus(x);
+      case 3:
+        return b_.Sin(x);
+      case 4:
+        return b_.Cos(x);
+      case 5:
+        return silu(x);
+      case 6:
+        return b_.Neg(x);
+      case 7:
+        return b_.Exp(b_.Tanh(x));
+      case 8:
+        return b_.Sqrt(add(b_.Softplus(x), number(0.5)));
+      case 9:
+        return b_.Div(x, add(mul(x, x), number(1)));
+      case 10:
+        return mul(x, number(0.5));
+      case 11:
+        return add(x, expression(leaves, depth - 1));
+      case 12:
+        return b_.Sub(x, expression(leaves, depth - 1));
+      default:
+        return mul(x, b_.Tanh(expression(leaves, depth - 1)));
     }
   }
 
@@ -143,9 +159,12 @@ class Writer {
   NodeId gate(NodeId z) {
     b_.hint = "gate";
     switch (random_.integer(0, 2)) {
-      case 0: return silu(z);
-      case 1: return b_.Sigmoid(z);
-      default: return b_.Tanh(z);
+      case 0:
+        return silu(z);
+      case 1:
+        return b_.Sigmoid(z);
+      default:
+        return b_.Tanh(z);
     }
   }
 
@@ -155,15 +174,18 @@ class Writer {
   /// What the decay is made of, with the dimensions of its scope.
   NodeId decay_data(const StrangerScan& scan) {
     switch (scan.scope) {
-      case DecayScope::scalar: return param("a", {});
-      case DecayScope::step: return expression({input("a", {B, L})}, 1);
+      case DecayScope::scalar:
+        return param("a", {});
+      case DecayScope::step:
+        return expression({input("a", {B, L})}, 1);
       case DecayScope::channel: {
         if (!scan.varying) return expression({param("a", {D})}, 1);
         if (plan_.rank == 0) return expression(channel_, 2);
         NodeId low = input("low", {B, L, R}), weight = param("dt_w", {D, R}), bias = param("dt_b", {D});
         return add(dot(low, weight, {R}), bias);
       }
-      case DecayScope::state: break;
+      case DecayScope::state:
+        break;
     }
     if (!scan.varying) return expression({random_.chance(0.7) ? param("a", {D, N}) : param("a", {N})}, 1);
     if (random_.chance(0.3)) return expression({step_states()}, 1);
@@ -175,12 +197,18 @@ class Writer {
   NodeId decay(const StrangerScan& scan) {
     NodeId x = decay_data(scan);
     switch (scan.decay_form) {
-      case 0: return b_.Sigmoid(x);
-      case 1: return b_.Exp(b_.Neg(b_.Softplus(x)));
-      case 2: return mul(b_.Tanh(x), number(0.9375));
-      case 3: return b_.Sub(number(1), b_.Sigmoid(x));
-      case 4: return b_.Sqrt(b_.Sigmoid(x));
-      default: return b_.Exp(mul(b_.Softplus(x), b_.Neg(b_.Exp(param("A_log", {D})))));
+      case 0:
+        return b_.Sigmoid(x);
+      case 1:
+        return b_.Exp(b_.Neg(b_.Softplus(x)));
+      case 2:
+        return mul(b_.Tanh(x), number(0.9375));
+      case 3:
+        return b_.Sub(number(1), b_.Sigmoid(x));
+      case 4:
+        return b_.Sqrt(b_.Sigmoid(x));
+      default:
+        return b_.Exp(mul(b_.Softplus(x), b_.Neg(b_.Exp(param("A_log", {D})))));
     }
   }
 
@@ -188,34 +216,52 @@ class Writer {
     NodeId x = random_.chance(0.5) ? u : mul(u, b_.Sigmoid(expression(channel_, 1)));
     if (has_states()) {
       switch (random_.integer(0, 2)) {
-        case 0: x = mul(x, step_states()); break;
-        case 1: x = mul(x, param("b", {D, N})); break;
-        default: x = mul(x, param("b", {N})); break;
+        case 0:
+          x = mul(x, step_states());
+          break;
+        case 1:
+          x = mul(x, param("b", {D, N}));
+          break;
+        default:
+          x = mul(x, param("b", {N}));
+          break;
       }
     }
     switch (scan.input_form) {
-      case 0: return x;
-      case 1: return mul(x, b_.Sub(number(1), a));
-      case 2: return mul(x, b_.Sqrt(b_.Sub(number(1.0625), mul(a, a))));
-      default: return mul(b_.Softplus(param("dt", {D})), x);
+      case 0:
+        return x;
+      case 1:
+        return mul(x, b_.Sub(number(1), a));
+      case 2:
+        return mul(x, b_.Sqrt(b_.Sub(number(1.0625), mul(a, a))));
+      default:
+        return mul(b_.Softplus(param("dt", {D})), x);
     }
   }
 
   NodeId read(NodeId h, const StrangerScan& scan) {
     if (!has_states()) {
       switch (scan.read_form) {
-        case 0: return h;
-        case 1: return mul(h, param("c", {D}));
-        case 2: return b_.Tanh(h);
-        default: return mul(h, expression(channel_, 1));
+        case 0:
+          return h;
+        case 1:
+          return mul(h, param("c", {D}));
+        case 2:
+          return b_.Tanh(h);
+        default:
+          return mul(h, expression(channel_, 1));
       }
     }
     NodeId c = random_.chance(0.5) ? step_states() : param("c", {D, N});
     switch (scan.read_form) {
-      case 0: return b_.sum(mul(h, c), {N});
-      case 1: return dot(h, c, {N});
-      case 2: return b_.sum(mul(b_.Tanh(h), c), {N});
-      default: return b_.at(h, N, random_.integer(-plan_.states, plan_.states - 1));
+      case 0:
+        return b_.sum(mul(h, c), {N});
+      case 1:
+        return dot(h, c, {N});
+      case 2:
+        return b_.sum(mul(b_.Tanh(h), c), {N});
+      default:
+        return b_.at(h, N, random_.integer(-plan_.states, plan_.states - 1));
     }
   }
 
@@ -258,9 +304,9 @@ std::string StrangerPlan::str() const {
   if (projections) text += ", projected in";
   for (const StrangerScan& scan : scans) {
     if (&scan != scans.data() && between != NormKind::none) text += fmt::format(", {} norm", name_of(between));
-    text += fmt::format(", {} scan with {} {} decay (form {}), input form {}, read form {}", scan.reverse ? "reverse" : "forward",
-                        scan.varying ? "varying" : "fixed", name_of(scan.scope), scan.decay_form, scan.input_form,
-                        scan.read_form);
+    text += fmt::format(", {} scan with {} {} decay (form {}), input form {}, read form {}",
+                        scan.reverse ? "reverse" : "forward", scan.varying ? "varying" : "fixed", name_of(scan.scope),
+                        scan.decay_form, scan.input_form, scan.read_form);
     if (scan.start) text += ", h0";
     if (scan.last) text += ", last state";
   }
@@ -278,7 +324,8 @@ int most_kernels(const StrangerPlan& plan) {
 }
 
 int fewest_kernels(const StrangerPlan& plan) {
-  const bool shared = plan.scans.size() == 2 && plan.between == NormKind::none && plan.scans[0].reverse == plan.scans[1].reverse;
+  const bool shared =
+      plan.scans.size() == 2 && plan.between == NormKind::none && plan.scans[0].reverse == plan.scans[1].reverse;
   return most_kernels(plan) - shared;
 }
 

@@ -15,23 +15,23 @@ enum class NormKind : uint8_t { none, rms, layer };
 /// One recurrence of a stranger.
 struct StrangerScan {
   DecayScope scope = DecayScope::channel;
-  bool varying = true;    // the decay changes with the input (not of a scalar)
-  int decay_form = 0;     // which function makes a number below 1 of it
-  int input_form = 0;     // what the input is multiplied by
-  int read_form = 0;      // how the state is read
+  bool varying = true;  // the decay changes with the input (not of a scalar)
+  int decay_form = 0;   // which function makes a number below 1 of it
+  int input_form = 0;   // what the input is multiplied by
+  int read_form = 0;    // how the state is read
   bool reverse = false;
-  bool start = false;     // an initial state h0
-  bool last = false;      // the last state is an output
+  bool start = false;  // an initial state h0
+  bool last = false;   // the last state is an output
 };
 
 /// What a stranger is: everything that decides about its kernels.
 struct StrangerPlan {
-  uint64_t seed = 0;              // of its expressions and operand orders
-  int64_t channels = 8;           // D
-  int64_t states = 0;             // N; 0: there is none
-  int64_t rank = 0;               // R of a small contraction that makes the decay's data; 0: there is none
+  uint64_t seed = 0;     // of its expressions and operand orders
+  int64_t channels = 8;  // D
+  int64_t states = 0;    // N; 0: there is none
+  int64_t rank = 0;      // R of a small contraction that makes the decay's data; 0: there is none
   NormKind before = NormKind::none, between = NormKind::none, after = NormKind::none;
-  bool projections = false;       // large contractions E -> D at the beginning and D -> E at the end
+  bool projections = false;         // large contractions E -> D at the beginning and D -> E at the end
   std::vector<StrangerScan> scans;  // one, or two in a chain
   bool starts = false, skip = false, gate = false, residual = false;
 
@@ -54,20 +54,22 @@ int fewest_kernels(const StrangerPlan& plan);
 
 struct Stranger {
   std::string name;
-  std::string text;      // the plan, or what a hand-written one is
-  Graph graph;           // forward: inputs and parameters to outputs "out", "last0", "last1"
+  std::string text;  // the plan, or what a hand-written one is
+  Graph graph;       // forward: inputs and parameters to outputs "out", "last0", "last1"
   Bindings bindings;
-  Ranges ranges;         // for draw_values
+  Ranges ranges;  // for draw_values
   int most_kernels = 0;
   int fewest_kernels = 0;
 };
 
 StrangerPlan draw_plan(uint64_t seed);
 Stranger make_stranger(const StrangerPlan& plan);
-inline Stranger stranger(uint64_t seed) { return make_stranger(draw_plan(seed)); }
+inline Stranger stranger(uint64_t seed) {
+  return make_stranger(draw_plan(seed));
+}
 
-/// Five written by hand: a diagonal complex SSM as pairs of reals, an LRU with a gate on its input only, a scan feeding a
-/// scan, a recurrence without N whose input is a norm's output, and a decay from a softmax over N.
+/// Five written by hand: a diagonal complex SSM as pairs of reals, an LRU with a gate on its input only, a scan feeding
+/// a scan, a recurrence without N whose input is a norm's output, and a decay from a softmax over N.
 std::vector<Stranger> handwritten_strangers();
 
 }  // namespace mambac::test

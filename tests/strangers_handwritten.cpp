@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "ir/builder.h"
 #include "tests/strangers.h"
 
@@ -20,7 +22,7 @@ struct Page {
 
   NodeId input(const std::string& name, const std::vector<DimId>& dims) { return b.input(name, {DType::f32, dims}); }
   NodeId param(const std::string& name, const std::vector<DimId>& dims) {
-    return b.param(name, {DType::f32, dims}, {"w." + name, {Initialiser::normal, 0, 1}, true});
+    return b.param(name, {DType::f32, dims}, {fmt::format("w.{}", name), {Initialiser::normal, 0, 1}, true});
   }
   Stranger finish(const std::string& text, NodeId out, int most, int fewest) {
     stranger.graph.outputs() = {{"out", out}};
@@ -35,8 +37,8 @@ struct Page {
   DimId B, L, D, N;
 };
 
-/// h[t] = r[t] exp(i w[t]) h[t-1] + b u[t], w = dt * omega. With the phase p[t] = w[0] + ... + w[t], g[t] = exp(-i p[t]) h[t]
-/// obeys g[t] = r[t] g[t-1] + exp(-i p[t]) b u[t]: two real scans; the phase is a third.
+/// h[t] = r[t] exp(i w[t]) h[t-1] + b u[t], w = dt * omega. With the phase p[t] = w[0] + ... + w[t], g[t] = exp(-i
+/// p[t]) h[t] obeys g[t] = r[t] g[t-1] + exp(-i p[t]) b u[t]: two real scans; the phase is a third.
 Stranger complex_pairs() {
   Page p("complex-pairs", 24, 5);
   Builder& b = p.b;
@@ -55,7 +57,8 @@ Stranger complex_pairs() {
   b.hint = "h_im";
   NodeId h_im = b.Add(b.Mul(re, sine), b.Mul(im, cosine));
   b.hint = "out";
-  NodeId out = b.Sub(b.sum(b.Mul(p.param("c_re", {p.D, p.N}), h_re), {p.N}), b.sum(b.Mul(h_im, p.param("c_im", {p.D, p.N})), {p.N}));
+  NodeId out = b.Sub(b.sum(b.Mul(p.param("c_re", {p.D, p.N}), h_re), {p.N}),
+                     b.sum(b.Mul(h_im, p.param("c_im", {p.D, p.N})), {p.N}));
   return p.finish("a diagonal complex SSM as pairs: phase, real and imaginary part are three scans", out, 3, 1);
 }
 
@@ -69,7 +72,8 @@ Stranger lru_gated_input() {
   b.hint = "h";
   NodeId h = b.scan(decay, b.Mul(b.Mul(x, gate), scale), p.L);
   b.hint = "out";
-  return p.finish("an LRU with a fixed decay and a gate on its input only", b.Add(b.Mul(x, p.param("skip", {p.D})), h), 1, 1);
+  return p.finish("an LRU with a fixed decay and a gate on its input only", b.Add(b.Mul(x, p.param("skip", {p.D})), h),
+                  1, 1);
 }
 
 Stranger scan_feeding_scan() {

@@ -1,0 +1,99 @@
+// Fusion of recurrences that nobody wrote: it keeps their meaning, forward and backward, and needs as few kernels as
+// the rule of tests/strangers.h counts from their text.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "ir/print.h"
+#include "passes/pipeline.h"
+#include "tests/random_graph.h"
+#include "tests/strangers.h"
+
+namespace mambac::test {
+namespace {
+
+constexpr uint64_t kStrangers = 1000;
+
+/// Kernels that are generated, not library calls.
+int generated_kernels(const Graph& fused) {
+  std::set<int> kernels;
+  for (const Node& node : fused.nodes()) {
+    if (node.kernel >= 0 && fused.kernels[static_cast<size_t>(node.kernel)].kind != KernelGroup::library)
+      kernels.insert(node.kernel);
+  }
+  return static_cast<int>(kernels.size());
+}
+
+std::vector<Stranger> all_strangers() {
+  std::vector<Stranger> all = handwritten_strangers();
+  for (uint64_t seed = 0; seed < kStrangers; ++seed) all.push_back(stranger(seed));
+  return all;
+}
+
+PipelineOptions options_for(bool backward) {
+  PipelineOptions options;
+  options.kind = backward ? GraphKind::train : GraphKind::eval;
+  options.seeds = backward;
+  return options;
+}
+
+/// The fused graph computes what the source does, with gradients when `backward`.
+void expect_same(const Graph& source, Bindings bindings, const Ranges& ranges, bool backward) {
+  bindings["L"] = std::min<int64_t>(bindings["L"], 12);
+  Arrays values, expected;
+  run_pipeline(source, options_for(backward), [&](std::string_view stage, const Graph& graph) {
+    if (stage == (backward ? "differentiate" : "source")) {
+      values = draw_values(graph, bindings, ranges, 31);
+      expected = evaluate(graph, bindings, values);
+    }
+    if (stage != "fuse") return;
+    std::string worst;
+    EXPECT_LE(difference(evaluate(graph, bindings, values), expected, 1e-8, 1e-8, &worst), 1) << worst;
+  });
+}
+
+TEST(Fusion, KeepsTheMeaningOfStrangers) {
+  for (const Stranger& s : all_strangers()) {
+    for (bool backward : {false, true}) {
+      SCOPED_TRACE(s.name + (backward ? " backward: " : " forward: ") + s.text);
+      EXPECT_NO_THROW(expect_same(s.graph, s.bindings, s.ranges, backward));
+    }
+  }
+}
+
+TEST(Fusion, KeepsTheMeaningOfRandomGraphs) {
+  for (uint64_t seed = 3000; seed < 3300; ++seed) {
+    RandomGraph random = random_graph(seed);
+    SCOPED_TRACE(seed);
+    EXPECT_NO_THROW({
+      const PipelineResult fused = run_pipeline(random.graph, options_for(false));
+      EXPECT_LE(difference(evaluate(fused.graph, random.bindings, random.values),
+                           evaluate(random.graph, random.bindings, random.values), 1e-9, 1e-9),
+                1);
+    });
+  }
+}
+
+TEST(Fusion, StrangersLieInAsFewKernelsAsTheRuleCounts) {
+  const std::vector<Stranger> all = all_strangers();
+  int good = 0, least = 0;
+  for (const Stranger& s : all) {
+    PipelineResult result;
+    ASSERT_NO_THROW(result = run_pipeline(s.graph, options_for(false))) << s.name << ": " << s.text;
+    const int kernels = generated_kernels(result.graph);
+    least += kernels <= s.fewest_kernels;
+    if (kernels <= s.most_kernels) {
+      ++good;
+      continue;
+    }
+    std::printf("%s: %d kernels, the rule counts %d: %s\n", s.name.c_str(), kernels, s.most_kernels, s.text.c_str());
+    for (const Remark& remark : result.remarks) std::printf("  %s: %s\n", remark.op.c_str(), remark.text.c_str());
+  }
+  std::printf("%d of %zu strangers lie in as few kernels as the rule counts, %d in the fewest\n", good, all.size(),
+              least);
+  EXPECT_EQ(good, static_cast<int>(all.size()));
+}
+
+}  // namespace
+}  // namespace mambac::test
