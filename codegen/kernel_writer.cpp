@@ -1,6 +1,7 @@
 #include "codegen/kernel_writer.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "passes/fuse.h"
 #include "passes/group.h"
@@ -148,7 +149,7 @@ void KernelWriter::finish(NodeId value, int partial, const Int& slots) {
     b.store_array(sum, loop::constant(0), b.load(partial, offset, stride, valid));
     const Int slot = b.open_for(loop::constant(1), slots);
     const Value part = b.load(partial, slot * elements + offset, stride, valid);
-    b.store_array(sum, loop::constant(0), b.apply(Op::Add, {b.load_array(sum, loop::constant(0)), part}));
+    b.store_array(sum, loop::constant(0), b.apply(combining_op(node(value)), {b.load_array(sum, loop::constant(0)), part}));
     b.close();
     store(b, value, env, b.load_array(sum, loop::constant(0)));
   };
@@ -161,6 +162,10 @@ void KernelWriter::finish(NodeId value, int partial, const Int& slots) {
   column(env.lane_base, loop::constant(1), env.lane_valid);
   b.close();
 }
+
+Op combining_op(const Node& n) { return n.op == Op::Amax ? Op::Max : Op::Add; }
+double neutral_value(const Node& n) { return n.op == Op::Amax ? -std::numeric_limits<double>::infinity() : 0.0; }
+Op lane_reduction(const Node& n) { return n.op == Op::Amax ? Op::Amax : Op::Sum; }
 
 Value apply_pointwise(loop::StageBuilder& b, const Node& n, const std::vector<Value>& args) {
   if (n.op == Op::Cast || n.op == Op::Stop || n.op == Op::Broadcast) return args[0];

@@ -45,7 +45,7 @@ class KernelWriter {
   bool is_immediate(NodeId id) const;
   loop::Value immediate(loop::StageBuilder& b, NodeId id, const Env& env);
 
-  /// Adds the stage that sums `slots` partial results, each laid out like the value's type, into the value.
+  /// Adds the stage that combines `slots` partial results, each laid out like the value's type, into the value.
   void finish(NodeId value, int partial, const loop::Int& slots);
 
   loop::Stage& add_stage(const std::string& name, const loop::Int& tasks);
@@ -73,6 +73,12 @@ class KernelWriter {
 
 LoweredKernel lower_walk(KernelWriter& writer);
 LoweredKernel lower_rows(KernelWriter& writer);
+
+/// How partial results of a Sum, Dot or Amax are combined, and what combining starts from.
+Op combining_op(const Node& node);
+double neutral_value(const Node& node);
+/// The Reduce over lanes that belongs to it.
+Op lane_reduction(const Node& node);
 
 /// The value of a pointwise node from the values of its operands (identity for rounding and repetition).
 loop::Value apply_pointwise(loop::StageBuilder& b, const Node& node, const std::vector<loop::Value>& args);

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <bit>
 #include <cctype>
-#include <functional>
 
 #include "ir/error.h"
 
@@ -30,6 +29,14 @@ struct Linear {
   int64_t constant = 0;
 };
 
+void mark_stored(const Block& block, std::vector<bool>& arrays) {
+  for (const Stmt& s : block) {
+    if (s.kind == StmtKind::StoreArray) arrays.at(static_cast<size_t>(s.buffer)) = true;
+    mark_stored(s.body, arrays);
+    mark_stored(s.otherwise, arrays);
+  }
+}
+
 /// Writes the body of one stage into `function`.
 class StageEmitter {
  public:
@@ -48,11 +55,13 @@ class StageEmitter {
   void statement(const Stmt& s);
   void loop(const Stmt& s);
   void branch(const Stmt& s);
-  void open_loop(Value* begin, Value* end, int64_t step, int var, const std::function<void()>& body);
+  void open_loop(Value* begin, Value* end, int64_t step, int var, const Block& body);
 
   // Values.
   Value* apply(const Stmt& s);
   Value* exp_of_product(const Stmt& s);
+  size_t depth_of(const Int& a) const;
+  size_t depth_of(const Stmt& s) const;
   Value* reduce(const Stmt& s);
   Value* lanes(Value* v) { return v->getType()->isVectorTy() ? v : b_.CreateVectorSplat(width_, v); }
   Value* lane_numbers(Type* element);
@@ -75,8 +84,9 @@ class StageEmitter {
   Type* vector_;
   std::vector<Value*> values_, vars_, sizes_, arrays_;
   std::vector<const Stmt*> definitions_;  // of the values
-  std::vector<int> depths_;               // loops around the definitions
-  int depth_ = 0;
+  std::vector<size_t> depths_;            // of the values; see depth_of
+  std::vector<size_t> var_depths_;
+  std::vector<std::vector<bool>> stored_;  // of every loop that is open: the arrays that it stores to
 };
 
 StageEmitter::StageEmitter(const loop::Kernel& kernel, const loop::Stage& stage, const Isa& isa,
@@ -92,7 +102,8 @@ StageEmitter::StageEmitter(const loop::Kernel& kernel, const loop::Stage& stage,
       values_(static_cast<size_t>(stage.values)),
       vars_(static_cast<size_t>(stage.vars)),
       definitions_(values_.size()),
-      depths_(values_.size()) {
+      depths_(values_.size()),
+      var_depths_(vars_.size()) {
   llvm::FastMathFlags flags;
   flags.setAllowContract(true);
   b_.setFastMathFlags(flags);
@@ -117,7 +128,7 @@ void StageEmitter::run() {
   }
   Value* begin = parameter++;
   Value* end = parameter;
-  open_loop(begin, end, 1, stage_.task, [&] { block(stage_.body); });
+  open_loop(begin, end, 1, stage_.task, stage_.body);
   b_.CreateRetVoid();
 }
 
@@ -176,7 +187,7 @@ void StageEmitter::statement(const Stmt& s) {
     const auto at = static_cast<size_t>(s.result);
     values_.at(at) = v;
     definitions_[at] = &s;
-    depths_[at] = depth_;
+    depths_[at] = depth_of(s);
   };
   switch (s.kind) {
     case StmtKind::For: loop(s); break;
@@ -208,7 +219,7 @@ void StageEmitter::statement(const Stmt& s) {
   }
 }
 
-void StageEmitter::open_loop(Value* begin, Value* end, int64_t step, int var, const std::function<void()>& body) {
+void StageEmitter::open_loop(Value* begin, Value* end, int64_t step, int var, const Block& body) {
   auto& context = b_.getContext();
   BasicBlock* before = b_.GetInsertBlock();
   BasicBlock* inside = BasicBlock::Create(context, "loop", function_);
@@ -218,9 +229,11 @@ void StageEmitter::open_loop(Value* begin, Value* end, int64_t step, int var, co
   llvm::PHINode* phi = b_.CreatePHI(b_.getInt64Ty(), 2, fmt::format("i{}", var));
   phi->addIncoming(begin, before);
   vars_.at(static_cast<size_t>(var)) = phi;
-  depth_++;
-  body();
-  depth_--;
+  var_depths_.at(static_cast<size_t>(var)) = stored_.size() + 1;
+  stored_.emplace_back(arrays_.size());
+  mark_stored(body, stored_.back());
+  block(body);
+  stored_.pop_back();
   Value* next = b_.CreateNSWAdd(phi, b_.getInt64(static_cast<uint64_t>(step)));
   phi->addIncoming(next, b_.GetInsertBlock());
   b_.CreateCondBr(b_.CreateICmpSLT(next, end), inside, after);
@@ -231,10 +244,11 @@ void StageEmitter::open_loop(Value* begin, Value* end, int64_t step, int var, co
 void StageEmitter::loop(const Stmt& s) {
   Value* begin = integer(s.begin);
   Value* end = integer(s.end);
-  if (!s.unroll) return open_loop(begin, end, s.step, s.var, [&] { block(s.body); });
+  if (!s.unroll) return open_loop(begin, end, s.step, s.var, s.body);
   if (!number(begin) || !number(end)) throw InternalError("loop IR: an unrolled loop has bounds known at run time only");
   for (int64_t i = number(begin)->getSExtValue(); i < number(end)->getSExtValue(); i += s.step) {
     vars_.at(static_cast<size_t>(s.var)) = b_.getInt64(static_cast<uint64_t>(i));
+    var_depths_.at(static_cast<size_t>(s.var)) = 0;
     block(s.body);
   }
 }
@@ -268,7 +282,25 @@ Value* StageEmitter::lane_numbers(Type* element) {
   return llvm::ConstantVector::get(numbers);
 }
 
-/// exp(x * y) where one factor is defined further out than the other, as the decays of a scan are; null for others.
+/// The number of loops, from the outermost, in which an integer changes.
+size_t StageEmitter::depth_of(const Int& a) const {
+  if (!a || a->op == IntOp::Const || a->op == IntOp::Size) return 0;
+  return a->op == IntOp::Var ? var_depths_[static_cast<size_t>(a->value)] : std::max(depth_of(a->a), depth_of(a->b));
+}
+
+/// The same for the result of a statement: where LLVM can compute it, having moved it out of loops.
+size_t StageEmitter::depth_of(const Stmt& s) const {
+  size_t depth = std::max({depth_of(s.offset), depth_of(s.lane_stride), depth_of(s.valid)});
+  for (loop::Value v : s.args) depth = std::max(depth, depths_[static_cast<size_t>(v)]);
+  const auto buffer = static_cast<size_t>(s.buffer);
+  if (s.kind == StmtKind::Load && kernel_.buffers[buffer].written) depth = stored_.size();
+  if (s.kind == StmtKind::LoadArray)
+    for (size_t i = stored_.size(); i > depth; i--)
+      if (stored_[i - 1][buffer]) depth = i;
+  return depth;
+}
+
+/// exp(x * y) where one factor changes in fewer loops than the other, as the decays of a scan are; null for others.
 Value* StageEmitter::exp_of_product(const Stmt& s) {
   if (s.op != Op::Exp || !maths_.has_fast_exp(values_[static_cast<size_t>(s.args[0])]->getType())) return nullptr;
   const Stmt& product = *definitions_[static_cast<size_t>(s.args[0])];

@@ -130,8 +130,10 @@ float pointwise(Op op, float x, float y, float z) {
 
 class Interpreter {
  public:
-  Interpreter(const Kernel& kernel, const Stage& stage, void* const* buffers, const std::vector<int64_t>& sizes)
-      : kernel_(kernel),
+  Interpreter(const Kernel& kernel, const Stage& stage, void* const* buffers, const std::vector<int64_t>& sizes,
+              const int64_t* elements)
+      : elements_(elements),
+        kernel_(kernel),
         stage_(stage),
         buffers_(buffers),
         sizes_(sizes),
@@ -153,6 +155,15 @@ class Interpreter {
   int64_t count(const Int& valid) const { return valid ? eval(valid) : static_cast<int64_t>(width_); }
   void* base(const Stmt& s) const { return buffers_[s.buffer]; }
   DType dtype(const Stmt& s) const { return kernel_.buffers.at(static_cast<size_t>(s.buffer)).dtype; }
+
+  /// The element's index, which must lie in the buffer.
+  int64_t inside(const Stmt& s, int64_t at) const {
+    if (at < 0 || (elements_ && at >= elements_[s.buffer]))
+      throw InternalError(fmt::format("loop IR: {} reaches element {} of buffer '{}', which has {}", kernel_.name, at,
+                                      kernel_.buffers[static_cast<size_t>(s.buffer)].name,
+                                      elements_ ? elements_[s.buffer] : 0));
+    return at;
+  }
 
   Lanes& element(const Stmt& s) {
     const int64_t at = eval(s.offset);
@@ -178,20 +189,20 @@ class Interpreter {
 
   Lanes load(const Stmt& s) const {
     const int64_t offset = eval(s.offset);
-    if (!s.lane_stride) return {read(dtype(s), base(s), offset)};
+    if (!s.lane_stride) return {read(dtype(s), base(s), inside(s, offset))};
     Lanes result(width_, 0.f);
     const int64_t stride = eval(s.lane_stride), valid = count(s.valid);
     for (int64_t i = 0; i < static_cast<int64_t>(width_) && i < valid; i++)
-      result[static_cast<size_t>(i)] = read(dtype(s), base(s), offset + i * stride);
+      result[static_cast<size_t>(i)] = read(dtype(s), base(s), inside(s, offset + i * stride));
     return result;
   }
 
   void store(const Stmt& s) const {
     const int64_t offset = eval(s.offset);
-    if (!s.lane_stride) return write(dtype(s), base(s), offset, value(s.args[0])[0]);
+    if (!s.lane_stride) return write(dtype(s), base(s), inside(s, offset), value(s.args[0])[0]);
     const int64_t stride = eval(s.lane_stride), valid = count(s.valid);
     for (int64_t i = 0; i < static_cast<int64_t>(width_) && i < valid; i++)
-      write(dtype(s), base(s), offset + i * stride, lane(value(s.args[0]), static_cast<size_t>(i)));
+      write(dtype(s), base(s), inside(s, offset + i * stride), lane(value(s.args[0]), static_cast<size_t>(i)));
   }
 
   // Halves are folded onto each other.
@@ -238,6 +249,7 @@ class Interpreter {
     }
   }
 
+  const int64_t* elements_;
   const Kernel& kernel_;
   const Stage& stage_;
   void* const* buffers_;
@@ -250,10 +262,10 @@ class Interpreter {
 
 }  // namespace
 
-void interpret(const Kernel& kernel, void* const* buffers, const int64_t* sizes) {
+void interpret(const Kernel& kernel, void* const* buffers, const int64_t* sizes, const int64_t* elements) {
   const std::vector<int64_t> all(sizes, sizes + kernel.sizes.size());
   for (const Stage& stage : kernel.stages) {
-    Interpreter interpreter(kernel, stage, buffers, all);
+    Interpreter interpreter(kernel, stage, buffers, all, elements);
     const int64_t tasks = evaluate(stage.tasks, {}, all);
     for (int64_t i = 0; i < tasks; i++) interpreter.task(i);
   }

@@ -3,7 +3,6 @@
 // per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes.
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "codegen/kernel_writer.h"
@@ -175,17 +174,17 @@ class RowsLowering {
   void zero_partial(NodeId id, int partial) {
     const Int elements = w_.size(w_.node(id).type.dims);
     const Int i = b_->open_for(constant(0), elements);
-    b_->store(partial, b_->task() * elements + i, b_->number(0));
+    b_->store(partial, b_->task() * elements + i, b_->number(neutral(id)));
     b_->close();
   }
 
   void add_partial(NodeId id, Value value) {
-    if (sums_lanes(id)) value = b_->reduce(Op::Sum, masked(value, 0));
+    if (sums_lanes(id)) value = b_->reduce(lane_reduction(w_.node(id)), masked(value, neutral(id)));
     Int lane_stride;
     const Int offset = partial_offset(id, &lane_stride);
     const Int valid = lane_stride ? env_.lane_valid : Int();
     const Value before = b_->load(partials_.at(id), offset, lane_stride, valid);
-    b_->store(partials_.at(id), offset, b_->apply(Op::Add, {before, value}), lane_stride, valid);
+    b_->store(partials_.at(id), offset, b_->apply(combine(id), {before, value}), lane_stride, valid);
   }
 
   // ---- phases ----
@@ -212,8 +211,8 @@ class RowsLowering {
       if (arrays_.count(id) && sums_in_phase(id) && !late(id) && w_.stored(id)) store_sum(id);
   }
 
-  double neutral(NodeId id) const { return w_.node(id).op == Op::Amax ? -INFINITY : 0.0; }
-  Op combine(NodeId id) const { return w_.node(id).op == Op::Amax ? Op::Max : Op::Add; }
+  double neutral(NodeId id) const { return neutral_value(w_.node(id)); }
+  Op combine(NodeId id) const { return combining_op(w_.node(id)); }
 
   void start_sum(NodeId id) {
     const Int i = b_->open_for(constant(0), constant(array_size(id)), 1, array_size(id) == 1);
@@ -231,7 +230,7 @@ class RowsLowering {
     const Op op = combine(id);
     Value sum = b_->load_array(lane_sums_.at(id), constant(0));
     for (int64_t i = 1; i < flights(); ++i) sum = b_->apply(op, {sum, b_->load_array(lane_sums_.at(id), constant(i))});
-    Value total = b_->reduce(op == Op::Max ? Op::Amax : Op::Sum, sum);
+    const Value total = b_->reduce(lane_reduction(w_.node(id)), sum);
     // An inner loop that is summed too adds up across its iterations.
     std::vector<Int> summed;
     for (DimId d : inner)

@@ -9,7 +9,6 @@
 // Steps are numbered in the order of the walk; step j of a tile stands at time t0 + j, or t0 + length - 1 - j.
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "codegen/kernel_writer.h"
@@ -388,18 +387,12 @@ class WalkLowering {
       if (lanes(id) == with_lanes) init_state(id, array);
     for (const auto& [id, array] : sums_) {
       const bool here = sums_time(id) && (lanes(id) && !sums_lanes(id)) == with_lanes;
-      if (here) zero(array, block_late(id), count(inner_of_type(id)));
+      if (here) zero_reduction(id, array, block_late(id), count(inner_of_type(id)));
     }
   }
 
   Int block_late(NodeId id) const {
     return lanes(id) && !sums_lanes(id) ? block_ * count(inner_of_type(id)) : constant(0);
-  }
-
-  void zero(int array, const Int& first, int64_t n) {
-    const Int i = b_->open_for(constant(0), constant(n), 1, registers());
-    b_->store_array(array, first + i, b_->number(0));
-    b_->close();
   }
 
   template <typename Body>
@@ -425,11 +418,11 @@ class WalkLowering {
 
   void zero_reduction(NodeId id, int array, const Int& first, int64_t n) {
     const Int i = b_->open_for(constant(0), constant(n), 1, registers());
-    b_->store_array(array, first + i, b_->number(w_.node(id).op == Op::Amax ? -INFINITY : 0.0));
+    b_->store_array(array, first + i, b_->number(neutral_value(w_.node(id))));
     b_->close();
   }
 
-  Op combine(NodeId id) const { return w_.node(id).op == Op::Amax ? Op::Max : Op::Add; }
+  Op combine(NodeId id) const { return combining_op(w_.node(id)); }
 
   void accumulate(int array, const Int& at, Op op, Value value) {
     b_->store_array(array, at, b_->apply(op, {b_->load_array(array, at), value}));
@@ -503,7 +496,7 @@ class WalkLowering {
     make_tile_arrays();
     phases(uniform_plan_, false);
     for (const auto& [id, array] : sums_)
-      if (!sums_time(id) && sums_lanes(id)) zero(array, constant(0), count(inner_of_type(id)) * tile());
+      if (!sums_time(id) && sums_lanes(id)) zero_reduction(id, array, constant(0), count(inner_of_type(id)) * tile());
     if (registers()) {
       phases(lane_plan_, true);
     } else if (!lane_nodes_.empty()) {
@@ -519,7 +512,7 @@ class WalkLowering {
     const std::vector<DimId> dims = inner_of_type(id);
     each_inner(dims, [&] {
       const Int j = open_steps(false, false);
-      const Value sum = b_->reduce(Op::Sum, b_->load_array(array, inner_index(dims) * tile() + j));
+      const Value sum = b_->reduce(lane_reduction(w_.node(id)), b_->load_array(array, inner_index(dims) * tile() + j));
       store_late(id, env_, sum);
       close_steps();
     });
@@ -840,20 +833,20 @@ class WalkLowering {
   }
 
   void add_late(NodeId id, Value value) {
-    if (sums_lanes(id) && has_tail_) value = mask(value);
+    if (sums_lanes(id) && has_tail_) value = mask(value, neutral_value(w_.node(id)));
     if (sums_time(id)) {
-      accumulate(carry_of(id), constant(0), Op::Add, value);
+      accumulate(carry_of(id), constant(0), combine(id), value);
     } else if (sums_lanes(id)) {
-      accumulate(sums_.at(id), inner_index(inner_of_type(id)) * tile() + step_, Op::Add, value);
+      accumulate(sums_.at(id), inner_index(inner_of_type(id)) * tile() + step_, combine(id), value);
     } else {
       store_late(id, env_, value);
     }
   }
 
-  /// 0 in lanes that do not exist.
-  Value mask(Value value) {
-    const Value lane = b_->lane_index(env_.lane_base);
-    return b_->apply(Op::Select, {b_->apply(Op::Lt, {lane, b_->index(w_.size(group_.lane))}), value, b_->number(0)});
+  /// A neutral value in lanes that do not exist.
+  Value mask(Value value, double neutral) {
+    const Value here = b_->apply(Op::Lt, {b_->lane_index(env_.lane_base), b_->index(w_.size(group_.lane))});
+    return b_->apply(Op::Select, {here, value, b_->number(neutral)});
   }
 
   Value evaluate(NodeId id) {
@@ -1036,7 +1029,7 @@ class WalkLowering {
     const std::vector<DimId> dims = inner_of_type(id);
     each_inner(dims, [&] {
       Value sum = b_->load_array(array, block_late(id) + inner_index(dims));
-      if (sums_lanes(id)) sum = b_->reduce(Op::Sum, sum);
+      if (sums_lanes(id)) sum = b_->reduce(lane_reduction(w_.node(id)), sum);
       if (!lanes(id) && parts_ > 1) b_->open_if(part_, constant(1));
       store_late(id, env_, sum);
       if (!lanes(id) && parts_ > 1) b_->close();

@@ -56,6 +56,7 @@ ContractionSize contraction_dims(const Graph& graph, NodeId id) {
 
 bool is_wide(const Graph& graph, NodeId id) {
   const Node* node = &graph.node(id);
+  const Type type = node->type;
   if (static_dims(graph, node->type) < 2) return false;
   while (is_view(graph, id)) {
     id = node->operands[0];
@@ -64,7 +65,7 @@ bool is_wide(const Graph& graph, NodeId id) {
   if (class_of(node->op) == OpClass::Source || node->op == Op::ChunkStarts) return false;
   if (node->op == Op::Concat || node->op == Op::Stack || node->op == Op::Gather) return false;
   if (node->op == Op::Dot && is_large_contraction(graph, id)) return false;
-  return std::any_of(node->type.dims.begin(), node->type.dims.end(),
+  return std::any_of(type.dims.begin(), type.dims.end(),
                      [&](DimId d) { return graph.dim(d).is_free() && is_walked(graph, d); });
 }
 

@@ -24,6 +24,9 @@ struct Group {
   std::vector<Member> members;  // in the order of the graph
 };
 
+/// What a group may compute again: wide values, which it must, and cheap ones.
+enum class Again { cheap, wide };
+
 class Fuser {
  public:
   Fuser(const Graph& graph, const FuseOptions& options, Remarks& remarks)
@@ -53,6 +56,8 @@ class Fuser {
                     (n.op == Op::Dot && options_.library_contractions && is_large_contraction(graph_, id));
       wide_[i] = is_wide(graph_, id);
     }
+    for (uint32_t i = 0; i < graph_.size(); ++i)  // such sums exist only in memory
+      if (wide_[i] && ends_group(NodeId{i})) wide_[i] = false;
     for (uint32_t i = 0; i < graph_.size(); ++i)
       if (library_[i] || is_join(node(NodeId{i})))
         for (NodeId o : node(NodeId{i}).operands) in_memory_[view_root(o).index] = true;
@@ -135,16 +140,23 @@ class Fuser {
     }
     std::string why;
     if (join_operands(id, base, &why)) return;
-    if (is_view(graph_, id) && !wide_[view_root(n.operands[0]).index]) {  // cut in memory instead
-      in_memory_[view_root(n.operands[0]).index] = true;
+    if (is_view(graph_, id)) {  // cut in memory instead
+      store(view_root(n.operands[0]), id, why);
       return;
     }
     if (join_sibling(id, base + 1)) return;
     const int g = open_group(id, base + 1, false);
     remark_break(id, why);
-    std::vector<Member> added;
-    close_over(id, g, {}, added);
-    commit(id, g, added, true);
+    std::optional<std::vector<Member>> added = fitting(id, g, {}, &why);
+    if (!added && describe_group(graph_, lanes_, {{id}}, &why)) {
+      for (NodeId o : n.operands)
+        if (o.present() && is_computed(o)) store(o, id, why);
+      added.emplace();
+    }
+    if (!added)
+      throw InputError(node(id).location,
+                       fmt::format("{} ({}) cannot be compiled: {}", node(id).name, name_of(node(id).op), why));
+    groups_[g].members = merged({}, *added, {id});
     note_reads(id, g);
   }
 
@@ -156,14 +168,12 @@ class Fuser {
       if (readers == memory_readers_.end()) continue;
       for (int g : readers->second) {
         if (!groups_[g].alive || groups_[g].level != level || !same_domain(id, g)) continue;
-        std::vector<Member> added;
-        if (!close_over(id, g, groups_[g].members, added)) continue;
         std::string why;
-        if (!describe_group(graph_, lanes_, merged(groups_[g].members, added, {id}), &why)) continue;
+        const std::optional<std::vector<Member>> added = fitting(id, g, groups_[g].members, &why);
+        if (!added) continue;
         home_[id.index] = g;
         level_[id.index] = level;
-        commit(id, g, added, false);
-        groups_[g].members = merged(groups_[g].members, {}, {id});
+        groups_[g].members = merged(groups_[g].members, *added, {id});
         note_reads(id, g);
         return true;
       }
@@ -226,17 +236,33 @@ class Fuser {
     std::vector<Member> members;
     for (int g : candidates) members.insert(members.end(), groups_[g].members.begin(), groups_[g].members.end());
     const int target = *candidates.begin();
-    std::vector<Member> added;
-    Member self{id};
-    if (!close_over(id, target, members, added)) return false;
-    std::vector<Member> all = merged(members, added, self);
-    if (!describe_group(graph_, lanes_, all, why)) return false;
+    const Member self{id};
+    const std::optional<std::vector<Member>> added = fitting(id, target, members, why);
+    if (!added) return false;
     for (int g : candidates) absorb(target, g);
     home_[id.index] = target;
     level_[id.index] = base;
-    commit(id, target, added, false);
-    groups_[target].members = merged(groups_[target].members, {}, self);
+    groups_[target].members = merged(groups_[target].members, *added, self);
     return true;
+  }
+
+  /// What the group must compute again to hold the node: with cheap values made again, or else read from memory.
+  std::optional<std::vector<Member>> fitting(NodeId id, int group, const std::vector<Member>& members,
+                                             std::string* why) const {
+    for (Again again : {Again::cheap, Again::wide}) {
+      const std::vector<Member> added = close_over(id, group, members, again);
+      if (describe_group(graph_, lanes_, merged(members, added, {id}), why)) return added;
+    }
+    return std::nullopt;
+  }
+
+  /// A value that is stored although it is wide, since a reader cannot make it again.
+  void store(NodeId id, NodeId reader, const std::string& why) {
+    in_memory_[id.index] = true;
+    if (!wide_[id.index]) return;
+    wide_[id.index] = false;
+    remarks_.push_back({"fuse", "stored", node(reader).location, node(id).name,
+                        fmt::format("stored with all its dimensions for {}: {}", node(reader).name, why)});
   }
 
   void absorb(int target, int other) {
@@ -264,7 +290,8 @@ class Fuser {
   }
 
   /// Finds what must be computed again in the group so that it can hold the node.
-  bool close_over(NodeId id, int group, const std::vector<Member>& members, std::vector<Member>& added) {
+  std::vector<Member> close_over(NodeId id, int group, const std::vector<Member>& members, Again again) const {
+    std::vector<Member> added;
     std::optional<bool> reverse = walk_of(id, members);
     std::vector<NodeId> stack{id};
     while (!stack.empty()) {
@@ -277,7 +304,7 @@ class Fuser {
         if (resumed && static_cast<int>(i) == start) continue;
         const NodeId o = node(current).operands[i];
         if (!o.present() || !is_computed(o) || holds(members, o) || holds(added, o) || home_[o.index] == group) continue;
-        if (!wide_[o.index] && (in_memory_[o.index] || !is_rematerialised(o))) continue;
+        if (!wide_[o.index] && (again == Again::wide || in_memory_[o.index] || !is_rematerialised(o))) continue;
         Member clone{o};
         if (is_directional(node(o).op)) {
           const bool backward = node(o).op == Op::Overlap || node(o).attrs.reverse;
@@ -288,7 +315,7 @@ class Fuser {
         stack.push_back(o);
       }
     }
-    return true;
+    return added;
   }
 
   std::optional<bool> walk_of(NodeId id, const std::vector<Member>& members) const {
@@ -325,15 +352,6 @@ class Fuser {
     const Node& x = node(n.operands[0]);
     const bool same = x.op == Op::Scan && x.attrs == n.attrs && operand(x, "start") == operand(n, "start");
     return same ? n.operands[0] : id;
-  }
-
-  void commit(NodeId id, int g, const std::vector<Member>& added, bool fresh) {
-    for (const Member& m : added) groups_[g].members = merged(groups_[g].members, {}, m);
-    if (!fresh) return;
-    std::string why;
-    if (!describe_group(graph_, lanes_, groups_[g].members, &why))
-      throw InputError(node(id).location, fmt::format("{} ({}) cannot be compiled: {}", node(id).name,
-                                                      name_of(node(id).op), why));
   }
 
   void remark_break(NodeId id, const std::string& why) {

@@ -11,6 +11,8 @@ namespace mambac {
 
 namespace {
 
+constexpr int64_t kInnerShift = 16;
+
 bool has_dense_side(const Graph& graph, NodeId value);
 
 /// Copies a graph node by node; what a rule rewrites is appended in its place.
@@ -64,6 +66,7 @@ class Preparer {
     build_.location = n.location;
     build_.hint = n.name;
     if (n.op == Op::Unslice) return as_concat(n);
+    if (n.op == Op::Shift && !is_inner_shift(n)) return shifted_concat(n);
     if (n.op == Op::Cast && is_join(out_.node(n.operands[0])) && only_read_by_cast(id)) return cast_join(n);
     if (is_join(n)) prepare_join(id, n);
     if (n.op == Op::Dot && options_.library_contractions && is_large_contraction(graph_, id)) prepare_matrix(id, n);
@@ -91,6 +94,29 @@ class Preparer {
     return out_.append(std::move(join));
   }
 
+  /// Short enough for an inner loop, beside another dimension that makes lanes.
+  bool is_inner_shift(const Node& n) const {
+    const std::vector<DimId>& dims = n.type.dims;
+    const auto fixed = std::count_if(dims.begin(), dims.end(), [&](DimId d) { return !out_.dim(d).is_free(); });
+    return fixed >= 2 && out_.dim(n.attrs.dims[0]).size <= kInnerShift;
+  }
+
+  /// A shift in memory: what stays, beside zeros.
+  NodeId shifted_concat(const Node& n) {
+    const DimId whole = n.attrs.dims[0];
+    const int64_t size = out_.dim(whole).size, by = std::clamp<int64_t>(n.attrs.integer, -size, size);
+    const int64_t kept = size - std::abs(by);
+    if (by == 0) return copy(n.operands[0], "part");
+    if (kept == 0)
+      return build_.broadcast(build_.constant(0), std::vector<DimId>(n.type.dims.rbegin(), n.type.dims.rend()));
+    const DimId part = out_.add_dim(fmt::format("{}.{}", out_.dim(whole).name, kept), kept);
+    Node pieces = n;
+    pieces.attrs.dims = {part, whole};
+    pieces.attrs.integer = std::max<int64_t>(by, 0);
+    pieces.operands = {build_.slice(n.operands[0], whole, part, std::max<int64_t>(-by, 0))};
+    return as_concat(pieces);
+  }
+
   NodeId as_concat(const Node& n) {
     const NodeId x = n.operands[0];
     const DimId part = n.attrs.dims[0], whole = n.attrs.dims[1];
@@ -105,6 +131,7 @@ class Preparer {
       const DimId gap = out_.add_dim(fmt::format("{}.{}", out_.dim(whole).name, size), size);
       std::vector<DimId> dims = out_.node(x).type.dims;
       std::replace(dims.begin(), dims.end(), part, gap);
+      std::reverse(dims.begin(), dims.end());  // broadcast puts each new dim before the fixed ones
       build_.hint = n.name + ".zeros";
       join.operands.push_back(build_.broadcast(build_.constant(0), dims));
       join.attrs.dims.push_back(gap);

@@ -116,6 +116,16 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
   return true;
 }
 
+/// at, slice and shift inside a kernel look at other indices of inner loops, or at one end of a walk.
+bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node, std::string* why) {
+  if (node.op != Op::At && node.op != Op::Slice && node.op != Op::Shift) return true;
+  const DimId d = node.attrs.dims[0];
+  if (contains(group.inner, d)) return true;
+  if (node.op == Op::At && group.kind == KernelGroup::walk && d == group.along) return true;
+  *why = fmt::format("{} moves along {}, which is no inner loop", node.name, graph.dim(d).name);
+  return false;
+}
+
 std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members,
                                          std::string* why) {
   KernelGroup group;
@@ -136,16 +146,8 @@ std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& fa
       return std::nullopt;
     }
   }
-  for (const Member& member : members) {
-    const Node& node = graph.node(member.node);
-    if (class_of(node.op) != OpClass::Layout) continue;
-    const bool on_lane = !node.attrs.dims.empty() && node.op != Op::Put && node.op != Op::Broadcast &&
-                         node.attrs.dims[0] == group.lane;
-    if (on_lane) {
-      *why = fmt::format("{} cuts or moves lanes", node.name);
-      return std::nullopt;
-    }
-  }
+  for (const Member& member : members)
+    if (!moves_inside(graph, group, graph.node(member.node), why)) return std::nullopt;
   return group;
 }
 
@@ -185,7 +187,9 @@ DimId rows_lane(const Graph& graph, const std::vector<Member>& members, const st
 std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<Member>& members, std::string* why) {
   KernelGroup group;
   group.kind = KernelGroup::rows;
-  const std::set<DimId> reduced = dims_reduced_inside(graph, members);
+  std::set<DimId> reduced = dims_reduced_inside(graph, members);
+  for (const Member& member : members)  // shifted dims are inner loops too
+    if (graph.node(member.node).op == Op::Shift) reduced.insert(graph.node(member.node).attrs.dims[0]);
   const std::vector<DimId> domain = domain_of(graph, members);
   std::vector<DimId> fixed;
   for (DimId d : domain)
@@ -225,11 +229,7 @@ std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<M
       *why = fmt::format("{} would be computed again for every element of other dimensions", node.name);
       return std::nullopt;
     }
-    if (class_of(node.op) == OpClass::Layout && !node.attrs.dims.empty() && node.attrs.dims[0] == group.lane &&
-        node.op != Op::Put && node.op != Op::Broadcast) {
-      *why = fmt::format("{} cuts or moves lanes", node.name);
-      return std::nullopt;
-    }
+    if (!moves_inside(graph, group, node, why)) return std::nullopt;
   }
   return group;
 }
@@ -251,7 +251,13 @@ Lanes::Lanes(const Graph& graph) {
   for (const Node& node : graph.nodes()) {
     if (is_directional(node.op) && node.op != Op::ChunkStarts && !contains(walked_, node.attrs.dims[0]))
       walked_.push_back(node.attrs.dims[0]);
-    const std::vector<DimId> reduced = reduced_dims(node);
+    if (node.op == Op::Window || node.op == Op::Overlap) {  // taps are an inner loop
+      std::vector<DimId> fixed = static_dims(graph, node.type), kept;
+      for (DimId d : fixed)
+        if (d != node.attrs.dims[1]) kept.push_back(d);
+      lanes_.emplace(sorted(fixed), kept.empty() ? DimId{} : largest(graph, kept));
+    }
+    const std::vector<DimId> reduced = node.op == Op::Shift ? node.attrs.dims : reduced_dims(node);
     if (reduced.empty()) continue;
     for (NodeId o : node.operands) {
       const std::vector<DimId> fixed = static_dims(graph, graph.node(o).type);
@@ -297,10 +303,6 @@ std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes
       *why = fmt::format("{} is complete only after the kernel", node.name);
       return std::nullopt;
     }
-    if (node.op == Op::Amax) {
-      *why = fmt::format("a maximum over free dimensions or channels of a walk ({}) has no kernel", node.name);
-      return std::nullopt;
-    }
     if (group->kind == KernelGroup::walk && !touches(graph, node, group->along)) {
       *why = fmt::format("{} has no steps along {}", node.name, graph.dim(group->along).name);
       return std::nullopt;
@@ -317,7 +319,7 @@ bool is_late(const Graph& graph, const KernelGroup& group, const Node& node) {
   };
   const std::vector<DimId> reduced = reduced_dims(node);
   if (std::any_of(reduced.begin(), reduced.end(), outside)) return true;
-  if (node.op == Op::At) return outside(node.attrs.dims[0]);
+  if (node.op == Op::At) return group.kind == KernelGroup::walk && node.attrs.dims[0] == group.along;
   return node.op == Op::ChunkStarts;
 }
 

@@ -14,6 +14,7 @@ struct Rules {
   Emitter& emitter;
   const Node& node;
 
+  /// Valid until a node is emitted: rules copy what they need after that.
   const Node& operand(size_t i) const { return emitter.node(node.operands[i]); }
   NodeId x() const { return node.operands[0]; }
   NodeId y() const { return node.operands[1]; }
@@ -107,7 +108,7 @@ NodeId Rules::mul() const {
     if (is(i, Op::Neg)) return scaled(below(i), -*factor);
     if (!is(i, Op::Mul)) continue;
     for (size_t j = 0; j < 2; ++j) {
-      const Node& inner = emitter.node(below(i, j));
+      const Node inner = emitter.node(below(i, j));
       if (inner.op == Op::Const) return scaled(below(i, 1 - j), inner.attrs.number * *factor);
     }
   }
@@ -119,7 +120,7 @@ NodeId Rules::neg() const {
   if (is(0, Op::Sub)) return make(Op::Sub, {below(0, 1), below(0, 0)});
   if (!is(0, Op::Mul)) return {};
   for (size_t j = 0; j < 2; ++j) {
-    const Node& inner = emitter.node(below(0, j));
+    const Node inner = emitter.node(below(0, j));
     if (inner.op == Op::Const) return scaled(below(0, 1 - j), -inner.attrs.number);
   }
   return {};
@@ -156,7 +157,7 @@ NodeId Rules::pointwise() const {
 
 NodeId Rules::sum() const {
   const Dims& summed = node.attrs.dims;
-  const Node& inner = operand(0);
+  const Node inner = operand(0);
   if (inner.op == Op::Broadcast) {
     const Dims repeated = common(summed, inner.attrs.dims);
     NodeId value = below(0);
@@ -192,7 +193,7 @@ NodeId Rules::dot() const {
 }
 
 NodeId Rules::at() const {
-  const Node& inner = operand(0);
+  const Node inner = operand(0);
   const int64_t extent = size(dim(0));
   const int64_t index = node.attrs.integer < 0 ? node.attrs.integer + extent : node.attrs.integer;
   switch (inner.op) {
@@ -223,7 +224,7 @@ NodeId Rules::at() const {
 }
 
 NodeId Rules::slice() const {
-  const Node& inner = operand(0);
+  const Node inner = operand(0);
   const DimId from = dim(0), to = dim(1);
   if (size(from) == size(to)) return make(Op::Rename, {x()}, {.dims = {from, to}});
   if (inner.op == Op::Slice && inner.attrs.dims[1] == from) {
@@ -250,7 +251,7 @@ NodeId Rules::slice() const {
 }
 
 NodeId Rules::rename() const {
-  const Node& inner = operand(0);
+  const Node inner = operand(0);
   if (dim(0) == dim(1)) return x();
   if (inner.op == Op::Rename && inner.attrs.dims[1] == dim(0)) {
     return make(Op::Rename, {below(0)}, {.dims = {inner.attrs.dims[0], dim(1)}});
@@ -273,7 +274,7 @@ NodeId Rules::concat() const {
   if (node.operands.size() == 1) return make(Op::Rename, {x()}, {.dims = {dim(1), dim(0)}});
   int64_t offset = 0;
   for (size_t i = 0; i < node.operands.size(); ++i) {
-    const Node& piece = operand(i);
+    const Node piece = operand(i);
     if (piece.op != Op::Slice || piece.operands[0] != below(0) ||
         piece.attrs.dims != Dims{operand(0).attrs.dims[0], dim(i + 1)}) {
       return {};
@@ -290,7 +291,7 @@ NodeId Rules::stack() const {
   const DimId whole = operand(0).attrs.dims[0];
   if (size(whole) != size(dim(0))) return {};
   for (size_t i = 0; i < node.operands.size(); ++i) {
-    const Node& piece = operand(i);
+    const Node piece = operand(i);
     if (piece.op != Op::At || piece.operands[0] != below(0) || piece.attrs.dims[0] != whole) return {};
     int64_t index = piece.attrs.integer < 0 ? piece.attrs.integer + size(whole) : piece.attrs.integer;
     if (index != static_cast<int64_t>(i)) return {};

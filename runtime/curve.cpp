@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "runtime/progress.h"
-
 namespace mambac {
 namespace {
 
@@ -48,10 +46,11 @@ std::vector<double> smoothed(const std::vector<CurvePoint>& points) {
   const size_t reach = points.size() / 50;
   std::vector<double> means;
   for (size_t i = 0; i < points.size(); ++i) {
-    const size_t arm = std::min({reach, i, points.size() - 1 - i});  // symmetric, so the ends are not bent
+    const size_t left = std::min(reach, i);
+    const size_t right = std::min({reach, i, points.size() - 1 - i});  // the steep start is not bent
     double sum = 0;
-    for (size_t k = i - arm; k <= i + arm; ++k) sum += points[k].train_bits_per_byte;
-    means.push_back(sum / static_cast<double>(2 * arm + 1));
+    for (size_t k = i - left; k <= i + right; ++k) sum += points[k].train_bits_per_byte;
+    means.push_back(sum / static_cast<double>(left + right + 1));
   }
   return means;
 }
@@ -109,7 +108,7 @@ class Picture {
     }
     for (const double bytes : ticks_between(0, bytes_, 8)) {
       line(x_of(bytes), kBottom, x_of(bytes), kBottom + 5, "stroke=\"#888\"");
-      text(x_of(bytes), kBottom + 21, "middle", bytes == 0 ? "0" : byte_text(bytes));
+      text(x_of(bytes), kBottom + 21, "middle", tick_text(bytes));
     }
     line(kLeft, kBottom, kRight, kBottom, "stroke=\"#888\"");
     line(kLeft, kTop, kLeft, kBottom, "stroke=\"#888\"");
@@ -118,10 +117,19 @@ class Picture {
     text(20, middle, "middle", "bits per byte", fmt::format(" transform=\"rotate(-90 20 {:.1f})\"", middle));
   }
 
+  /// All ticks in one unit: that of the last.
+  std::string tick_text(double bytes) const {
+    const auto [unit, name] = bytes_ < 1e3   ? std::pair(1.0, "B")
+                              : bytes_ < 1e6 ? std::pair(1e3, "kB")
+                              : bytes_ < 1e9 ? std::pair(1e6, "MB")
+                                             : std::pair(1e9, "GB");
+    return bytes == 0 ? "0" : fmt::format("{:g} {}", bytes / unit, name);
+  }
+
   void reference_line(const CurveReference& reference) {
     const double y = y_of(reference.bits_per_byte);
     line(kLeft, y, kRight, y, "stroke=\"#777\" stroke-dasharray=\"6 4\"");
-    text(kLeft + 8, y - 5, "start", fmt::format("{} {:.3f}", reference.label, reference.bits_per_byte));
+    text(kRight - 4, y - 5, "end", fmt::format("{} {:.3f}", reference.label, reference.bits_per_byte));
   }
 
   std::string path(const std::vector<std::pair<double, double>>& places) const {

@@ -1,6 +1,7 @@
 #include "runtime/library_calls.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "passes/contraction.h"
@@ -115,63 +116,108 @@ float widened(const void* values, DType dtype, int64_t i) {
   return value;
 }
 
-/// Rows of a table by index. An index out of range gives NaNs, which training and generation report.
-class GatherCall : public LibraryCall {
+/// One loop of a table routine, with the strides of the values, the index and the table along it.
+struct TableLoop {
+  int64_t size, values, index, table;
+};
+
+/// gather and scatter: `values` are what is read from or added to the table's rows.
+class TableCall : public LibraryCall {
  public:
-  GatherCall(int64_t positions, int64_t rows, int64_t row_bytes, DType index, Pointer table, Pointer indices, Pointer out)
-      : positions_(positions), rows_(rows), row_bytes_(row_bytes), index_(index), table_(table), indices_(indices),
-        out_(out) {}
+  struct Side {
+    Pointer pointer;
+    DType dtype;
+  };
+
+  TableCall(bool gather, std::vector<TableLoop> loops, int64_t rows, int64_t row_stride, int64_t table_elements,
+            Side values, Side index, Side table)
+      : gather_(gather), loops_(std::move(loops)), rows_(rows), row_stride_(row_stride), table_elements_(table_elements),
+        values_(values), index_(index), table_(table) {
+    if (loops_.empty()) loops_.push_back({1, 0, 0, 0});
+  }
 
   void run(void* const* p, void*) override {
-    const char* table = static_cast<const char*>(table_.in(static_cast<const void*>(p[0])));
-    const void* indices = indices_.in(static_cast<const void*>(p[1]));
-    char* out = static_cast<char*>(out_.in(p[2]));
+    if (gather_) {
+      table_at_ = table_.pointer.in(p[0]);
+      index_at_ = index_.pointer.in(p[1]);
+      values_at_ = values_.pointer.in(p[2]);
+    } else {
+      index_at_ = index_.pointer.in(p[0]);
+      values_at_ = values_.pointer.in(p[1]);
+      table_at_ = table_.pointer.in(p[2]);
+      std::memset(table_at_, 0, static_cast<size_t>(table_elements_) * 4);
+    }
+    // Threads share the innermost loop when the index does not vary along it, so that sums keep their order.
+    const TableLoop& inner = loops_.back();
+    const int64_t parts = inner.index == 0 ? std::max<int64_t>(1, std::min<int64_t>(8, inner.size / 64)) : 1;
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < positions_; ++i) {
-      const int64_t row = index_at(indices, index_, i);
-      if (row < 0 || row >= rows_)
-        std::memset(out + i * row_bytes_, 0xff, static_cast<size_t>(row_bytes_));
+    for (int64_t part = 0; part < parts; ++part)
+      walk(0, {0, 0, 0}, inner.size * part / parts, inner.size * (part + 1) / parts);
+  }
+
+ private:
+  struct At {
+    int64_t values, index, table;
+  };
+
+  void walk(size_t depth, At at, int64_t begin, int64_t end) const {
+    const TableLoop& loop = loops_[depth];
+    const bool last = depth + 1 == loops_.size();
+    for (int64_t i = last ? begin : 0; i < (last ? end : loop.size); ++i) {
+      const At here{at.values + i * loop.values, at.index + i * loop.index, at.table + i * loop.table};
+      if (last)
+        one(here);
       else
-        std::memcpy(out + i * row_bytes_, table + row * row_bytes_, static_cast<size_t>(row_bytes_));
+        walk(depth + 1, here, begin, end);
     }
   }
 
- private:
-  int64_t positions_, rows_, row_bytes_;
-  DType index_;
-  Pointer table_, indices_, out_;
-};
-
-/// Sums of rows by index, in the order of the positions: threads share the columns.
-class ScatterCall : public LibraryCall {
- public:
-  ScatterCall(int64_t positions, int64_t rows, int64_t columns, DType index, DType value, Pointer indices, Pointer values,
-              Pointer out)
-      : positions_(positions), rows_(rows), columns_(columns), index_(index), value_(value), indices_(indices),
-        values_(values), out_(out) {}
-
-  void run(void* const* p, void*) override {
-    const void* indices = indices_.in(static_cast<const void*>(p[0]));
-    const void* values = values_.in(static_cast<const void*>(p[1]));
-    float* out = static_cast<float*>(out_.in(p[2]));
-    constexpr int64_t kColumns = 64;
-#pragma omp parallel for schedule(static)
-    for (int64_t c0 = 0; c0 < columns_; c0 += kColumns) {
-      const int64_t end = std::min(columns_, c0 + kColumns);
-      for (int64_t r = 0; r < rows_; ++r) std::fill(out + r * columns_ + c0, out + r * columns_ + end, 0.0f);
-      for (int64_t i = 0; i < positions_; ++i) {
-        const int64_t row = index_at(indices, index_, i);
-        if (row < 0 || row >= rows_) continue;
-        for (int64_t c = c0; c < end; ++c) out[row * columns_ + c] += widened(values, value_, i * columns_ + c);
-      }
+  /// An index out of range reads NaN, which training and generation report, and adds nothing.
+  void one(At at) const {
+    const int64_t row = index_at(index_at_, index_.dtype, at.index);
+    const bool inside = row >= 0 && row < rows_;
+    const int64_t place = at.table + row * row_stride_;
+    if (!gather_) {
+      if (inside) static_cast<float*>(table_at_)[place] += widened(values_at_, values_.dtype, at.values);
+    } else if (values_.dtype == DType::f32) {
+      static_cast<float*>(values_at_)[at.values] = inside ? widened(table_at_, table_.dtype, place) : NAN;
+    } else {
+      static_cast<uint16_t*>(values_at_)[at.values] =
+          inside ? static_cast<const uint16_t*>(table_at_)[place] : static_cast<uint16_t>(0x7fc0);
     }
   }
 
- private:
-  int64_t positions_, rows_, columns_;
-  DType index_, value_;
-  Pointer indices_, values_, out_;
+  bool gather_;
+  std::vector<TableLoop> loops_;
+  int64_t rows_, row_stride_, table_elements_;
+  Side values_, index_, table_;
+  void *table_at_ = nullptr, *values_at_ = nullptr, *index_at_ = nullptr;
 };
+
+int64_t stride_along(const Strided& s, DimId d) {
+  auto found = s.stride.find(d);
+  return found == s.stride.end() ? 0 : found->second;
+}
+
+std::unique_ptr<LibraryCall> make_table_call(const Graph& graph, const Layouts& layouts, NodeId id,
+                                             const Bindings& bindings) {
+  const Node& node = graph.node(id);
+  const bool gather = node.op == Op::Gather;
+  const NodeId table_id = gather ? node.operands[0] : id, index_id = node.operands[gather ? 1 : 0];
+  const NodeId values_id = gather ? id : node.operands[1];
+  const Strided table = strided(graph, layouts, table_id, bindings), index = strided(graph, layouts, index_id, bindings);
+  const Strided values = strided(graph, layouts, values_id, bindings);
+  std::vector<TableLoop> loops;
+  for (DimId d : graph.node(values_id).type.dims)
+    loops.push_back({size_of(graph, d, bindings), stride_along(values, d), stride_along(index, d),
+                     d == node.attrs.dims[0] ? 0 : stride_along(table, d)});
+  const DimId rows = node.attrs.dims[0];
+  return std::make_unique<TableCall>(gather, std::move(loops), size_of(graph, rows, bindings), table.stride.at(rows),
+                                     elements_of(graph, graph.node(table_id).type, bindings),
+                                     TableCall::Side{pointer_of(values), values.dtype},
+                                     TableCall::Side{pointer_of(index), index.dtype},
+                                     TableCall::Side{pointer_of(table), table.dtype});
+}
 
 }  // namespace
 
@@ -182,21 +228,8 @@ std::unique_ptr<LibraryCall> make_library_call(const Graph& graph, const Layouts
   for (NodeId o : node.operands) roots->push_back(place_of(graph, layouts, o).root);
   roots->push_back(place_of(graph, layouts, id).root);
   if (node.op == Op::Dot) return make_matmul(graph, layouts, id, bindings);
-  const Strided x = strided(graph, layouts, node.operands[0], bindings), y = strided(graph, layouts, node.operands[1], bindings);
-  const Strided z = strided(graph, layouts, id, bindings);
-  const DimId table_dim = node.attrs.dims[0];
-  const int64_t rows = size_of(graph, table_dim, bindings);
-  if (node.op == Op::Gather) {
-    const int64_t positions = elements_of(graph, graph.node(node.operands[1]).type, bindings);
-    const int64_t columns = elements_of(graph, graph.node(node.operands[0]).type, bindings) / rows;
-    return std::make_unique<GatherCall>(positions, rows, columns * static_cast<int64_t>(bytes_of(x.dtype)), y.dtype,
-                                        pointer_of(x), pointer_of(y), pointer_of(z));
-  }
-  check(node.op == Op::Scatter, "unknown library call");
-  const int64_t positions = elements_of(graph, graph.node(node.operands[0]).type, bindings);
-  const int64_t columns = elements_of(graph, node.type, bindings) / rows;
-  return std::make_unique<ScatterCall>(positions, rows, columns, x.dtype, y.dtype, pointer_of(x), pointer_of(y),
-                                       pointer_of(z));
+  check(node.op == Op::Gather || node.op == Op::Scatter, "unknown library call");
+  return make_table_call(graph, layouts, id, bindings);
 }
 
 }  // namespace mambac

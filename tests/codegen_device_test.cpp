@@ -24,7 +24,7 @@ TEST_P(MixerOnCpu, ForwardAgrees) {
   const Mixer mixer = make_mixer(options);
   const Bindings bindings{{"B", shape.batch}, {"L", shape.length}};
   const Arrays values = draw_values(mixer.graph, bindings, mixer.ranges, 7);
-  EXPECT_EQ(check_on_cpu(simplify(mixer.graph), bindings, values), "");
+  EXPECT_EQ(check_on_cpu(simplify(mixer.graph), bindings, values, {.bounds = shape.length < 100}), "");
 }
 
 TEST_P(MixerOnCpu, GradientsAgree) {
@@ -38,7 +38,7 @@ TEST_P(MixerOnCpu, GradientsAgree) {
   const Bindings bindings{{"B", shape.batch}, {"L", shape.length}};
   const Arrays values = draw_values(mixer.graph, bindings, mixer.ranges, 11);
   const Graph training = simplify(differentiate(simplify(mixer.graph), "loss"));
-  EXPECT_EQ(check_on_cpu(training, bindings, values), "");
+  EXPECT_EQ(check_on_cpu(training, bindings, values, {.bounds = shape.length < 100}), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, MixerOnCpu,

@@ -454,10 +454,11 @@ class RandomKernel {
   Value any() { return values_[static_cast<size_t>(pick(static_cast<int>(values_.size())))]; }
   Int index() { return indices_[static_cast<size_t>(pick(static_cast<int>(indices_.size())))]; }
   Int offset() {
-    switch (pick(4)) {
-      case 0: return index() * 3 + pick(5);
-      case 1: return index() * test::size_of(0) + index();
-      case 2: return min(index() * 7, constant(20)) / 2 + index() % 3;
+    switch (pick(5)) {
+      case 0: return test::size_of(0) * 4 - (index() + 2);
+      case 1: return index() * 3 + pick(5);
+      case 2: return index() * test::size_of(0) + index();
+      case 3: return min(index() * 7, constant(20)) / 2 + index() % 3;
       default: return constant(pick(50));
     }
   }

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "codegen/loop_interpret.h"
 #include "ir/verify.h"
 
 namespace mambac::test {
@@ -54,6 +55,24 @@ std::string node_name(const Graph& graph, const std::string& port) {
   return port;
 }
 
+/// Interprets every kernel on zeros: no access may leave its buffer, no array element be read before it is written.
+void check_bounds(const CpuProgram& program, const Bindings& bindings) {
+  for (const LoweredKernel& lowered : program.lowered()) {
+    std::vector<int64_t> sizes, elements;
+    for (const std::string& name : lowered.kernel.sizes) sizes.push_back(bindings.at(name));
+    std::vector<std::vector<char>> memory;
+    std::vector<void*> pointers;
+    for (size_t i = 0; i < lowered.buffers.size(); ++i) {
+      const NodeId root = lowered.buffers[i].root;
+      elements.push_back(root.present() ? elements_of(program.graph(), program.graph().node(root).type, bindings)
+                                        : loop::evaluate(lowered.buffers[i].elements, {}, sizes));
+      memory.emplace_back(static_cast<size_t>(elements.back()) * 4 + 64, '\0');
+    }
+    for (auto& m : memory) pointers.push_back(m.data());
+    loop::interpret(lowered.kernel, pointers.data(), sizes.data(), elements.data());
+  }
+}
+
 }  // namespace
 
 Arrays run_on_cpu(const CpuProgram& program, const Bindings& bindings, const Arrays& values) {
@@ -87,6 +106,7 @@ std::string check_on_cpu(const Graph& graph, const Bindings& bindings, const Arr
   const double changed = difference(meant, expected, 1e-9, 1e-9, &worst);
   if (!(changed <= 1)) return fmt::format("fusion changed the meaning: {} differs by {}", worst, changed);
   const CpuProgram program(std::move(fused), options.schedule);
+  if (options.bounds) check_bounds(program, bindings);
   Arrays found = run_on_cpu(program, bindings, values);
   for (auto& [name, array] : found) {  // gradients may be laid out like their parameter
     const Array& want = expected.at(name);

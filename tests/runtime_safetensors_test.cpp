@@ -90,6 +90,13 @@ TEST(Safetensors, HostileFiles) {
   const auto one = [](const std::string& fields, const std::string& data) {
     return file_of("{\"w\":{" + fields + "}}", data);
   };
+  const auto two = [](std::string a, std::string a_size, std::string a_span, std::string b, std::string b_span,
+                      const std::string& data) {
+    const auto entry = [](const std::string& name, const std::string& size, const std::string& span) {
+      return "\"" + name + R"(":{"dtype":"F32","shape":[)" + size + R"(],"data_offsets":[)" + span + "]}";
+    };
+    return file_of("{" + entry(a, a_size, a_span) + "," + entry(b, "1", b_span) + "}", data);
+  };
   const std::string four(4, 'x'), eight(8, 'x');
   const std::pair<std::string, const char*> table[] = {
       {"", "has 0 bytes"},
@@ -134,18 +141,9 @@ TEST(Safetensors, HostileFiles) {
       {one(R"("dtype":"F32","shape":[1],"data_offsets":[4,8])", eight), "hole"},
       {one(R"("dtype":"F32","shape":[1],"data_offsets":[0,4])", eight), "the tensors end at byte"},
       {file_of("{}", four), "the tensors end at byte"},
-      {file_of(
-           R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
-           eight),
-       "the name 'a' stands twice"},
-      {file_of(
-           R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
-           four),
-       "overlap"},
-      {file_of(
-           R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
-           eight),
-       "overlap"},
+      {two("a", "1", "0,4", "a", "4,8", eight), "the name 'a' stands twice"},
+      {two("a", "1", "0,4", "b", "0,4", four), "overlap"},
+      {two("a", "2", "0,8", "b", "4,8", eight), "overlap"},
       {file_of(R"({"__metadata__":{"a":1}})", ""), "a number"},
       {file_of(R"({"__metadata__":"a"})", ""), "a string"},
       {file_of(R"({"__metadata__":{"a":{"b":"c"}}})", ""), "an object"},
@@ -169,10 +167,10 @@ TEST(Safetensors, HostileFiles) {
 }
 
 std::string sound_file() {
-  return file_of(
-      R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
-      R"("b.c":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]},"z":{"dtype":"U8","shape":[0],"data_offsets":[14,14]}}  )",
-      "12345678abcdef");
+  return file_of(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
+                 R"("b.c":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]},)"
+                 R"("z":{"dtype":"U8","shape":[0],"data_offsets":[14,14]}}  )",
+                 "12345678abcdef");
 }
 
 TEST(Safetensors, EveryTruncationIsAnError) {

@@ -1,0 +1,32 @@
+#include "tools/arguments.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+namespace mambac::tools {
+
+void add_settings(CLI::App& command, std::vector<std::string>& settings) {
+  command.add_option("--set", settings, "sizes by name, such as layers=4 or B=1 L=8192")->type_name("NAME=INTEGER");
+}
+
+void add_model(CLI::App& command, ModelArguments& arguments) {
+  command.add_option("MODEL", arguments.spec, "definition file, shipped name, either with :PRESET, or checkpoint folder")
+      ->required()
+      ->type_name("");
+  add_settings(command, arguments.settings);
+}
+
+void add_json(CLI::App& command, bool& json) { command.add_flag("--json", json, "report as JSON"); }
+
+void print_json(const Json& json) {
+  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+void talk(const std::string& line) {
+  fmt::print(stderr, "{}\n", line);
+  std::fflush(stderr);
+}
+
+}  // namespace mambac::tools

@@ -1,0 +1,34 @@
+// Options that several commands have.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "ir/type.h"
+
+namespace CLI {
+class App;
+}
+
+namespace mambac::tools {
+
+using Json = nlohmann::ordered_json;
+
+struct ModelArguments {
+  std::string spec;
+  std::vector<std::string> settings;
+};
+
+/// Declares MODEL and --set.
+void add_model(CLI::App& command, ModelArguments& arguments);
+void add_settings(CLI::App& command, std::vector<std::string>& settings);
+void add_json(CLI::App& command, bool& json);
+
+/// Prints to standard output, with a line end. Numbers that are not finite become null.
+void print_json(const Json& json);
+
+/// A line on standard error.
+void talk(const std::string& line);
+
+}  // namespace mambac::tools

@@ -1,0 +1,77 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "codegen/llvm_jit.h"
+#include "ir/error.h"
+#include "runtime/cpu_info.h"
+#include "runtime/gemm.h"
+#include "runtime/libraries.h"
+#include "runtime/progress.h"
+#include "tools/arguments.h"
+#include "tools/commands.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr const char* kDescription = R"(What was found on this machine, and where it was looked for.
+
+  mambac doctor
+  mambac doctor --json)";
+
+Json cpu_json(const CpuInfo& cpu) {
+  return {{"model", cpu.model},
+          {"processors", cpu.processors},
+          {"features", cpu.features()},
+          {"lanes", cpu.lanes()},
+          {"l1_data_bytes", cpu.l1_data_bytes},
+          {"l2_bytes", cpu.l2_bytes},
+          {"l3_bytes", cpu.l3_bytes}};
+}
+
+Json library_json(const LibraryProbe& probe) {
+  Json attempts = Json::array();
+  for (const LibraryAttempt& attempt : probe.attempts)
+    attempts.push_back({{"name", attempt.name}, {"answer", attempt.answer.empty() ? "found" : attempt.answer}});
+  return {{"purpose", probe.purpose}, {"found", probe.found()}, {"path", probe.path}, {"attempts", attempts}};
+}
+
+std::string cache_text(int64_t bytes) { return bytes ? byte_text(static_cast<double>(bytes)) : "unknown"; }
+
+void print_text() {
+  const CpuInfo& cpu = cpu_info();
+  fmt::print("processor   {}, {} to use\n", cpu.model, cpu.processors);
+  fmt::print("            {} ({} lanes of f32)\n", fmt::join(cpu.features(), " "), cpu.lanes());
+  fmt::print("caches      L1 {}, L2 {}, L3 {}\n", cache_text(cpu.l1_data_bytes), cache_text(cpu.l2_bytes),
+             cache_text(cpu.l3_bytes));
+  fmt::print("compiler    {}\n", Jit::host().description());
+  fmt::print("contraction {}, bf16 {}\n", gemm_library(), bf16_native() ? "native" : "by way of f32");
+  for (const LibraryProbe& probe : probe_cuda_libraries()) {
+    fmt::print("{:<18}{}\n", probe.purpose, probe.found() ? probe.path : "not found; looked for:");
+    if (probe.found()) continue;
+    for (const LibraryAttempt& attempt : probe.attempts) fmt::print("    {}: {}\n", attempt.name, attempt.answer);
+  }
+}
+
+void run_doctor(bool json) {
+  if (!json) return print_text();
+  Json libraries = Json::array();
+  for (const LibraryProbe& probe : probe_cuda_libraries()) libraries.push_back(library_json(probe));
+  print_json({{"version", MAMBAC_VERSION},
+              {"cpu", cpu_json(cpu_info())},
+              {"llvm", Jit::host().description()},
+              {"gemm", {{"library", gemm_library()}, {"bf16_native", bf16_native()}}},
+              {"cuda", libraries}});
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("doctor", kDescription);
+  auto json = std::make_shared<bool>(false);
+  add_json(*command, *json);
+  command->callback([json] { run_doctor(*json); });
+}
+
+}  // namespace mambac::tools

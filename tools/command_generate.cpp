@@ -1,0 +1,155 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+#include <memory>
+
+#include "ir/error.h"
+#include "runtime/atomic_file.h"
+#include "runtime/generate.h"
+#include "runtime/memory_use.h"
+#include "runtime/parameters.h"
+#include "runtime/progress.h"
+#include "tools/arguments.h"
+#include "tools/byte_model.h"
+#include "tools/commands.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr const char* kDescription = R"(Goes on writing a text, byte after byte, with a state of constant size.
+
+  mambac generate run --prompt "The " --bytes 400
+  mambac generate run --prompt "A" --prompt "B" --bytes 100 --temperature 0.8 --top-p 0.95 --seed 7
+  mambac generate run --prompt-file start.txt --bytes 1000000 > out.txt
+  head -c 1000 book.txt | mambac generate run --prompt-file -
+
+The prompt goes through the parallel graph in chunks, then every byte through the step graph. One prompt is written to
+standard output as it comes, the prompt itself not; several are written one after the other, each after a line '==> N'.)";
+
+constexpr int64_t kMostRows = 16;
+
+struct Arguments {
+  std::string checkpoint, prompt_file, dtype;
+  std::vector<std::string> prompts;
+  GenerateOptions options;
+  int64_t chunk = 256;
+  bool json = false;
+};
+
+std::vector<std::string> read_prompts(const Arguments& arguments) {
+  std::vector<std::string> prompts = arguments.prompts;
+  if (arguments.prompt_file == "-")
+    prompts.emplace_back(std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>());
+  else if (!arguments.prompt_file.empty())
+    prompts.push_back(read_file(arguments.prompt_file));
+  if (prompts.empty()) prompts.emplace_back();
+  return prompts;
+}
+
+/// The compiled model with its weights.
+struct Writer {
+  std::unique_ptr<Compiled> prefill, step;
+  std::optional<Weights> weights;
+  size_t planned_bytes = 0;
+};
+
+Writer make_writer(const Checkpoint& checkpoint, DType storage, int64_t rows, int64_t chunk) {
+  const Graph source = source_graph(checkpoint.model, GraphKind::step);
+  check_reads_bytes(source);
+  Writer writer;
+  const Bindings sizes{{"B", rows}, {"L", std::max<int64_t>(chunk, 1)}};
+  writer.step = compile(source, options_for(GraphKind::step, storage, sizes), sizes);
+  const SafetensorsFile file(checkpoint.weights);
+  writer.weights.emplace(file, weight_ports(**writer.step));
+  writer.weights->bind(**writer.step);
+  writer.planned_bytes = writer.weights->bytes() + (**writer.step).planned_bytes();
+  if (chunk == 0) return writer;
+  writer.prefill = compile(source, options_for(GraphKind::prefill, storage, sizes), sizes);
+  writer.weights->bind(**writer.prefill);
+  writer.planned_bytes += (**writer.prefill).planned_bytes();
+  return writer;
+}
+
+/// Text for JSON: bytes that are no UTF-8 are replaced when it is printed.
+void report_json(const std::vector<std::string>& prompts, const std::vector<std::string>& written, double seconds,
+                 size_t planned, int64_t used) {
+  Json texts = Json::array();
+  int64_t bytes = 0;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    texts.push_back({{"prompt", prompts[i]}, {"text", written[i]}});
+    bytes += static_cast<int64_t>(written[i].size());
+  }
+  print_json({{"texts", texts},
+              {"bytes", bytes},
+              {"seconds", seconds},
+              {"bytes_per_second", static_cast<double>(bytes) / seconds},
+              {"planned_bytes", planned},
+              {"used_bytes", used},
+              {"peak_resident_bytes", memory_use().peak_resident}});
+}
+
+void run_generate(const Arguments& arguments) {
+  check_options(arguments.options.sampling);
+  const std::vector<std::string> prompts = read_prompts(arguments);
+  const Checkpoint checkpoint = load_checkpoint(arguments.checkpoint);
+  const DType storage = arguments.dtype.empty() ? checkpoint.options.storage : storage_named(arguments.dtype);
+  const int64_t rows = std::min(static_cast<int64_t>(prompts.size()), kMostRows);
+  size_t longest = 0;
+  for (const std::string& prompt : prompts) longest = std::max(longest, prompt.size());
+  const bool parallel = arguments.chunk > 0 && static_cast<int64_t>(longest) >= arguments.chunk;
+  const Writer writer = make_writer(checkpoint, storage, rows, parallel ? arguments.chunk : 0);
+  const MemoryUse before = memory_use();
+  Generator generator(writer.prefill ? &**writer.prefill : nullptr, **writer.step);
+
+  const bool stream = prompts.size() == 1 && !arguments.json;
+  const auto on_byte = [&](size_t, uint8_t byte) {
+    if (!stream) return true;
+    std::fputc(byte, stdout);
+    return std::fflush(stdout) == 0;  // a closed pipe ends the writing
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  const std::vector<std::string> written = generator.generate(prompts, arguments.options, on_byte);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  const size_t planned = writer.planned_bytes + 2 * generator.state().bytes();
+  const int64_t used = memory_use().anonymous - before.anonymous + static_cast<int64_t>(writer.weights->bytes());
+  if (arguments.json) return report_json(prompts, written, seconds.count(), planned, used);
+  if (!stream) {
+    for (size_t i = 0; i < written.size(); ++i) {
+      fmt::print("==> {}\n", i + 1);
+      std::fwrite(written[i].data(), 1, written[i].size(), stdout);
+      fmt::print("\n");
+    }
+  }
+  int64_t bytes = 0;
+  for (const std::string& text : written) bytes += static_cast<int64_t>(text.size());
+  talk(fmt::format("{}{} bytes in {:.1f} s, {}/s; memory: planned {}, used {}", stream ? "\n" : "", bytes,
+                   seconds.count(), byte_text(static_cast<double>(bytes) / seconds.count()),
+                   byte_text(static_cast<double>(planned)), byte_text(static_cast<double>(used))));
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("generate", kDescription);
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("CHECKPOINT", arguments->checkpoint, "folder written by 'mambac train'")->required()->type_name("");
+  command->add_option("--prompt", arguments->prompts, "the text to go on from; may be given several times")
+      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("TEXT");
+  command->add_option("--prompt-file", arguments->prompt_file, "the same from a file; '-' is standard input");
+  command->add_option("--bytes", arguments->options.bytes, "how many to write")->capture_default_str()->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", arguments->options.seed, "of the random numbers")->capture_default_str();
+  command->add_option("--temperature", arguments->options.sampling.temperature, "0: always the likeliest byte")->capture_default_str();
+  command->add_option("--top-k", arguments->options.sampling.top_k, "only the so many likeliest; 0: all")->capture_default_str();
+  command->add_option("--top-p", arguments->options.sampling.top_p, "only the likeliest that sum to so much")->capture_default_str();
+  command->add_option("--chunk", arguments->chunk, "bytes of the prompt taken at once; 0: one by one")->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training")->type_name("");
+  add_json(*command, arguments->json);
+  command->callback([arguments] { run_generate(*arguments); });
+}
+
+}  // namespace mambac::tools

@@ -1,0 +1,2 @@
+#include "tools/commands.h"
+namespace mambac::tools { void add_run(CLI::App&) {} }

@@ -1,0 +1,82 @@
+#include "tools/compile.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "tools/reproducer.h"
+
+namespace mambac::tools {
+
+std::map<std::string, int64_t> parse_settings(const std::vector<std::string>& settings) {
+  std::map<std::string, int64_t> values;
+  for (const std::string& setting : settings) {
+    const size_t equals = setting.find('=');
+    int64_t value = 0;
+    const char* end = setting.data() + setting.size();
+    if (equals == std::string::npos || equals == 0)
+      throw InputError(fmt::format("--set: found '{}', expected NAME=INTEGER", setting));
+    const auto [last, error] = std::from_chars(setting.data() + equals + 1, end, value);
+    if (error != std::errc() || last != end)
+      throw InputError(fmt::format("--set: found '{}', expected an integer of at most 64 bits after '='", setting));
+    if (value < 1) throw InputError(fmt::format("--set: found '{}', expected a number above 0", setting));
+    if (!values.emplace(setting.substr(0, equals), value).second)
+      throw InputError(fmt::format("--set: '{}' is given twice", setting.substr(0, equals)));
+  }
+  return values;
+}
+
+Selection select_model(const std::string& spec, const std::vector<std::string>& settings) {
+  Selection selection{load_model(spec), {}};
+  if (selection.model.name.empty() && !settings.empty())
+    throw InputError(fmt::format("'{}' has blocks only and no main one, so there is nothing to --set", spec));
+  selection.sizes = set(selection.model, parse_settings(settings));
+  note_model(definition_text(selection.model));
+  return selection;
+}
+
+DType storage_named(const std::string& text) {
+  const auto dtype = dtype_from(text);
+  if (dtype != DType::f32 && dtype != DType::bf16)
+    throw InputError(fmt::format("the element type: found '{}', expected f32 or bf16", text));
+  return *dtype;
+}
+
+GraphKind kind_named(const std::string& text) {
+  if (const auto kind = graph_kind_from(text)) return *kind;
+  throw InputError(fmt::format("the kind of graph: found '{}', expected train, prefill, step or eval", text));
+}
+
+Graph source_graph(const Model& model, GraphKind kind) {
+  return kind == GraphKind::train || kind == GraphKind::eval ? training_graph(model) : instantiate(model);
+}
+
+PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes) {
+  PipelineOptions options;
+  options.kind = kind;
+  options.storage = storage;
+  options.narrow_parameters = kind == GraphKind::prefill || kind == GraphKind::step;
+  if (kind == GraphKind::step) {
+    const auto rows = sizes.find("B");
+    options.fuse.library_contractions = rows != sizes.end() && rows->second > kMatrixVectorRows;
+  }
+  return options;
+}
+
+std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options) {
+  PipelineResult result = run_pipeline(source, options);
+  auto compiled = std::make_unique<Compiled>();
+  compiled->program = std::make_unique<CpuProgram>(std::move(result.graph));
+  compiled->remarks = std::move(result.remarks);
+  compiled->times = std::move(result.times);
+  return compiled;
+}
+
+std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
+                                  bool timed) {
+  auto compiled = compile(source, options);
+  compiled->executable = compiled->program->instantiate(sizes, timed ? &compiled->kernel_times : nullptr);
+  return compiled;
+}
+
+}  // namespace mambac::tools

@@ -1,0 +1,54 @@
+// From what the command line says to an executable: the one place where model, passes and code generation meet.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "frontend/model.h"
+#include "passes/pipeline.h"
+#include "runtime/cpu_program.h"
+
+namespace mambac::tools {
+
+/// A model and the sizes of free dimensions that `--set` gave.
+struct Selection {
+  Model model;
+  Bindings sizes;
+};
+
+/// `settings` are "name=integer". InputError for what is none, and for unknown names.
+Selection select_model(const std::string& spec, const std::vector<std::string>& settings);
+std::map<std::string, int64_t> parse_settings(const std::vector<std::string>& settings);
+
+/// The element type of a `--dtype`: f32 or bf16.
+DType storage_named(const std::string& text);
+GraphKind kind_named(const std::string& text);
+
+/// The graph that a kind starts from: with the loss for train and eval, the definition's own outputs for the others.
+Graph source_graph(const Model& model, GraphKind kind);
+
+/// A step of at most this many rows is made of matrix-vector kernels, not of library calls.
+constexpr int64_t kMatrixVectorRows = 4;
+
+/// What the pipeline is told. `sizes` need not be complete.
+PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes);
+
+/// A compiled graph and, once sizes are bound, an executable of it.
+struct Compiled {
+  std::unique_ptr<CpuProgram> program;
+  Remarks remarks;
+  std::vector<StageTime> times;
+  std::vector<KernelTime> kernel_times;  // of the executable's last run, when asked for
+  std::unique_ptr<Executable> executable;
+
+  Executable& operator*() const { return *executable; }
+};
+
+/// Runs the pipeline and compiles every kernel for this machine.
+std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options);
+/// The same, and makes an executable for these sizes; `timed`: which fills in kernel_times.
+std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
+                                  bool timed = false);
+
+}  // namespace mambac::tools
