@@ -245,7 +245,7 @@ void StageEmitter::loop(const Stmt& s) {
   Value* begin = integer(s.begin);
   Value* end = integer(s.end);
   if (!s.unroll) return open_loop(begin, end, s.step, s.var, s.body);
-  if (!number(begin) || !number(end)) throw InternalError("loop IR: an unrolled loop has bounds known at run time only");
+  check(number(begin) && number(end), "loop IR: the bounds of an unrolled loop are known at run time only");
   for (int64_t i = number(begin)->getSExtValue(); i < number(end)->getSExtValue(); i += s.step) {
     vars_.at(static_cast<size_t>(s.var)) = b_.getInt64(static_cast<uint64_t>(i));
     var_depths_.at(static_cast<size_t>(s.var)) = 0;
@@ -446,7 +446,8 @@ llvm::Function* outer_function(const loop::Kernel& kernel, const loop::Stage& st
                                llvm::Function* inner, llvm::Module& module) {
   llvm::IRBuilder<> b(module.getContext());
   Type* pointer = b.getPtrTy();
-  auto* type = llvm::FunctionType::get(b.getVoidTy(), {pointer, pointer, pointer, b.getInt64Ty(), b.getInt64Ty()}, false);
+  Type* int64 = b.getInt64Ty();
+  auto* type = llvm::FunctionType::get(b.getVoidTy(), {pointer, pointer, pointer, int64, int64}, false);
   auto* function = llvm::Function::Create(type, llvm::Function::ExternalLinkage, symbol, module);
   b.SetInsertPoint(BasicBlock::Create(module.getContext(), "entry", function));
   std::vector<Value*> arguments;

@@ -57,7 +57,7 @@ orc::JITTargetMachineBuilder machine_builder(const std::string& cpu) {
     builder = std::move(host);
   } else {
     if (!is_known(cpu, host.getTargetTriple()))
-      throw InputError(fmt::format("LLVM knows no processor '{}'; expected \"host\" or a name such as \"x86-64-v3\"", cpu));
+      throw InputError(fmt::format("LLVM knows no processor '{}'; expected 'host' or a name such as 'x86-64-v3'", cpu));
     builder.setCPU(cpu);
   }
   builder.setCodeGenOptLevel(llvm::CodeGenOptLevel::Aggressive);

@@ -122,7 +122,8 @@ Value* Maths::log(Value* x) {
   return b_.CreateSelect(b_.CreateFCmpUGT(x, num(x, std::numeric_limits<float>::max())), x, finite);
 }
 
-/// log(1 + y) for y in [0, 1], relative to the result also where y is tiny: above sqrt(2) - 1 as log(2) + log((1 + y) / 2).
+/// log(1 + y) for y in [0, 1], relative to the result also where y is tiny: above sqrt(2) - 1 as
+/// log(2) + log((1 + y) / 2).
 Value* Maths::log1p_unit(Value* y) {
   Value* big = b_.CreateFCmpOGT(y, num(y, 0.41421354));
   Value* f = b_.CreateSelect(big, fma(y, num(y, 0.5), num(y, -0.5)), y);
@@ -244,8 +245,8 @@ Value* Maths::float_to_bfloat(Value* x) {
   return b_.CreateTrunc(b_.CreateSelect(b_.CreateFCmpUNO(x, x), quiet, rounded), stored);
 }
 
-// Without F16C: shift the exponent and mantissa into place and add the difference of the biases (twice for infinities and
-// NaN). A denormal half gets the smallest normal exponent, from which 2^-14 is taken away again.
+// Without F16C: shift the exponent and mantissa into place and add the difference of the biases (twice for infinities
+// and NaN). A denormal half gets the smallest normal exponent, from which 2^-14 is taken away again.
 Value* Maths::half_to_float(Value* half) {
   Type* shape = half->getType();
   if (isa_.f16c) {

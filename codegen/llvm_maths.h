@@ -19,9 +19,10 @@ struct Isa {
 
 /// Writes at the builder's place. Operands are f32 or vectors of f32, all of one type.
 ///
-/// Relative errors against exact results: exp, sigmoid and softplus 2.4e-7 (2 ulp); where exp has its fast form (16 lanes,
-/// AVX-512DQ) or the machine has no FMA, |x| * 6e-8 more, the rounding of x * log2(e). log 1e-7, tanh 2.4e-7. sin, cos:
-/// 1e-7 absolute up to |x| = 8192, growing beyond. Denormal results and arguments may count as 0; NaN propagates.
+/// Relative errors against exact results: exp, sigmoid and softplus 2.4e-7 (2 ulp), and |x| * 6e-8 more, the rounding
+/// of x * log2(e), where exp has its fast form (16 lanes, AVX-512DQ) or the machine has no FMA. log 1e-7, tanh 2.4e-7.
+/// sin, cos: 1e-7 absolute up to |x| = 8192, growing beyond. Denormal results and arguments may count as 0; NaN
+/// propagates.
 class Maths {
  public:
   Maths(llvm::IRBuilder<>& builder, const Isa& isa) : b_(builder), isa_(isa) {}

@@ -143,7 +143,8 @@ class Interpreter {
 
   void task(int64_t number) {
     arrays_.clear();
-    for (const Array& a : stage_.arrays) arrays_.emplace_back(static_cast<size_t>(a.count), Lanes(a.lanes ? width_ : 1, NAN));
+    for (const Array& a : stage_.arrays)
+      arrays_.emplace_back(static_cast<size_t>(a.count), Lanes(a.lanes ? width_ : 1, NAN));
     vars_[static_cast<size_t>(stage_.task)] = number;
     block(stage_.body);
   }

@@ -5,7 +5,7 @@
 
 namespace mambac::loop {
 
-/// Throws InternalError, naming kernel, stage and statement, when a kernel breaks a rule: every value is defined once and
+/// Throws InternalError, naming kernel, stage and value, when a kernel breaks a rule: every value is defined once and
 /// before use in an enclosing block; loop variables are used inside their loops only; indices of buffers, arrays and
 /// sizes exist; what is uniform and what is lanes fits; steps are positive; read-only buffers are not stored to.
 void verify(const Kernel& kernel);

@@ -107,7 +107,9 @@ class WalkLowering {
   PhasePlan plan_of(const std::vector<NodeId>& nodes) {
     PhaseRules rules;
     rules.inner = [&](NodeId id) { return inner_of(id); };
-    rules.against = [&](NodeId id) { return directional(id) ? std::optional<bool>(against(id)) : std::nullopt; };
+    rules.against = [&](NodeId id) {  // a window only reads taps
+      return directional(id) && w_.node(id).op != Op::Window ? std::optional<bool>(against(id)) : std::nullopt;
+    };
     rules.after_phase = [&](NodeId reader, NodeId operand) { return sums_inner(operand) || crosses_index(reader); };
     return plan_phases(w_.graph(), nodes, rules);
   }
@@ -221,6 +223,7 @@ class WalkLowering {
       tile_arrays_[id] = tile_array(id, inner_of_type(id));
       return;
     }
+    if (taps_.count(id)) return;  // read from its taps
     bool crosses_phase = false, crosses_sweep = false;
     for (NodeId r : w_.readers(id)) {
       if (w_.node(r).op == Op::ChunkStarts || (w_.node(r).op == Op::At && ends_state(r))) continue;
@@ -912,7 +915,7 @@ class WalkLowering {
     const Node& n = w_.node(id);
     const Int k = env_.at.at(n.attrs.dims[1]);
     const int64_t taps = w_.graph().dim(n.attrs.dims[1]).size;
-    Value value = b_->load_array(taps_.at(id), taps_row(id, dims_without_taps(id)) + (own_step_ + k));
+    Value value = b_->load_array(taps_.at(id), taps_row(id, dims_without_taps(id)) + (own_step(id) + k));
     const NodeId starts = operand_of(id, "starts");
     if (!starts.present()) return value;
     // Tap k lies K-1-k steps back: a start at any of the steps since cuts it off.
@@ -925,6 +928,13 @@ class WalkLowering {
       value = b_->apply(Op::Select, {cuts, b_->number(0), value});
     }
     return value;
+  }
+
+  /// The step's number in the order of a recurrence that may run against the walk.
+  Int own_step(NodeId id) const { return against(id) ? length_ - 1 - step_ : step_; }
+
+  Value read_overlap(NodeId id) {
+    return b_->load_array(taps_.at(id), overlap_row(id, env_.at.at(w_.node(id).attrs.dims[1]) + 1) + (own_step(id) + 1));
   }
 
   Value overlap(NodeId id) {
@@ -986,6 +996,7 @@ class WalkLowering {
       auto loaded = preloaded_.find(o);
       return loaded != preloaded_.end() ? loaded->second : read_invariant(o);
     }
+    if (taps_.count(o)) return w_.node(o).op == Op::Window ? window(o) : read_overlap(o);
     auto sweep_array = sweep_arrays_.find(o);
     if (sweep_array != sweep_arrays_.end()) return b_->load_array(sweep_array->second, step_);
     auto tile_array = tile_arrays_.find(o);

@@ -7,7 +7,8 @@ namespace mambac {
 namespace {
 
 constexpr int64_t kSmallContraction = 256;
-constexpr int64_t kSmallRatio = 8;
+constexpr int64_t kSmallRatio = 28;  // dt of Mamba has 32; its x projection, of up to 26, is a matrix product
+constexpr int64_t kFewTerms = 8;     // always small
 
 bool is_walked(const Graph& graph, DimId dim) {
   return std::any_of(graph.nodes().begin(), graph.nodes().end(), [&](const Node& node) {
@@ -91,6 +92,7 @@ bool is_large_contraction(const Graph& graph, NodeId id) {
                             : y_free ? static_size(graph, sizes.rows)
                                      : INT64_MAX;
   if (projected == INT64_MAX) return true;
+  if (contracted <= kFewTerms) return false;
   return contracted > kSmallContraction || contracted * kSmallRatio > projected;
 }
 

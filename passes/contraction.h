@@ -7,8 +7,8 @@ namespace mambac {
 
 /// True when a Dot is a matrix product worth a library call: no static batch dimension, no operand that only exists
 /// inside a walk (a value along a free dimension with two or more static ones that is neither a contraction's result
-/// nor a view of one), and not a small projection (contracted size at most 256 and at most 1/8 of the size it is
-/// projected to). Contractions over free dimensions (gradients of weights) are large when their operands exist in memory.
+/// nor a view of one), and not a small projection (at most 8 terms; or at most 256, and at most
+/// 1/28 of the size it is projected to). Contractions over free dimensions (gradients of weights) are large when their operands exist in memory.
 bool is_large_contraction(const Graph& graph, NodeId node);
 
 /// True when the value is never to be stored: it lies along a free dimension, has two or more static dimensions, and

@@ -208,6 +208,8 @@ std::unique_ptr<LibraryCall> make_table_call(const Graph& graph, const Layouts& 
   const Strided table = strided(graph, layouts, table_id, bindings), index = strided(graph, layouts, index_id, bindings);
   const Strided values = strided(graph, layouts, values_id, bindings);
   std::vector<TableLoop> loops;
+  for (DimId d : graph.node(index_id).type.dims)  // values without a dimension of the index count once for each of it
+    if (!graph.node(values_id).type.has(d)) loops.push_back({size_of(graph, d, bindings), 0, stride_along(index, d), 0});
   for (DimId d : graph.node(values_id).type.dims)
     loops.push_back({size_of(graph, d, bindings), stride_along(values, d), stride_along(index, d),
                      d == node.attrs.dims[0] ? 0 : stride_along(table, d)});

@@ -193,10 +193,10 @@ std::vector<uint8_t> patterns(DType dtype, int64_t count, unsigned seed) {
   for (int64_t i = 0; i < count; i++) {
     const auto at = static_cast<size_t>(i) * bytes_of(dtype);
     uint32_t bits = random();
-    const bool denormal = (dtype == DType::f32 && (bits & 0x7f800000) == 0) || (dtype == DType::bf16 && (bits & 0x7f80) == 0);
-    const bool nan = (dtype == DType::f32 && (bits & 0x7f800000) == 0x7f800000) ||
-                     (dtype == DType::bf16 && (bits & 0x7f80) == 0x7f80) || (dtype == DType::f16 && (bits & 0x7c00) == 0x7c00);
-    if (denormal || (nan && i % 2)) bits = 0;
+    const uint32_t exponent = dtype == DType::f32 ? 0x7f800000 : dtype == DType::bf16 ? 0x7f80 : 0x7c00;
+    const bool denormal = dtype != DType::f16 && (bits & exponent) == 0;
+    const bool special = (bits & exponent) == exponent;
+    if (is_float(dtype) && (denormal || (special && i % 2))) bits = 0;
     std::memcpy(&bytes[at], &bits, bytes_of(dtype));
   }
   return bytes;
@@ -256,7 +256,8 @@ TEST_P(Memory, LoadsAndStoresAsTheInterpreterDoes) {
   if (from == DType::f32)
     for (int64_t i = 0; i < elements; i++) {
       std::mt19937 random(static_cast<unsigned>(i));
-      float v = std::ldexp(std::uniform_real_distribution<float>(0.5f, 1.f)(random), static_cast<int>(random() % 40) - 22);
+      const float fraction = std::uniform_real_distribution<float>(0.5f, 1.f)(random);
+      float v = std::ldexp(fraction, static_cast<int>(random() % 40) - 22);
       if (to == DType::u8 || to == DType::i32) v = static_cast<float>(i % 200);
       if (to == DType::bf16 || to == DType::f16) v = i % 97 == 0 ? kInf : i % 89 == 0 ? kNan : i % 2 ? -v : v;
       std::memcpy(&source[static_cast<size_t>(i) * 4], &v, 4);
@@ -290,7 +291,8 @@ INSTANTIATE_TEST_SUITE_P(Emit, Memory,
                                          std::tuple(DType::u8, DType::f32), std::tuple(DType::bf16, DType::bf16),
                                          std::tuple(DType::f16, DType::f16)),
                          [](const auto& info) {
-                           return std::string(name_of(std::get<0>(info.param))) + "_" + name_of(std::get<1>(info.param));
+                           const std::string from = name_of(std::get<0>(info.param));
+                           return from + "_" + name_of(std::get<1>(info.param));
                          });
 
 TEST(Emit, EveryHalfIsReadExactly) {
@@ -312,8 +314,8 @@ TEST(Emit, EveryHalfIsReadExactly) {
 // ---- control --------------------------------------------------------------------------------------------------------
 
 /// Runs a kernel of one f32 input and one f32 output by machine code of every kind and by the interpreter.
-void expect_interpreted(const Kernel& kernel, std::vector<float> in, size_t out_count, const std::vector<int64_t>& sizes,
-                        double allowed) {
+void expect_interpreted(const Kernel& kernel, std::vector<float> in, size_t out_count,
+                        const std::vector<int64_t>& sizes, double allowed) {
   std::vector<float> want(out_count, -7.f);
   void* const buffers[] = {in.data(), want.data()};
   interpret(kernel, buffers, sizes.data());
@@ -537,7 +539,8 @@ TEST(Emit, RandomKernelsAgreeWithTheInterpreter) {
 // ---- the compiler as a whole ----------------------------------------------------------------------------------------
 
 TEST(Emit, TheSameKernelHasTheSameText) {
-  for (unsigned seed = 0; seed < 20; seed++) EXPECT_EQ(print(RandomKernel(seed).kernel()), print(RandomKernel(seed).kernel()));
+  for (unsigned seed = 0; seed < 20; seed++)
+    EXPECT_EQ(print(RandomKernel(seed).kernel()), print(RandomKernel(seed).kernel()));
 }
 
 void expect_no_calls(const Jit& jit, const Kernel& kernel) {

@@ -37,9 +37,8 @@ void run_eval(const Arguments& arguments) {
   const DType storage = arguments.dtype.empty() ? checkpoint.options.storage : storage_named(arguments.dtype);
   const ByteSource data(arguments.data);
 
-  Graph graph = source_graph(checkpoint.model, GraphKind::eval);
+  const Graph graph = with_output(source_graph(checkpoint.model, GraphKind::eval), "nll");
   check_reads_bytes(graph);
-  std::erase_if(graph.outputs(), [](const Output& output) { return output.name != "nll"; });
   const Bindings sizes{{"B", batch}, {"L", context}};
   PipelineOptions options = options_for(GraphKind::eval, storage, sizes);
   options.narrow_parameters = true;

@@ -66,33 +66,16 @@ TrainOptions options_of(const Arguments& arguments, const Selection& selection) 
   return options;
 }
 
-ParameterLayout layout_of(const Graph& graph) {
-  std::vector<ParameterSpec> parameters;
-  for (const Node& node : graph.nodes()) {
-    if (node.op != Op::Param) continue;
-    ParameterSpec spec{node.param.checkpoint_name, {}, node.param.init, node.param.weight_decay};
-    for (DimId d : node.type.dims) spec.shape.push_back(size_of(graph, d, {}));
-    parameters.push_back(std::move(spec));
-  }
-  return ParameterLayout(std::move(parameters));
-}
-
 /// The executables of a training run.
 struct Graphs {
   std::unique_ptr<Compiled> gradients, norm, update, add, valid;
 };
 
-Graph keep_output(Graph graph, const std::string& name) {
-  std::erase_if(graph.outputs(), [&](const Output& output) { return output.name != name; });
-  graph.remove_dead();
-  return graph;
-}
-
 Graphs compile_all(const Model& model, const Graph& training, const TrainOptions& options, int64_t parameters,
                    bool with_valid) {
   const Bindings sizes{{"B", options.batch}, {"L", options.context}};
   Graphs graphs;
-  graphs.gradients = compile(keep_output(training, "loss"), options_for(GraphKind::train, options.storage, sizes), sizes);
+  graphs.gradients = compile(with_output(training, "loss"), options_for(GraphKind::train, options.storage, sizes), sizes);
   const auto optimiser = [&](const char* block) {
     const Graph graph = instantiate_block(model, block, {{"P", parameters}});
     return compile(graph, options_for(GraphKind::eval, DType::f32, {}), {});
@@ -101,7 +84,7 @@ Graphs compile_all(const Model& model, const Graph& training, const TrainOptions
   graphs.update = optimiser("adamw");
   if (options.settings.accumulate > 1) graphs.add = optimiser("accumulate");
   if (with_valid)
-    graphs.valid = compile(keep_output(training, "loss"), options_for(GraphKind::eval, options.storage, sizes), sizes);
+    graphs.valid = compile(with_output(training, "loss"), options_for(GraphKind::eval, options.storage, sizes), sizes);
   return graphs;
 }
 

@@ -51,6 +51,23 @@ Graph source_graph(const Model& model, GraphKind kind) {
   return kind == GraphKind::train || kind == GraphKind::eval ? training_graph(model) : instantiate(model);
 }
 
+Graph with_output(Graph graph, const std::string& name) {
+  std::erase_if(graph.outputs(), [&](const Output& output) { return output.name != name; });
+  graph.remove_dead();
+  return graph;
+}
+
+ParameterLayout layout_of(const Graph& graph) {
+  std::vector<ParameterSpec> parameters;
+  for (const Node& node : graph.nodes()) {
+    if (node.op != Op::Param) continue;
+    ParameterSpec spec{node.param.checkpoint_name, {}, node.param.init, node.param.weight_decay};
+    for (DimId d : node.type.dims) spec.shape.push_back(size_of(graph, d, {}));
+    parameters.push_back(std::move(spec));
+  }
+  return ParameterLayout(std::move(parameters));
+}
+
 PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes) {
   PipelineOptions options;
   options.kind = kind;

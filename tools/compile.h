@@ -8,6 +8,7 @@
 #include "frontend/model.h"
 #include "passes/pipeline.h"
 #include "runtime/cpu_program.h"
+#include "runtime/parameters.h"
 
 namespace mambac::tools {
 
@@ -27,6 +28,12 @@ GraphKind kind_named(const std::string& text);
 
 /// The graph that a kind starts from: with the loss for train and eval, the definition's own outputs for the others.
 Graph source_graph(const Model& model, GraphKind kind);
+
+/// The graph with this output only.
+Graph with_output(Graph graph, const std::string& name);
+
+/// The trained parameters of a graph in one array.
+ParameterLayout layout_of(const Graph& graph);
 
 /// A step of at most this many rows is made of matrix-vector kernels, not of library calls.
 constexpr int64_t kMatrixVectorRows = 4;

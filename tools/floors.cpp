@@ -39,12 +39,12 @@ double fastest(int repeats, Work&& work) {
 }
 
 /// Seconds of one unit of work at best: `work(units)` is repeated with so many units that it takes some milliseconds.
-/// Other programs only ever make it slower, so the shortest time is the machine's own.
+/// Other programs only ever make it slower, so the shortest time is the machine's own. `units`: as many as surely take
+/// less than that; on a busy machine the start of a parallel region alone may take some milliseconds.
 template <class Work>
-double best_seconds(Work&& work) {
+double best_seconds(Work&& work, int64_t units = 1) {
   constexpr double kRepeat = 5e-3;
   constexpr int kRepeats = 10;
-  int64_t units = 1;
   double best = fastest(3, [&] { work(units); });
   while (best < kRepeat && units < (int64_t{1} << 40)) {
     double wanted = 1.2 * static_cast<double>(units) * kRepeat / std::max(best, 1e-7);
@@ -54,12 +54,12 @@ double best_seconds(Work&& work) {
   return std::min(best, fastest(kRepeats, [&] { work(units); })) / static_cast<double>(units);
 }
 
-double values_per_second(void (*loop)(int64_t), int lanes) {
+double values_per_second(void (*loop)(int64_t), int lanes, int64_t iterations) {
   int threads = omp_get_max_threads();
   double seconds = best_seconds([&](int64_t units) {
 #pragma omp parallel num_threads(threads)
     loop(units);
-  });
+  }, iterations);
   return static_cast<double>(threads) * kChains * lanes / seconds;
 }
 
@@ -93,11 +93,11 @@ std::vector<Vectors> vectors_available() {
 }
 
 double exponentials_per_second(Vectors vectors) {
-  return values_per_second(loops(vectors).exponentials, loops(vectors).lanes);
+  return values_per_second(loops(vectors).exponentials, loops(vectors).lanes, int64_t{1} << 18);
 }
 
 double multiply_adds_per_second(Vectors vectors) {
-  return values_per_second(loops(vectors).multiply_adds, loops(vectors).lanes);
+  return values_per_second(loops(vectors).multiply_adds, loops(vectors).lanes, int64_t{1} << 20);
 }
 
 double read_bytes_per_second(size_t bytes) {
@@ -116,7 +116,7 @@ double read_bytes_per_second(size_t bytes) {
     with_each_part([&](char* own) {
       for (int64_t i = 0; i < times; ++i) read(own, part);
     });
-  });
+  }, std::max<int64_t>(1, static_cast<int64_t>((size_t{16} << 20) / (part * threads))));
   return static_cast<double>(part * threads) / seconds;
 }
 

@@ -1,0 +1,56 @@
+// Work that is measured against what the machine allows.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tools/compile.h"
+#include "tools/kernel_work.h"
+#include "tools/port_memory.h"
+
+namespace mambac::tools {
+
+/// An executable of a row with the work of each of its kernels.
+struct BenchPart {
+  std::unique_ptr<Compiled> compiled;
+  std::vector<KernelWork> work;
+};
+
+/// A row, compiled and bound.
+struct PreparedRow {
+  std::vector<BenchPart> parts;  // run one after another
+  PortMemory memory;
+  double weight_bytes = 0;  // above 0: the row's floor is reading so many bytes, not the sum over its kernels
+};
+
+struct BenchRow {
+  std::string name;
+  std::string work;      // in words
+  double at_most = 0;    // the ratio that the row should not exceed without AMX
+  double at_most_amx = 0;
+  std::function<PreparedRow()> prepare;
+};
+
+const std::vector<BenchRow>& bench_rows();
+
+struct KernelResult {
+  std::string name;
+  std::string bound;  // "product", "exponentials", "multiply-adds", "bytes"
+  double median_s = 0;
+  double floor_s = 0;
+  int count = 1;  // kernels with this name and work
+};
+
+struct RowResult {
+  double median_s = 0;  // of whole runs
+  double floor_s = 0;
+  std::string bound;    // what the floor consists of: "62% product, 38% exponentials"
+  std::vector<KernelResult> kernels;
+};
+
+/// Runs the row and measures its floors by turns, `rounds` times; all figures are medians.
+RowResult measure(PreparedRow& row, int rounds);
+
+}  // namespace mambac::tools

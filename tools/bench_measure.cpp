@@ -1,0 +1,173 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "tools/bench.h"
+#include "tools/floors.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr double kRoundSeconds = 0.5;
+constexpr int kMostRuns = 30;
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+struct Floor {
+  double seconds = 0;
+  std::string bound;
+};
+
+/// What the machine can do, measured when first asked for.
+class Machine {
+ public:
+  double read_seconds(double bytes) {
+    if (bytes <= 0) return 0;
+    // Sizes in steps of the square root of two: bandwidth does not change faster.
+    const int step = static_cast<int>(std::ceil(2 * std::log2(std::max(bytes, 4096.0))));
+    auto [entry, fresh] = bandwidth_.try_emplace(step, 0);
+    if (fresh) entry->second = floors::read_bytes_per_second(static_cast<size_t>(std::exp2(step / 2.0)));
+    return bytes / entry->second;
+  }
+
+  Floor floor_of(const KernelWork& work) {
+    if (work.product) return {product_seconds(*work.product), "product"};
+    Floor floor{read_seconds(work.bytes()), "bytes"};
+    if (work.exponentials / exponentials() > floor.seconds)
+      floor = {work.exponentials / exponentials(), "exponentials"};
+    if (work.flops / 2 / multiply_adds() > floor.seconds)
+      floor = {work.flops / 2 / multiply_adds(), "multiply-adds"};
+    return floor;
+  }
+
+ private:
+  double exponentials() {
+    if (exponentials_ == 0) exponentials_ = floors::exponentials_per_second();
+    return exponentials_;
+  }
+  double multiply_adds() {
+    if (multiply_adds_ == 0) multiply_adds_ = floors::multiply_adds_per_second();
+    return multiply_adds_;
+  }
+  double product_seconds(const MatmulShape& shape) {
+    auto [entry, fresh] = products_.try_emplace(shape.str(), 0);
+    if (fresh) entry->second = floors::product_seconds(shape);
+    return entry->second;
+  }
+
+  double exponentials_ = 0, multiply_adds_ = 0;
+  std::map<int, double> bandwidth_;
+  std::map<std::string, double> products_;
+};
+
+/// Times of all runs and floors of all rounds.
+class Measurement {
+ public:
+  explicit Measurement(PreparedRow& row) : row_(row) {
+    for (const BenchPart& part : row.parts) count_ += part.work.size();
+    times_.resize(count_);
+    floors_.resize(count_);
+    bounds_.resize(count_);
+  }
+
+  void run() {
+    using Clock = std::chrono::steady_clock;
+    const auto begin = Clock::now();
+    for (BenchPart& part : row_.parts) (**part.compiled).run();
+    totals_.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+    size_t i = 0;
+    for (const BenchPart& part : row_.parts)
+      for (const KernelTime& time : part.compiled->kernel_times) times_[i++].push_back(time.seconds);
+  }
+  double last() const { return totals_.back(); }
+
+  void measure_floors() {
+    Machine machine;  // anew in each round
+    double sum = 0;
+    size_t i = 0;
+    for (const BenchPart& part : row_.parts) {
+      for (const KernelWork& work : part.work) {
+        const Floor floor = machine.floor_of(work);
+        sum += floor.seconds;
+        floors_[i].push_back(floor.seconds);
+        bounds_[i++] = floor.bound;
+      }
+    }
+    row_floors_.push_back(row_.weight_bytes > 0 ? machine.read_seconds(row_.weight_bytes) : sum);
+  }
+
+  RowResult result() const {
+    RowResult result{median(totals_), median(row_floors_), bound(), {}};
+    std::map<std::string, size_t> by_key;
+    size_t i = 0;
+    for (const BenchPart& part : row_.parts) {
+      for (const KernelWork& work : part.work) {
+        KernelResult kernel{work.name, bounds_[i], median(times_[i]), median(floors_[i]), 1};
+        ++i;
+        add(result.kernels, by_key, work, kernel);
+      }
+    }
+    return result;
+  }
+
+ private:
+  /// Kernels of equal work and name (but for its number) are one line: layers.
+  static void add(std::vector<KernelResult>& list, std::map<std::string, size_t>& by_key, const KernelWork& work,
+                  const KernelResult& kernel) {
+    const std::string plain = work.name.substr(std::min(work.name.find('_') + 1, work.name.size()));
+    const std::string key = fmt::format("{} {} {} {} {}", plain, work.flops, work.exponentials, work.bytes_read,
+                                        work.bytes_written);
+    const auto [entry, fresh] = by_key.emplace(key, list.size());
+    if (fresh) return list.push_back(kernel);
+    KernelResult& whole = list[entry->second];
+    whole.median_s += kernel.median_s;
+    whole.floor_s += kernel.floor_s;
+    ++whole.count;
+  }
+
+  std::string bound() const {
+    if (row_.weight_bytes > 0) return fmt::format("reading {:.0f} MB of weights", row_.weight_bytes / 1e6);
+    std::map<std::string, double> parts;
+    double sum = 0;
+    for (size_t i = 0; i < count_; ++i) {
+      parts[bounds_[i]] += median(floors_[i]);
+      sum += median(floors_[i]);
+    }
+    std::vector<std::pair<double, std::string>> sorted;
+    for (const auto& [name, seconds] : parts) sorted.emplace_back(seconds, name);
+    std::sort(sorted.rbegin(), sorted.rend());
+    std::string text;
+    for (const auto& [seconds, name] : sorted)
+      if (seconds / sum >= 0.005) text += fmt::format("{}{:.0f}% {}", text.empty() ? "" : ", ", 100 * seconds / sum, name);
+    return text;
+  }
+
+  PreparedRow& row_;
+  size_t count_ = 0;
+  std::vector<double> totals_, row_floors_;
+  std::vector<std::vector<double>> times_, floors_;  // by kernel
+  std::vector<std::string> bounds_;
+};
+
+}  // namespace
+
+RowResult measure(PreparedRow& row, int rounds) {
+  for (BenchPart& part : row.parts) (**part.compiled).run();  // pages are touched, code is loaded
+  Measurement measurement(row);
+  for (int round = 0; round < rounds; ++round) {
+    double spent = 0;
+    for (int run = 0; run < kMostRuns && (run < 2 || spent < kRoundSeconds); ++run, spent += measurement.last())
+      measurement.run();
+    measurement.measure_floors();
+  }
+  return measurement.result();
+}
+
+}  // namespace mambac::tools

@@ -1,0 +1,139 @@
+#include <fmt/format.h>
+
+#include "frontend/model.h"
+#include "tools/bench.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr const char* kScan = R"(
+free B, L
+
+model scan_row<D = 1536, N = 16>(dt: [B, L, D], u: [B, L, D], rate: [D, N], gain: [B, L, N], read: [B, L, N], skip: [D])
+    -> [B, L, D] {
+  h = scan<L>(exp(dt * rate), dt * gain * u)
+  return y = sum<N>(h * read) + skip * u
+}
+)";
+
+constexpr const char* kLayer = R"(
+import "mamba.mb"
+free B, L
+
+model layer<E = 768, D = 2 * E, N = 16, K = 4, R = ceil(E / 16), layers = 24>(x: [B, L, E]) -> [B, L, E] {
+  return y = x + mixer<E, D, N, K, R, layers>(rms_norm<E>(x))
+}
+)";
+
+constexpr const char* kLanguageModel = "mamba-lm:130m";
+constexpr int64_t kVocabulary = 50280;
+
+BenchPart make_part(const Graph& source, const PipelineOptions& options, const Bindings& sizes) {
+  BenchPart part{compile(source, options, sizes, true), {}};
+  part.work = kernel_work(part.compiled->program->graph(), sizes);
+  return part;
+}
+
+/// A row of one executable whose inputs are all filled.
+PreparedRow make_row(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
+                     const Filling& filling = {}) {
+  PreparedRow row;
+  row.parts.push_back(make_part(source, options, sizes));
+  Executable& executable = **row.parts[0].compiled;
+  row.memory.bind(executable);
+  fill_inputs(row.parts[0].compiled->program->graph(), executable, row.memory, filling);
+  return row;
+}
+
+PreparedRow scan_row() {
+  const Bindings sizes{{"B", 1}, {"L", 2048}};
+  Filling filling;
+  filling.ranges = {{"dt", {0.001, 0.1}}, {"rate", {-16, -1}}};
+  return make_row(instantiate(model_from_text(kScan, "scan")), options_for(GraphKind::eval, DType::f32, sizes), sizes,
+                  filling);
+}
+
+PreparedRow layer_row(bool backward) {
+  const Bindings sizes{{"B", 1}, {"L", 2048}};
+  PipelineOptions options = options_for(backward ? GraphKind::train : GraphKind::eval, DType::bf16, sizes);
+  options.seeds = backward;
+  options.narrow_parameters = !backward;
+  return make_row(instantiate(model_from_text(kLayer, "layer")), options, sizes);
+}
+
+PreparedRow prefill_row() {
+  const Bindings sizes{{"B", 1}, {"L", 2048}};
+  Filling filling;
+  filling.below = kVocabulary;
+  return make_row(instantiate(load_model(kLanguageModel)), options_for(GraphKind::prefill, DType::bf16, sizes), sizes,
+                  filling);
+}
+
+PreparedRow decode_row(DType storage) {
+  const Bindings sizes{{"B", 1}};
+  Filling filling;
+  filling.below = kVocabulary;
+  PreparedRow row = make_row(instantiate(load_model(kLanguageModel)), options_for(GraphKind::step, storage, sizes),
+                             sizes, filling);
+  const Graph& graph = row.parts[0].compiled->program->graph();
+  for (const Node& node : graph.nodes())
+    if (node.op == Op::Param)
+      row.weight_bytes += static_cast<double>(elements_of(graph, node.type, sizes)) *
+                          static_cast<double>(bytes_of(node.type.dtype));
+  return row;
+}
+
+/// Gradients, their norm and AdamW, as training runs them.
+PreparedRow train_row() {
+  const Bindings sizes{{"B", 1}, {"L", 512}};
+  const Model model = load_model(kLanguageModel);
+  const Graph training = with_output(training_graph(model), "loss");
+  const ParameterLayout layout = layout_of(training);
+  const PipelineOptions plain = options_for(GraphKind::eval, DType::f32, {});
+  PreparedRow row;
+  row.parts.push_back(make_part(training, options_for(GraphKind::train, DType::bf16, sizes), sizes));
+  for (const char* block : {"sum_squares", "adamw"})
+    row.parts.push_back(make_part(instantiate_block(model, block, {{"P", layout.size()}}), plain, {}));
+
+  Executable& gradients = **row.parts[0].compiled;
+  Executable& norm = **row.parts[1].compiled;
+  Executable& update = **row.parts[2].compiled;
+  row.memory.bind(update);
+  for (const char* name : {"param", "m", "v"}) row.memory.alias(update, fmt::format("{}.next", name), name);
+  row.memory.bind(norm);
+  for (const Port& port : gradients.inputs())
+    if (layout.find(port.name) < 0) row.memory.bind(gradients, port);
+  for (const Port& port : gradients.outputs())
+    if (!port.name.starts_with("grad.")) row.memory.bind(gradients, port);
+  layout.bind(gradients, static_cast<float*>(row.memory.at("param")));
+  layout.bind_gradients(gradients, static_cast<float*>(row.memory.at("grad")));
+
+  Filling filling;
+  filling.below = kVocabulary;
+  filling.ranges = {{"param", {0, 0}},   {"grad", {0, 0}},     {"m", {0, 0}},         {"v", {0, 0}},
+                    {"lr", {1e-4, 1e-4}}, {"weight_decay", {0.1, 0.1}}, {"beta1", {0.9, 0.9}},
+                    {"beta2", {0.95, 0.95}}, {"eps", {1e-8, 1e-8}}, {"step", {1, 1}}, {"decay_count", {1e6, 1e6}},
+                    {"scale", {1, 1}}};
+  fill_inputs(training, gradients, row.memory, filling);
+  fill_inputs(training, update, row.memory, filling);
+  layout.initialise(1, static_cast<float*>(row.memory.at("param")));
+  return row;
+}
+
+}  // namespace
+
+const std::vector<BenchRow>& bench_rows() {
+  static const std::vector<BenchRow> rows = {
+      {"scan", "the forward walk, f32, L 2048, D 1536, N 16, B 1", 1.3, 1.8, scan_row},
+      {"layer-forward", "one layer of mamba-lm:130m, bf16, B 1, L 2048", 1.3, 1.5, [] { return layer_row(false); }},
+      {"layer-forward-backward", "the same with all gradients", 1.4, 1.7, [] { return layer_row(true); }},
+      {"train-130m", "mamba-lm:130m, one optimiser step, bf16, B 1, L 512", 1.5, 1.8, train_row},
+      {"prefill-130m", "mamba-lm:130m, bf16, B 1, L 2048", 1.4, 1.6, prefill_row},
+      {"decode-f32", "mamba-lm:130m, one step, weights in f32, B 1", 1.25, 1.25, [] { return decode_row(DType::f32); }},
+      {"decode-bf16", "mamba-lm:130m, one step, weights in bf16, B 1", 1.25, 1.25,
+       [] { return decode_row(DType::bf16); }},
+  };
+  return rows;
+}
+
+}  // namespace mambac::tools

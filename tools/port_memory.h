@@ -1,0 +1,41 @@
+// Memory for everything that an executable's caller binds.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "ir/graph.h"
+#include "runtime/executable.h"
+#include "runtime/zeroed_memory.h"
+
+namespace mambac::tools {
+
+/// Zeroed memory for each port, bound to it. It may be shared: a name that is there already is bound to the same
+/// memory, so that executables see each other's values.
+class PortMemory {
+ public:
+  void bind(Executable& executable);
+  /// The same for one of its ports.
+  void bind(Executable& executable, const Port& port);
+  /// Binds a port to the memory of another one.
+  void alias(Executable& executable, const std::string& name, const std::string& other);
+  void* at(const std::string& name) const { return memory_.at(name).data(); }
+  bool has(const std::string& name) const { return memory_.contains(name); }
+
+ private:
+  std::map<std::string, ZeroedMemory> memory_;
+};
+
+/// Values for a benchmark: parameters by their initialisers, other floats uniform in a range, integers below a limit.
+struct Filling {
+  struct Range {
+    double low = -1, high = 1;
+  };
+  std::map<std::string, Range> ranges;  // by port name; others -1 to 1
+  int64_t below = 256;                  // integers
+};
+/// Fills the inputs that `memory` has.
+void fill_inputs(const Graph& graph, const Executable& executable, const PortMemory& memory, const Filling& filling);
+
+}  // namespace mambac::tools
