@@ -177,6 +177,7 @@ class WalkLowering {
   void make_tile_arrays() {
     tile_arrays_.clear();
     sweep_arrays_.clear();
+    made_again_.clear();
     taps_.clear();
     for (NodeId o : staged_) tile_arrays_[o] = tile_array(o, inner_of_type(o));
     for (const auto* plan : {&uniform_plan_, &lane_plan_})
@@ -235,8 +236,21 @@ class WalkLowering {
     }
     if (crosses_phase)
       tile_arrays_[id] = tile_array(id, inner_of_type(id));
-    else if (crosses_sweep)
+    else if (crosses_sweep && !is_made_again(plan, id, slot))
       sweep_arrays_[id] = tile_array(id, {});
+  }
+
+  /// One product or sum of values that later sweeps have anyway is made again there: cheaper than a store and loads.
+  bool is_made_again(const PhasePlan& plan, NodeId id, PhaseSlot slot) {
+    const Op op = w_.node(id).op;
+    if (op != Op::Mul && op != Op::Add && op != Op::Sub && op != Op::Neg) return false;
+    const auto& operands = w_.node(id).operands;
+    const bool at_hand = std::all_of(operands.begin(), operands.end(), [&](NodeId o) {
+      auto placed = plan.slots.find(o);
+      return placed == plan.slots.end() || placed->second.phase != slot.phase;
+    });
+    if (at_hand) made_again_.insert(id);
+    return at_hand;
   }
 
   // ---- sums that outlive the kernel ----
@@ -997,6 +1011,7 @@ class WalkLowering {
       return loaded != preloaded_.end() ? loaded->second : read_invariant(o);
     }
     if (taps_.count(o)) return w_.node(o).op == Op::Window ? window(o) : read_overlap(o);
+    if (made_again_.count(o)) return evaluate(o);
     auto sweep_array = sweep_arrays_.find(o);
     if (sweep_array != sweep_arrays_.end()) return b_->load_array(sweep_array->second, step_);
     auto tile_array = tile_arrays_.find(o);
@@ -1059,7 +1074,7 @@ class WalkLowering {
   std::vector<NodeId> invariants_, uniform_nodes_, lane_nodes_, last_states_;
   std::map<NodeId, NodeId> chunks_;  // recurrence -> its chunk_starts
   PhasePlan uniform_plan_, lane_plan_;
-  std::set<NodeId> staged_;
+  std::set<NodeId> staged_, made_again_;
   int64_t blocks_ = 1, blocks_per_task_ = 1, parts_ = 1;
   bool has_tail_ = false;
 

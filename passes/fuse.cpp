@@ -304,7 +304,7 @@ class Fuser {
         if (resumed && static_cast<int>(i) == start) continue;
         const NodeId o = node(current).operands[i];
         if (!o.present() || !is_computed(o) || holds(members, o) || holds(added, o) || home_[o.index] == group) continue;
-        if (!wide_[o.index] && (again == Again::wide || in_memory_[o.index] || !is_rematerialised(o))) continue;
+        if (!wide_[o.index] && (again == Again::wide || in_memory_[o.index] || !is_rematerialised(o, at_hand(members, added)))) continue;
         Member clone{o};
         if (is_directional(node(o).op)) {
           const bool backward = node(o).op == Op::Overlap || node(o).attrs.reverse;
@@ -326,21 +326,38 @@ class Fuser {
     return std::nullopt;
   }
 
-  /// A pointwise value that can be made again from at most one stored value of its size.
-  bool is_rematerialised(NodeId id) const {
+  /// A pointwise value that can be made again from at most one stored value of its size that the group does not read
+  /// anyway.
+  bool is_rematerialised(NodeId id, const std::set<NodeId>& at_hand) const {
+    if (!is_pointwise(node(id).op)) return false;
     int nodes = 0;
-    const std::set<NodeId> leaves = leaves_of(id, node(id).type.dims.size(), &nodes);
+    const std::set<NodeId> leaves = leaves_of(id, node(id).type.dims.size(), at_hand, &nodes);
     return nodes <= kMaxRematerialised && !leaves.count(id);
   }
 
-  /// The stored values of full size that a value can be made from: itself when more than one would be needed.
-  std::set<NodeId> leaves_of(NodeId id, size_t full, int* nodes) const {
+  /// What members compute or read.
+  std::set<NodeId> at_hand(const std::vector<Member>& members, const std::vector<Member>& added) const {
+    std::set<NodeId> values;
+    for (const auto* list : {&members, &added})
+      for (const Member& m : *list) {
+        values.insert(m.node);
+        for (NodeId o : node(m.node).operands)
+          if (o.present()) values.insert(o);
+      }
+    return values;
+  }
+
+  /// The stored values of full size, besides those at hand, that a value can be made from: itself when more than one
+  /// would be needed.
+  std::set<NodeId> leaves_of(NodeId id, size_t full, const std::set<NodeId>& at_hand, int* nodes) const {
     const Node& n = node(id);
     if (n.type.dims.size() < full || n.op == Op::Const) return {};
-    if (!is_computed(id) || in_memory_[id.index] || !is_pointwise(n.op) || ++*nodes > kMaxRematerialised) return {id};
+    const bool leaf = !is_computed(id) || in_memory_[id.index] || !is_pointwise(n.op);
+    if (leaf && at_hand.count(id)) return {};
+    if (leaf || ++*nodes > kMaxRematerialised) return {id};
     std::set<NodeId> leaves;
     for (NodeId o : n.operands)
-      if (o.present()) leaves.merge(leaves_of(o, full, nodes));
+      if (o.present()) leaves.merge(leaves_of(o, full, at_hand, nodes));
     if (leaves.size() > 1) return {id};
     return leaves;
   }

@@ -9,6 +9,7 @@
 #include "ir/verify.h"
 #include "passes/differentiate.h"
 #include "passes/precision.h"
+#include "passes/regroup.h"
 #include "passes/simplify.h"
 #include "passes/step_form.h"
 
@@ -46,6 +47,9 @@ std::vector<Stage> make_stages() {
        "on the same graph as the prefill's states",
        {step},
        [](const Graph& g, Options o, Remarks&) { return step_form(g, walk_of(g, o)); }},
+      {"regroup", "after differentiate, whose products are of full size; before clean, which merges sums that come out equal",
+       {train, prefill, eval},
+       [](const Graph& g, Options, Remarks&) { return regroup(g); }},
       {"clean", "simplifies what the stage before wrote op by op; no gradient is taken any more, so stops go", all,
        [](const Graph& g, Options, Remarks&) { return simplify(g, {.drop_stops = true}); }},
       {"precision",

@@ -1,2 +1,170 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "codegen/lower.h"
+#include "ir/error.h"
+#include "runtime/cpu_info.h"
+#include "runtime/progress.h"
+#include "tools/arguments.h"
 #include "tools/commands.h"
-namespace mambac::tools { void add_cost(CLI::App&) {} }
+#include "tools/compile.h"
+#include "tools/kernel_work.h"
+#include "tools/paper_flops.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr const char* kDescription = R"(What a model costs: parameters, operations, bytes and planned memory, in all and per fused kernel.
+
+  mambac cost mambabyte:353m --set B=1 L=8192
+  mambac cost mambabyte:353m --set B=1 L=8192 --graph train --dtype bf16 --json
+
+flops_per_byte counts the forward pass as the MambaByte papers do: 2 for each multiply-add of a contraction (the head
+left out), 1 for each product with a state, element of a scan, term of a sum over states and gate; nothing for
+exponentials, activations, norms, biases, skips and residuals. For mambabyte:353m that is 713,025,536.
+The other figures are of the compiled graph: each op's arithmetic by the op table, each value in memory read once by
+each kernel that needs it and written once.)";
+
+struct Arguments {
+  ModelArguments model;
+  std::string graph = "prefill", dtype = "f32";
+  bool json = false;
+};
+
+struct Memory {
+  double parameters = 0, inputs = 0, outputs = 0, arena = 0;
+  double total() const { return parameters + inputs + outputs + arena; }
+};
+
+struct Report {
+  double parameters = 0;
+  double flops_per_byte = 0;
+  Memory memory;
+  std::vector<KernelWork> kernels;
+};
+
+Memory planned_memory(const Graph& fused, const Bindings& sizes) {
+  Memory memory;
+  const Layouts layouts(fused);
+  std::vector<LoweredKernel> lowered(fused.kernels.size());
+  for (size_t k = 0; k < lowered.size(); ++k) {
+    if (fused.kernels[k].kind == KernelGroup::library) continue;
+    const int number = static_cast<int>(k);
+    lowered[k] = lower(fused, layouts, number, default_schedule(fused, number, cpu_info().lanes()));
+  }
+  memory.arena = static_cast<double>(planned_arena_bytes(fused, lowered, sizes));
+  const auto bytes = [&](const Type& type) {
+    return static_cast<double>(elements_of(fused, type, sizes)) * static_cast<double>(bytes_of(type.dtype));
+  };
+  for (const Node& node : fused.nodes()) {
+    if (node.op == Op::Param) memory.parameters += bytes(node.type);
+    if (node.op == Op::Input) memory.inputs += bytes(node.type);
+  }
+  for (const Output& output : fused.outputs()) memory.outputs += bytes(fused.node(output.value).type);
+  return memory;
+}
+
+Report make_report(const Model& model, GraphKind kind, DType storage, const Bindings& sizes) {
+  Report report;
+  const Graph forward = instantiate(model);
+  for (const Node& node : forward.nodes())
+    if (node.op == Op::Param) report.parameters += static_cast<double>(elements_of(forward, node.type, sizes));
+  report.flops_per_byte = paper_flops_per_position(forward, sizes);
+  const Graph fused = run_pipeline(source_graph(model, kind), options_for(kind, storage, sizes)).graph;
+  report.kernels = kernel_work(fused, sizes);
+  report.memory = planned_memory(fused, sizes);
+  return report;
+}
+
+KernelWork sum_of(const std::vector<KernelWork>& kernels) {
+  KernelWork sum;
+  for (const KernelWork& kernel : kernels) {
+    sum.flops += kernel.flops;
+    sum.exponentials += kernel.exponentials;
+    sum.bytes_read += kernel.bytes_read;
+    sum.bytes_written += kernel.bytes_written;
+  }
+  return sum;
+}
+
+/// Counts are whole numbers: JSON shows them as such.
+Json whole(double number) { return static_cast<int64_t>(std::min(number, 9e18)); }
+
+Json work_json(const KernelWork& work) {
+  return {{"flops", whole(work.flops)},
+          {"exponentials", whole(work.exponentials)},
+          {"bytes_read", whole(work.bytes_read)},
+          {"bytes_written", whole(work.bytes_written)}};
+}
+
+void print_report_json(const Report& report, const std::string& graph, const std::string& dtype, const Bindings& sizes) {
+  Json json = {{"parameters", whole(report.parameters)},
+               {"flops_per_byte", whole(report.flops_per_byte)},
+               {"graph", graph},
+               {"dtype", dtype},
+               {"sizes", sizes}};
+  json.update(work_json(sum_of(report.kernels)));
+  json["planned_bytes"] = whole(report.memory.total());
+  json["memory"] = {{"parameter_bytes", whole(report.memory.parameters)},
+                    {"input_bytes", whole(report.memory.inputs)},
+                    {"output_bytes", whole(report.memory.outputs)},
+                    {"arena_bytes", whole(report.memory.arena)}};
+  json["kernels"] = Json::array();
+  for (const KernelWork& kernel : report.kernels) {
+    Json one = {{"name", kernel.name}, {"library", kernel.library}};
+    one.update(work_json(kernel));
+    json["kernels"].push_back(one);
+  }
+  print_json(json);
+}
+
+std::string scaled(double number) {
+  for (const auto& [unit, size] : {std::pair{"T", 1e12}, {"G", 1e9}, {"M", 1e6}, {"k", 1e3}})
+    if (number >= size) return fmt::format("{:.2f} {}", number / size, unit);
+  return fmt::format("{:.0f} ", number);
+}
+
+void print_line(const KernelWork& work, const std::string& name) {
+  fmt::print("{:>12}{:>12}{:>12}{:>12}  {}\n", scaled(work.flops), scaled(work.exponentials),
+             byte_text(work.bytes_read), byte_text(work.bytes_written), name);
+}
+
+void print_report(const Report& report, const std::string& graph, const Bindings& sizes) {
+  fmt::print("parameters       {:.0f}\n", report.parameters);
+  fmt::print("FLOPs per byte   {:.0f} forward, as the papers count\n", report.flops_per_byte);
+  std::string at;
+  for (const auto& [name, size] : sizes) at += fmt::format(" {}={}", name, size);
+  fmt::print("planned memory   {} at{}: parameters {}, inputs {}, outputs {}, between kernels {}\n\n",
+             byte_text(report.memory.total()), at, byte_text(report.memory.parameters), byte_text(report.memory.inputs),
+             byte_text(report.memory.outputs), byte_text(report.memory.arena));
+  fmt::print("{:>12}{:>12}{:>12}{:>12}\n", "FLOPs", "exp, log", "read", "written");
+  print_line(sum_of(report.kernels), fmt::format("the {} graph, {} kernels", graph, report.kernels.size()));
+  for (const KernelWork& kernel : report.kernels) print_line(kernel, kernel.name);
+}
+
+void run_cost(const Arguments& arguments) {
+  const GraphKind kind = kind_named(arguments.graph);
+  const DType storage = storage_named(arguments.dtype);
+  Selection selection = select_model(arguments.model.spec, arguments.model.settings);
+  selection.sizes.emplace("B", 1);
+  selection.sizes.emplace("L", 1024);
+  const Report report = make_report(selection.model, kind, storage, selection.sizes);
+  if (arguments.json) print_report_json(report, arguments.graph, arguments.dtype, selection.sizes);
+  else print_report(report, arguments.graph, selection.sizes);
+}
+
+}  // namespace
+
+void add_cost(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("cost", kDescription);
+  auto arguments = std::make_shared<Arguments>();
+  add_model(*command, arguments->model);
+  command->add_option("--graph", arguments->graph, "train, prefill, step or eval")->capture_default_str()->type_name("");
+  command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
+  add_json(*command, arguments->json);
+  command->callback([arguments] { run_cost(*arguments); });
+}
+
+}  // namespace mambac::tools

@@ -1,2 +1,226 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+
+#include "frontend/suggest.h"
+#include "ir/error.h"
+#include "passes/differentiate.h"
+#include "passes/precision.h"
+#include "passes/simplify.h"
+#include "runtime/element_type.h"
+#include "tools/arguments.h"
 #include "tools/commands.h"
-namespace mambac::tools { void add_run(CLI::App&) {} }
+#include "tools/compile.h"
+#include "tools/port_memory.h"
+#include "tools/reproducer.h"
+#include "tools/run_data.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr const char* kDescription = R"(Evaluates a block on arrays and writes its results, with --grad their gradients as well.
+
+  mambac run my.mb --block mixer --set E=8 --input x=x.npy --out result
+  mambac run my.mb --block mixer --set E=8 --input x=x.npy A_log=a.npy --grad --input seed.out=g.npy --out result
+  mambac run my.mb --block mixer --set E=8 --input x=x.npy --out truth --device reference
+
+The sizes of free dimensions follow from the arrays. Parameters are inputs, too; those not given are filled by their
+initialisers (or from the checkpoint, when FILE is one). Gradients are those of sum(result * seed) over all results;
+a seed that is not given is 1. Each result goes to NAME.npy, each gradient to grad.NAME.npy. The reference is the
+interpreter of the op table in float64.)";
+
+struct Arguments {
+  std::string file, block, out, device = "cpu", dtype = "f32";
+  std::vector<std::string> inputs, settings;
+  bool grad = false, json = false;
+  uint64_t seed = 0;
+};
+
+/// What is to be evaluated: a graph and the sizes that were set.
+struct Target {
+  Graph graph;
+  Bindings sizes;
+  std::string checkpoint;
+};
+
+const BlockDef& block_of(const Model& model, const std::string& name) {
+  if (name.empty()) return model.library->main_block();
+  if (const BlockDef* block = model.library->find_block(name)) return *block;
+  throw InputError(fmt::format("{} has no block '{}'{}", model.library->main_file().name, name,
+                               did_you_mean(name, model.library->block_names())));
+}
+
+/// Settings that are no static arguments of the block are sizes of free dimensions.
+Target make_target(const Arguments& arguments, const std::map<std::string, GivenArray>& given) {
+  const Model model = load_model(arguments.file);
+  note_model(definition_text(model));
+  const BlockDef& block = block_of(model, arguments.block);
+  std::map<std::string, int64_t> overrides;
+  if (block.name == model.name)
+    for (const auto& [name, value] : model.values) overrides[name] = std::llround(value);
+  Target target{{}, {}, model.checkpoint};
+  for (const auto& [name, value] : parse_settings(arguments.settings)) {
+    const bool is_static = std::any_of(block.statics.begin(), block.statics.end(),
+                                       [&](const StaticParameter& parameter) { return parameter.name == name; });
+    if (is_static) overrides[name] = value;
+    else target.sizes[name] = value;
+  }
+  std::set<std::string> optional;
+  for (const BlockInput& input : block.inputs)
+    if (input.optional && given.contains(input.name)) optional.insert(input.name);
+  target.graph = instantiate_block(model, block.name, overrides, optional);
+  for (const auto& [name, value] : target.sizes) {
+    const auto dim = target.graph.find_dim(name);
+    if (!dim || !target.graph.dim(*dim).is_free())
+      throw InputError(fmt::format("--set: '{}' has no static argument and no free dimension '{}'", block.name, name));
+  }
+  return target;
+}
+
+PipelineOptions run_options(const Arguments& arguments) {
+  PipelineOptions options =
+      options_for(arguments.grad ? GraphKind::train : GraphKind::eval, storage_named(arguments.dtype), {});
+  options.seeds = true;
+  return options;
+}
+
+/// The value with its dimensions in another order.
+Array permuted(const Array& from, const Type& type, const std::vector<DimId>& wanted) {
+  Array to{{}, std::vector<double>(from.data.size())};
+  std::vector<int64_t> stride;
+  for (DimId d : wanted) {
+    const auto at = static_cast<size_t>(type.position(d));
+    to.shape.push_back(from.shape[at]);
+    int64_t step = 1;
+    for (size_t i = at + 1; i < from.shape.size(); ++i) step *= from.shape[i];
+    stride.push_back(step);
+  }
+  for (size_t i = 0; i < to.data.size(); ++i) {
+    auto rest = static_cast<int64_t>(i);
+    int64_t place = 0;
+    for (size_t k = wanted.size(); k-- > 0; rest /= to.shape[k]) place += rest % to.shape[k] * stride[k];
+    to.data[i] = from.data[static_cast<size_t>(place)];
+  }
+  return to;
+}
+
+/// In float64, without compiling anything.
+Arrays run_reference(const Arguments& arguments, Graph graph, const Bindings& sizes, const Arrays& values) {
+  const DType storage = storage_named(arguments.dtype);
+  if (storage != DType::f32) graph = lower_precision(simplify(graph, {.drop_stops = true}), storage);
+  Arrays results = evaluate(graph, sizes, values, {.round_storage = storage != DType::f32});
+  for (const Output& output : graph.outputs()) {
+    if (!output.name.starts_with("grad.")) continue;
+    const std::string target = output.name.substr(5);  // gradients lie in memory as what they belong to
+    for (const Node& node : graph.nodes()) {
+      if (node.op != Op::Param && node.op != Op::Input) continue;
+      if ((node.op == Op::Param ? node.param.checkpoint_name : node.name) != target) continue;
+      results[output.name] =
+          permuted(results[output.name], graph.node(output.value).type, node.type.dims);
+    }
+  }
+  return results;
+}
+
+void store(const Port& port, const Array& value, void* to) {
+  for (size_t i = 0; i < value.data.size(); ++i) {
+    const double x = value.data[i];
+    if (port.dtype == DType::u8) static_cast<uint8_t*>(to)[i] = static_cast<uint8_t>(x);
+    else if (port.dtype == DType::i32) static_cast<int32_t*>(to)[i] = static_cast<int32_t>(x);
+  }
+  if (!is_float(port.dtype)) return;
+  const std::vector<float> floats(value.data.begin(), value.data.end());
+  from_f32(floats.data(), port.elements, element_type_of(port.dtype), to);
+}
+
+Arrays run_cpu(const Arguments& arguments, const Graph& graph, const Bindings& sizes, const Arrays& values) {
+  const auto compiled = compile(graph, run_options(arguments), sizes);
+  PortMemory memory;
+  memory.bind(**compiled);
+  for (const Port& port : (**compiled).inputs()) {
+    std::string name = port.name;  // parameters go by their checkpoint name
+    for (const Node& node : graph.nodes())
+      if (node.op == Op::Param && node.param.checkpoint_name == port.name) name = node.name;
+    if (!values.contains(name)) throw InternalError(fmt::format("the executable wants {}, which has no value", name));
+    store(port, values.at(name), memory.at(port.name));
+  }
+  (**compiled).run();
+  Arrays results;
+  for (const Port& port : (**compiled).outputs()) {
+    std::vector<float> floats(static_cast<size_t>(port.elements));
+    if (is_float(port.dtype)) {
+      to_f32(element_type_of(port.dtype), memory.at(port.name), port.elements, floats.data());
+    } else {
+      for (size_t i = 0; i < floats.size(); ++i)
+        floats[i] = port.dtype == DType::u8 ? static_cast<float>(static_cast<const uint8_t*>(memory.at(port.name))[i])
+                                            : static_cast<float>(static_cast<const int32_t*>(memory.at(port.name))[i]);
+    }
+    results[port.name] = {port.shape, {floats.begin(), floats.end()}};
+  }
+  return results;
+}
+
+std::string file_name(std::string name) {
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name + ".npy";
+}
+
+void write_results(const Arguments& arguments, const Arrays& results) {
+  const std::filesystem::path folder = arguments.out;
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) throw EnvironmentError(fmt::format("cannot make the folder '{}': {}", arguments.out, error.message()));
+  Json json = Json::array();
+  for (const auto& [name, array] : results) {
+    const std::string path = (folder / file_name(name)).string();
+    if (arguments.device == "reference") {
+      write_npy(path, ElementType::f64, array.shape, array.data.data());
+    } else {
+      const std::vector<float> floats(array.data.begin(), array.data.end());
+      write_npy(path, ElementType::f32, array.shape, floats.data());
+    }
+    const bool finite = std::all_of(array.data.begin(), array.data.end(), [](double x) { return std::isfinite(x); });
+    if (!finite) talk(fmt::format("mambac: warning: {} holds values that are not finite", name));
+    json.push_back({{"name", name}, {"shape", array.shape}, {"file", path}, {"finite", finite}});
+    if (!arguments.json) fmt::print("{}  {}\n", path, shape_text(array.shape));
+  }
+  if (arguments.json) print_json(json);
+}
+
+void run_block(const Arguments& arguments) {
+  if (arguments.device != "cpu" && arguments.device != "reference")
+    throw InputError(fmt::format("the device: found '{}', expected cpu or reference", arguments.device));
+  const std::map<std::string, GivenArray> given = read_arrays(arguments.inputs);
+  const Target target = make_target(arguments, given);
+  // The graph with seeds names all that can be given; the pipeline makes the same from the block's own graph.
+  const Graph whole = arguments.grad ? differentiate_with_seeds(simplify(target.graph)) : target.graph;
+  const Bindings sizes = infer_sizes(whole, given, target.sizes);
+  const Arrays values = complete_values(whole, sizes, given, {target.checkpoint, arguments.seed});
+  write_results(arguments, arguments.device == "cpu" ? run_cpu(arguments, target.graph, sizes, values)
+                                                     : run_reference(arguments, whole, sizes, values));
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  CLI::App* command = app.add_subcommand("run", kDescription);
+  auto arguments = std::make_shared<Arguments>();
+  command->add_option("FILE", arguments->file, "definition file, shipped name, or checkpoint folder")
+      ->required()->type_name("");
+  command->add_option("--block", arguments->block, "which block; default: the main one");
+  add_settings(*command, arguments->settings);
+  command->add_option("--input", arguments->inputs, "arrays for inputs, parameters and seeds")->type_name("NAME=FILE.npy");
+  command->add_flag("--grad", arguments->grad, "gradients by all inputs and parameters, too");
+  command->add_option("--out", arguments->out, "folder for the results")->required()->type_name("DIR");
+  command->add_option("--device", arguments->device, "cpu or reference")->capture_default_str()->type_name("");
+  command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
+  command->add_option("--seed", arguments->seed, "of initial values")->capture_default_str()->type_name("");
+  add_json(*command, arguments->json);
+  command->callback([arguments] { run_block(*arguments); });
+}
+
+}  // namespace mambac::tools

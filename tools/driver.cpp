@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <new>
+#include <stdexcept>
 
 #include "ir/error.h"
 #include "tools/commands.h"
@@ -76,12 +78,15 @@ int flushed(int exit_code) {
 }  // namespace
 
 int run(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then like a full disk: writing says so
   try {
     return flushed(run_commands(argc, argv));
   } catch (const InternalError& failure) {
     return fail_internally(failure.what(), argc, argv);
   } catch (const Failure& failure) {
     return fail(failure.what(), failure.exit_code());
+  } catch (const std::length_error&) {
+    return fail("a size is larger than memory can be; a smaller batch or context needs less", kExitEnvironment);
   } catch (const std::bad_alloc&) {
     return fail("there is not enough memory; a smaller batch or context needs less", kExitEnvironment);
   } catch (const std::exception& failure) {

@@ -1,0 +1,180 @@
+#include "tools/run_data.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+#include "frontend/suggest.h"
+#include "ir/error.h"
+#include "runtime/checkpoint.h"
+#include "runtime/initialise.h"
+#include "runtime/safetensors.h"
+
+namespace mambac::tools {
+namespace {
+
+template <typename Stored>
+void widen(const NpyArray& from, std::vector<double>& to) {
+  for (size_t i = 0; i < to.size(); ++i) {
+    Stored value;
+    std::memcpy(&value, from.data.data() + i * sizeof value, sizeof value);
+    to[i] = static_cast<double>(value);
+  }
+}
+
+GivenArray read_array(const std::string& file) {
+  const NpyArray npy = read_npy(file);
+  GivenArray given{file, {npy.shape, std::vector<double>(static_cast<size_t>(npy.elements))}, true};
+  switch (npy.type) {
+    case ElementType::f64: widen<double>(npy, given.array.data); break;
+    case ElementType::i32: widen<int32_t>(npy, given.array.data); return given;
+    case ElementType::i64: widen<int64_t>(npy, given.array.data); return given;
+    case ElementType::u8: widen<uint8_t>(npy, given.array.data); return given;
+    default: {
+      std::vector<float> values(given.array.data.size());
+      to_f32(npy.type, npy.data.data(), npy.elements, values.data());
+      std::copy(values.begin(), values.end(), given.array.data.begin());
+    }
+  }
+  given.integers = false;
+  return given;
+}
+
+/// "[0, 3, 2]": the place of an element of a row-major array.
+std::string place_text(const Array& array, size_t element) {
+  std::vector<int64_t> index(array.shape.size());
+  auto rest = static_cast<int64_t>(element);
+  for (size_t i = index.size(); i-- > 0;) {
+    index[i] = rest % array.shape[i];
+    rest /= array.shape[i];
+  }
+  return shape_text(index);
+}
+
+void refuse_nan(const std::string& name, const GivenArray& given) {
+  for (size_t i = 0; i < given.array.data.size(); ++i)
+    if (std::isnan(given.array.data[i]))
+      throw InputError(fmt::format("{} ({}): found NaN at {}, expected numbers", name, given.file,
+                                   place_text(given.array, i)));
+}
+
+/// Text with both sides of a disagreement.
+[[noreturn]] void fail_size(const std::string& dim, int64_t size, const std::string& by, int64_t other,
+                            const std::string& other_by) {
+  throw InputError(fmt::format("the dimension {} is {} in {}, but {} in {}", dim, size, by, other, other_by));
+}
+
+std::vector<std::string> names_of(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Node& node : graph.nodes()) {
+    if (node.op == Op::Input || node.op == Op::Param) names.push_back(node.name);
+    if (node.op == Op::Param && node.param.checkpoint_name != node.name) names.push_back(node.param.checkpoint_name);
+  }
+  return names;
+}
+
+const GivenArray* find(const std::map<std::string, GivenArray>& given, const Node& node) {
+  auto found = given.find(node.name);
+  if (found == given.end() && node.op == Op::Param) found = given.find(node.param.checkpoint_name);
+  return found == given.end() ? nullptr : &found->second;
+}
+
+Array converted(const GivenArray& given, const Node& node) {
+  if (is_float(node.type.dtype)) return given.array;
+  const double least = node.type.dtype == DType::u8 ? 0 : -2147483648.0;
+  const double most = node.type.dtype == DType::u8 ? 255 : 2147483647.0;
+  for (size_t i = 0; i < given.array.data.size(); ++i) {
+    const double value = given.array.data[i];
+    if (value < least || value > most || value != std::floor(value))
+      throw InputError(fmt::format("{} ({}): found {} at {}, expected values of {}", node.name, given.file, value,
+                                   place_text(given.array, i), name_of(node.type.dtype)));
+  }
+  return given.array;
+}
+
+Array initial(const Node& node, const std::vector<int64_t>& shape, size_t elements, const ParameterSource& source,
+              const std::optional<SafetensorsFile>& file) {
+  std::vector<float> values(elements);
+  if (file) file->read(node.param.checkpoint_name, shape, ElementType::f32, values.data());
+  else initialise(node.param.init, node.param.checkpoint_name, shape, source.seed, values);
+  return {shape, {values.begin(), values.end()}};
+}
+
+}  // namespace
+
+std::map<std::string, GivenArray> read_arrays(const std::vector<std::string>& inputs) {
+  std::map<std::string, GivenArray> arrays;
+  for (const std::string& input : inputs) {
+    const size_t equals = input.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == input.size())
+      throw InputError(fmt::format("--input: found '{}', expected NAME=FILE.npy", input));
+    const std::string name = input.substr(0, equals);
+    if (arrays.contains(name)) throw InputError(fmt::format("--input: '{}' is given twice", name));
+    arrays[name] = read_array(input.substr(equals + 1));
+    refuse_nan(name, arrays[name]);
+  }
+  return arrays;
+}
+
+Bindings infer_sizes(const Graph& graph, const std::map<std::string, GivenArray>& given, const Bindings& sizes) {
+  Bindings bindings = sizes;
+  std::map<std::string, std::string> bound_by;
+  for (const auto& [name, size] : sizes) bound_by[name] = "--set";
+  for (const Node& node : graph.nodes()) {
+    const GivenArray* array = node.op == Op::Input || node.op == Op::Param ? find(given, node) : nullptr;
+    if (!array) continue;
+    const std::vector<int64_t>& shape = array->array.shape;
+    const std::string by = fmt::format("{} ({})", node.name, array->file);
+    if (shape.size() != node.type.dims.size())
+      throw InputError(fmt::format("{}: found the shape {}, expected {}", by, shape_text(shape),
+                                   type_text(graph, node.type)));
+    for (size_t i = 0; i < shape.size(); ++i) {
+      const Dim& dim = graph.dim(node.type.dims[i]);
+      if (shape[i] < 1) throw InputError(fmt::format("{}: found the shape {}, expected no empty dimension", by, shape_text(shape)));
+      if (!dim.is_free()) {
+        if (dim.size != shape[i])
+          fail_size(dim.name, shape[i], by, dim.size, fmt::format("the definition, {}", type_text(graph, node.type)));
+        continue;
+      }
+      const auto [entry, fresh] = bindings.emplace(dim.name, shape[i]);
+      if (fresh) bound_by[dim.name] = by;
+      else if (entry->second != shape[i]) fail_size(dim.name, shape[i], by, entry->second, bound_by[dim.name]);
+    }
+  }
+  for (const Node& node : graph.nodes())
+    for (DimId d : node.type.dims)
+      if (const Dim& dim = graph.dim(d); dim.is_free() && !dim.is_tiles() && !bindings.contains(dim.name))
+        throw InputError(fmt::format("the size of {} follows from no input, expected --set {}=...", dim.name, dim.name));
+  return bindings;
+}
+
+Arrays complete_values(const Graph& graph, const Bindings& sizes, const std::map<std::string, GivenArray>& given,
+                       const ParameterSource& source) {
+  const std::vector<std::string> known = names_of(graph);
+  for (const auto& [name, array] : given)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      throw InputError(fmt::format("--input: '{}' has no input or parameter '{}'{}; it has: {}", graph.name, name,
+                                   did_you_mean(name, known), fmt::join(known, ", ")));
+  std::optional<SafetensorsFile> file;
+  if (!source.checkpoint.empty()) file.emplace(find_checkpoint(source.checkpoint) / "model.safetensors");
+  Arrays values;
+  for (const Node& node : graph.nodes()) {
+    if (node.op != Op::Input && node.op != Op::Param) continue;
+    const auto elements = static_cast<size_t>(elements_of(graph, node.type, sizes));
+    if (const GivenArray* array = find(given, node)) {
+      values[node.name] = converted(*array, node);
+    } else if (node.op == Op::Param) {
+      values[node.name] = initial(node, shape_of(graph, node.type, sizes), elements, source, file);
+    } else if (node.name.starts_with("seed.")) {
+      values[node.name] = {shape_of(graph, node.type, sizes), std::vector<double>(elements, 1.0)};
+    } else {
+      throw InputError(node.location, fmt::format("the input {}: {} is missing, expected --input {}=FILE.npy", node.name,
+                                                  type_text(graph, node.type), node.name));
+    }
+  }
+  return values;
+}
+
+}  // namespace mambac::tools
