@@ -10,6 +10,11 @@ Schedule default_schedule(const Graph& fused, int number, int width) {
   schedule.width = width;
   schedule.tile = 8;
   schedule.unroll = 8;
+  if (group.kind == KernelGroup::walk && group.lane != DimId{}) {
+    // Two tasks for each sequence: rows of memory stay long, so that they can be read ahead.
+    const int64_t blocks = (fused.dim(group.lane).size + width - 1) / width;
+    schedule.blocks_per_task = static_cast<int>(std::clamp<int64_t>((blocks + 1) / 2, 1, 48));
+  }
   int64_t recompute = 0;
   for (const Node& node : fused.nodes()) {
     if (node.kernel != number || !is_directional(node.op)) continue;

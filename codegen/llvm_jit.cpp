@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <llvm/Analysis/TargetLibraryInfo.h>
+#include <llvm/Config/llvm-config.h>
 #include <llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h>
 #include <llvm/ExecutionEngine/Orc/LLJIT.h>
 #include <llvm/IR/LegacyPassManager.h>
@@ -230,5 +231,7 @@ Listing Jit::list(const loop::Kernel& kernel) const {
   if (failure) std::rethrow_exception(failure);
   return listing;
 }
+
+std::string compiler_library() { return "LLVM " LLVM_VERSION_STRING; }
 
 }  // namespace mambac

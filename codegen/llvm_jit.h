@@ -29,6 +29,9 @@ struct CompiledKernel {
   std::vector<CompiledStage> stages;
 };
 
+/// "LLVM 19.1.7"
+std::string compiler_library();
+
 /// What a kernel became, for people to read.
 struct Listing {
   std::string llvm_ir;   // after optimisation

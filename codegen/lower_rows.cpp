@@ -17,6 +17,7 @@ using loop::constant;
 using loop::Int;
 using loop::Value;
 
+constexpr int64_t kRowsTogether = 4;
 constexpr int64_t kSummingTasks = 16;  // partial results of a sum over rows
 
 class RowsLowering {
@@ -108,18 +109,53 @@ class RowsLowering {
     for (NodeId id : w_.nodes()) make_arrays(id);
     env_.lane = group_.lane;
     for (const auto& [id, partial] : partials_) zero_partial(id, partial);
-    Int row = constant(0);
-    if (!lane_tasks_) {
-      const Int first = b_->task() * rows_per_task_;
-      row = b_->open_for(first, loop::min(first + rows_per_task_, rows_));
+    if (lane_tasks_) {
+      run_rows({constant(0)});
+      return;
     }
-    Int rest = row;
-    for (auto d = group_.outer.rbegin(); d != group_.outer.rend(); ++d) {
-      env_.at[*d] = rest % w_.size(*d);
-      rest = rest / w_.size(*d);
+    const Int first = b_->task() * rows_per_task_, end = loop::min(first + rows_per_task_, rows_);
+    const int64_t together = rows_together();
+    Int rest = first;
+    if (together > 1) {
+      rest = first + (end - first) / together * together;
+      const Int row = b_->open_for(first, rest, together);
+      std::vector<Int> rows;
+      for (int64_t r = 0; r < together; ++r) rows.push_back(row + r);
+      run_rows(rows);
+      b_->close();
+    }
+    run_rows({b_->open_for(rest, end)});
+    b_->close();
+  }
+
+  /// Rows that go through the lanes together: what they share is loaded once, and their sums do not wait for each other.
+  int64_t rows_together() const {
+    const bool sums = std::any_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) { return sums_lanes(id); });
+    const bool few_rows = lane_size_ < 64 || any_late() || lane_tasks_ || group_.outer.empty();
+    return sums && !few_rows && group_.inner.empty() ? kRowsTogether : 1;
+  }
+
+  void run_rows(const std::vector<Int>& rows) {
+    slot_indices_.clear();
+    for (Int rest : rows) {
+      std::map<DimId, Int> indices;
+      for (auto d = group_.outer.rbegin(); d != group_.outer.rend(); ++d) {
+        indices[*d] = rest % w_.size(*d);
+        rest = rest / w_.size(*d);
+      }
+      slot_indices_.push_back(std::move(indices));
     }
     for (const Phase& phase : plan_.phases) run_phase(phase);
-    if (!lane_tasks_) b_->close();
+  }
+
+  /// Runs the body for each of the rows that go together.
+  template <typename Body>
+  void each_row(Body body) {
+    for (size_t slot = 0; slot < slot_indices_.size(); ++slot) {
+      slot_ = static_cast<int64_t>(slot);
+      for (const auto& [d, index] : slot_indices_[slot]) env_.at[d] = index;
+      body();
+    }
   }
 
   // ---- arrays ----
@@ -129,7 +165,7 @@ class RowsLowering {
     for (DimId d : group_.inner)
       if (w_.has(id, d)) index = index * w_.graph().dim(d).size + env_.at.at(d);
     if (result_has_lane(id)) index = index * vectors_ + vector_;
-    return index;
+    return index + slot_ * array_size(id);
   }
   int64_t array_size(NodeId id) const {
     int64_t n = result_has_lane(id) ? vectors_ : 1;
@@ -147,12 +183,14 @@ class RowsLowering {
     for (NodeId r : w_.readers(id)) crosses |= plan_.slots.at(r).phase != plan_.slots.at(id).phase;
     if (!crosses) return;
     const bool scalar = array_size(id) == 1;
-    arrays_[id] = b_->array(w_.node(id).name, array_size(id), result_has_lane(id), scalar);
+    arrays_[id] = b_->array(w_.node(id).name, array_size(id) * rows_together(), result_has_lane(id), scalar);
     // Partial sums over lanes: vectors, several in flight.
-    if (sums_lanes(id)) lane_sums_[id] = b_->array(w_.node(id).name + ".lanes", flights(), true, true);
+    if (sums_lanes(id)) lane_sums_[id] = b_->array(w_.node(id).name + ".lanes", flights() * rows_together(), true, true);
   }
 
-  int64_t flights() const { return std::max<int64_t>(1, std::min<int64_t>(s_.row_unroll, vectors_)); }
+  int64_t flights() const {
+    return std::max<int64_t>(1, std::min<int64_t>(rows_together() > 1 ? 2 : s_.row_unroll, vectors_));
+  }
 
   // ---- sums over rows ----
 
@@ -190,25 +228,33 @@ class RowsLowering {
   // ---- phases ----
 
   void run_phase(const Phase& phase) {
-    for (NodeId id : phase.sweeps[0].nodes)
-      if (sums_in_phase(id) && !late(id) && !sums_lanes(id)) start_sum(id);
+    each_row([&] {
+      for (NodeId id : phase.sweeps[0].nodes)
+        if (sums_in_phase(id) && !late(id) && !sums_lanes(id)) start_sum(id);
+    });
     std::vector<DimId> inner = phase.inner;
     const bool on_lanes = !inner.empty() && inner.back() == group_.lane && group_.lane != DimId{};
     if (on_lanes) inner.pop_back();
     // Indices of results of lane sums are outside the loop over lanes, so each keeps its own partial vectors.
     for (DimId d : inner) env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, w_.graph().dim(d).size <= 4);
-    for (NodeId id : phase.sweeps[0].nodes)
-      if (lane_sums_.count(id)) start_lane_sum(id);
+    each_row([&] {
+      for (NodeId id : phase.sweeps[0].nodes)
+        if (lane_sums_.count(id)) start_lane_sum(id);
+    });
     if (on_lanes)
       lane_loops(phase);
     else
-      run_nodes(phase);
-    for (NodeId id : phase.sweeps[0].nodes)
-      if (lane_sums_.count(id)) end_lane_sum(id, inner);
+      each_row([&] { run_nodes(phase); });
+    each_row([&] {
+      for (NodeId id : phase.sweeps[0].nodes)
+        if (lane_sums_.count(id)) end_lane_sum(id, inner);
+    });
     for (size_t k = 0; k < inner.size(); ++k) b_->close();
     for (DimId d : inner) env_.at.erase(d);
-    for (NodeId id : phase.sweeps[0].nodes)
-      if (arrays_.count(id) && sums_in_phase(id) && !late(id) && w_.stored(id)) store_sum(id);
+    each_row([&] {
+      for (NodeId id : phase.sweeps[0].nodes)
+        if (arrays_.count(id) && sums_in_phase(id) && !late(id) && w_.stored(id)) store_sum(id);
+    });
   }
 
   double neutral(NodeId id) const { return neutral_value(w_.node(id)); }
@@ -216,29 +262,31 @@ class RowsLowering {
 
   void start_sum(NodeId id) {
     const Int i = b_->open_for(constant(0), constant(array_size(id)), 1, array_size(id) == 1);
-    b_->store_array(arrays_.at(id), i, b_->number(neutral(id)));
+    b_->store_array(arrays_.at(id), i + slot_ * array_size(id), b_->number(neutral(id)));
     b_->close();
   }
 
   void start_lane_sum(NodeId id) {
     const Int i = b_->open_for(constant(0), constant(flights()), 1, true);
-    b_->store_array(lane_sums_.at(id), i, b_->number(neutral(id)));
+    b_->store_array(lane_sums_.at(id), i + slot_ * flights(), b_->number(neutral(id)));
     b_->close();
   }
 
   void end_lane_sum(NodeId id, const std::vector<DimId>& inner) {
     const Op op = combine(id);
-    Value sum = b_->load_array(lane_sums_.at(id), constant(0));
-    for (int64_t i = 1; i < flights(); ++i) sum = b_->apply(op, {sum, b_->load_array(lane_sums_.at(id), constant(i))});
+    const int64_t first = slot_ * flights();
+    Value sum = b_->load_array(lane_sums_.at(id), constant(first));
+    for (int64_t i = 1; i < flights(); ++i)
+      sum = b_->apply(op, {sum, b_->load_array(lane_sums_.at(id), constant(first + i))});
     const Value total = b_->reduce(lane_reduction(w_.node(id)), sum);
     // An inner loop that is summed too adds up across its iterations.
     std::vector<Int> summed;
     for (DimId d : inner)
       if (reduces(id, d)) summed.push_back(env_.at.at(d));
     if (!summed.empty()) {
-      Int first = summed[0];
-      for (size_t i = 1; i < summed.size(); ++i) first = first + summed[i];
-      b_->open_if(constant(0), first);
+      Int iteration = summed[0];
+      for (size_t i = 1; i < summed.size(); ++i) iteration = iteration + summed[i];
+      b_->open_if(constant(0), iteration);
       b_->store_array(arrays_.at(id), array_index(id),
                       b_->apply(op, {b_->load_array(arrays_.at(id), array_index(id)), total}));
       b_->open_else();
@@ -278,7 +326,7 @@ class RowsLowering {
     flight_ = flight;
     env_.lane_base = vector_ * constant(s_.width);
     env_.lane_valid = short_vector ? loop::min(constant(lane_size_) - env_.lane_base, constant(s_.width)) : Int();
-    run_nodes(phase);
+    each_row([&] { run_nodes(phase); });
     env_.lane_valid = nullptr;
   }
 
@@ -301,8 +349,9 @@ class RowsLowering {
       return;
     }
     if (lane_sums_.count(id)) {
-      const Value sum = b_->load_array(lane_sums_.at(id), flight_);
-      b_->store_array(lane_sums_.at(id), flight_, b_->apply(combine(id), {sum, masked(value, neutral(id))}));
+      const Int at = flight_ + slot_ * flights();
+      const Value sum = b_->load_array(lane_sums_.at(id), at);
+      b_->store_array(lane_sums_.at(id), at, b_->apply(combine(id), {sum, masked(value, neutral(id))}));
       return;
     }
     if (sums_in_phase(id)) {
@@ -409,6 +458,8 @@ class RowsLowering {
   std::map<NodeId, int> arrays_, lane_sums_, partials_;
   Env env_;
   Int vector_, flight_;
+  std::vector<std::map<DimId, Int>> slot_indices_;  // of the rows that go together
+  int64_t slot_ = 0;
   std::map<NodeId, Value> cache_;
 };
 

@@ -104,6 +104,10 @@ class WalkLowering {
     });
   }
 
+  /// Sums over inner loops that are complete when the phase is: kept for the steps of the tile. Those over time or
+  /// lanes, too, go on.
+  bool sums_in_tile(NodeId id) const { return sums_inner(id) && !(late(id) && (sums_time(id) || sums_lanes(id))); }
+
   PhasePlan plan_of(const std::vector<NodeId>& nodes) {
     PhaseRules rules;
     rules.inner = [&](NodeId id) { return inner_of(id); };
@@ -214,13 +218,13 @@ class WalkLowering {
   void make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot slot) {
     const Node& n = w_.node(id);
     const int64_t inner = count(inner_of_type(id));
-    if (late(id)) return;
+    if (late(id) && !sums_in_tile(id)) return;
     if (n.op == Op::Window || n.op == Op::Overlap) {
       const int64_t taps = w_.graph().dim(n.attrs.dims[1]).size;
       const int64_t row = n.op == Op::Window ? tile() + taps - 1 : (taps + 1) * (tile() + 1);
       taps_[id] = b_->array(n.name + ".taps", row * (inner / taps), lanes(id), full_tile() && (registers() || tile() <= 8));
     }
-    if (sums_inner(id)) {
+    if (sums_in_tile(id)) {
       tile_arrays_[id] = tile_array(id, inner_of_type(id));
       return;
     }
@@ -601,18 +605,21 @@ class WalkLowering {
   void zero_phase_sums(const Phase& phase) {
     for (const Sweep& sweep : phase.sweeps)
       for (NodeId id : sweep.nodes)
-        if (sums_inner(id) && !late(id))
+        if (sums_in_tile(id))
           zero_reduction(id, tile_arrays_.at(id), constant(0), count(inner_of_type(id)) * tile());
   }
 
   void store_phase_sums(const Phase& phase) {
     for (const Sweep& sweep : phase.sweeps)
       for (NodeId id : sweep.nodes) {
-        if (!sums_inner(id) || late(id) || !w_.stored(id)) continue;
+        if (!sums_in_tile(id) || !w_.stored(id)) continue;
         const std::vector<DimId> dims = inner_of_type(id);
         open_inner(dims);
         open_steps(false, true);
-        store_value(id, get(id));
+        if (late(id))
+          store_late(id, env_, get(id));
+        else
+          store_value(id, get(id));
         close_steps();
         close_inner(dims);
       }
@@ -813,11 +820,11 @@ class WalkLowering {
       return;
     }
     const Value value = evaluate(id);
-    if (late(id)) {
+    if (late(id) && !sums_in_tile(id)) {
       add_late(id, value);
       return;
     }
-    if (sums_inner(id)) {
+    if (sums_in_tile(id)) {
       accumulate(tile_arrays_.at(id), inner_index(inner_of_type(id)) * tile() + step_, combine(id), value);
       return;
     }

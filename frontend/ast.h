@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ir/error.h"
+#include "ir/graph.h"
 #include "ir/type.h"
 
 namespace mambac {
@@ -47,6 +48,7 @@ struct TypeExpr {
 /// What may follow a statement of a dump: the kernel and the place in the definition.
 struct Place {
   int kernel = -1;
+  Location kernel_location;
   Location location;
 };
 
@@ -103,6 +105,17 @@ struct DimDecl {
   Location location;
 };
 
+/// `kernel k3_walk_scan = walk<L, reverse> lane<D> outer<B> inner<N>` at the top level of a dump.
+struct KernelDecl {
+  std::string name;
+  KernelGroup::Kind kind = KernelGroup::rows;
+  ExprPtr along;  // null: none
+  bool reverse = false;
+  ExprPtr lane;   // null: none
+  std::vector<ExprPtr> outer, inner;
+  Location location;
+};
+
 struct PresetValue {
   std::string name;
   ExprPtr number;    // or
@@ -128,6 +141,7 @@ struct SourceFile {
   std::string text;
   std::vector<Import> imports;
   std::vector<DimDecl> dims;
+  std::vector<KernelDecl> kernels;
   std::vector<std::unique_ptr<BlockDef>> blocks;
   std::vector<Preset> presets;
 };

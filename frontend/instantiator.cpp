@@ -27,6 +27,7 @@ bool same_dims(const Type& a, const Type& b) {
 
 Instantiator::Instantiator(const Library& library, TextKind kind) : library_(library), kind_(kind) {
   declare_dims();
+  if (kind_ == TextKind::dump) declare_kernels();
 }
 
 void Instantiator::count_step(const Location& where) {
@@ -243,7 +244,12 @@ void Instantiator::define(Frame& frame, const Target& target, NodeId value) {
 void Instantiator::place(NodeId id, const Place& place) {
   Node& node = graph_.node(id);
   if (kind_ == TextKind::dump || place.location.known()) node.location = place.location;
-  if (kind_ == TextKind::dump) node.kernel = place.kernel;
+  if (kind_ != TextKind::dump) return;
+  if (place.kernel >= static_cast<int>(graph_.kernels.size())) {
+    throw InputError(place.kernel_location, fmt::format("found kernel k{}, expected one of the {} that are declared",
+                                                        place.kernel, graph_.kernels.size()));
+  }
+  node.kernel = place.kernel;
 }
 
 NodeId Instantiator::input(Frame& frame, const std::string& name, const TypeExpr& type_expr, const Location& location,

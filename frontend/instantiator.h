@@ -105,6 +105,7 @@ class Instantiator {
 
   // statics.cpp
   void declare_dims();
+  void declare_kernels();
   StaticPtr find_static(const Frame& frame, std::string_view name) const;
   StaticPtr bind_static(Frame& frame, const Expr& expr, const std::string& name);
   StaticMap bind_statics(Frame& frame, const Expr& call, const BlockDef& block);

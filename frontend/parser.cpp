@@ -90,11 +90,12 @@ class Parser {
     if (accept_word("dim")) return static_dim();
     if (peek().is_word("block") || peek().is_word("model")) return block();
     if (accept_word("preset")) return preset();
+    if (accept_word("kernel")) return kernel();
     std::string hint;
     if (peek().kind == Token::name) {
-      hint = did_you_mean(peek().text, {"import", "free", "dim", "block", "model", "preset"});
+      hint = did_you_mean(peek().text, {"import", "free", "dim", "block", "model", "preset", "kernel"});
     }
-    fail("'import', 'free', 'dim', 'block', 'model' or 'preset'" + hint);
+    fail("'import', 'free', 'dim', 'block', 'model', 'preset' or 'kernel'" + hint);
   }
 
   void import() {
@@ -142,6 +143,49 @@ class Parser {
     expect("=", "and the size of the dimension");
     decl.size = expression();
     file_.dims.push_back(std::move(decl));
+  }
+
+  /// A word and dimensions: `outer<B, L>`.
+  std::vector<ExprPtr> dim_list(std::string_view word) {
+    expect("<", fmt::format("and the dimensions after '{}'", word));
+    std::vector<ExprPtr> dims;
+    do {
+      dims.push_back(expression());
+    } while (accept(","));
+    expect(">", "after a dimension");
+    return dims;
+  }
+
+  ExprPtr single_dim(std::string_view word) {
+    const Location where = peek().location;
+    std::vector<ExprPtr> dims = dim_list(word);
+    if (dims.size() != 1) throw InputError(where, fmt::format("'{}' has one dimension, found {}", word, dims.size()));
+    return std::move(dims[0]);
+  }
+
+  void kernel() {
+    KernelDecl kernel;
+    kernel.location = peek().location;
+    kernel.name = expect_name("the name of a kernel");
+    expect("=", fmt::format("after '{}'", kernel.name));
+    const auto kind = std::find(kKernelKinds.begin(), kKernelKinds.end(), peek().text);
+    if (peek().kind != Token::name || kind == kKernelKinds.end()) {
+      fail(fmt::format("the kind of the kernel: {}", fmt::join(kKernelKinds, ", ")));
+    }
+    take();
+    kernel.kind = static_cast<KernelGroup::Kind>(kind - kKernelKinds.begin());
+    if (accept("<")) {
+      kernel.along = expression();
+      if (accept(",")) {
+        if (!accept_word("reverse")) fail("'reverse'");
+        kernel.reverse = true;
+      }
+      expect(">", "after the dimension that is walked");
+    }
+    if (accept_word("lane")) kernel.lane = single_dim("lane");
+    if (accept_word("outer")) kernel.outer = dim_list("outer");
+    if (accept_word("inner")) kernel.inner = dim_list("inner");
+    file_.kernels.push_back(std::move(kernel));
   }
 
   void preset() {
@@ -241,6 +285,7 @@ class Parser {
           token.text.find_first_not_of("0123456789", 1) != std::string::npos) {
         fail("a kernel such as k3");
       }
+      place.kernel_location = token.location;
       place.kernel = std::stoi(take().text.substr(1));
     }
     if (accept("@")) {

@@ -99,6 +99,26 @@ void Instantiator::declare_dims() {
   }
 }
 
+/// Kernels are numbered in the order of their declarations.
+void Instantiator::declare_kernels() {
+  const Frame top;
+  std::set<std::string_view> names;
+  for (const KernelDecl& decl : library_.main_file().kernels) {
+    if (!names.insert(decl.name).second) {
+      throw InputError(decl.location, fmt::format("kernel '{}' is declared twice", decl.name));
+    }
+    KernelGroup kernel;
+    kernel.kind = decl.kind;
+    kernel.name = decl.name;
+    kernel.reverse = decl.reverse;
+    if (decl.along) kernel.along = dimension(top, *decl.along);
+    if (decl.lane) kernel.lane = dimension(top, *decl.lane);
+    for (const ExprPtr& dim : decl.outer) kernel.outer.push_back(dimension(top, *dim));
+    for (const ExprPtr& dim : decl.inner) kernel.inner.push_back(dimension(top, *dim));
+    graph_.kernels.push_back(std::move(kernel));
+  }
+}
+
 StaticPtr Instantiator::find_static(const Frame& frame, std::string_view name) const {
   if (const auto found = frame.statics.find(name); found != frame.statics.end()) return found->second;
   if (const auto found = globals_.find(name); found != globals_.end()) return found->second;

@@ -55,6 +55,14 @@ std::string first_difference(const Graph& a, const Graph& b) {
   if (a.dims().size() != b.dims().size()) {
     return fmt::format("{} and {} dimensions", a.dims().size(), b.dims().size());
   }
+  for (size_t i = 0; i < std::min(a.kernels.size(), b.kernels.size()); ++i) {
+    if (!(a.kernels[i] == b.kernels[i])) {
+      return fmt::format("kernel {} differs: {} and {}", i, a.kernels[i].name, b.kernels[i].name);
+    }
+  }
+  if (a.kernels.size() != b.kernels.size()) {
+    return fmt::format("{} and {} kernels", a.kernels.size(), b.kernels.size());
+  }
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
     if (const char* field = difference(a.nodes()[i], b.nodes()[i])) {
       const NodeId id{static_cast<uint32_t>(i)};

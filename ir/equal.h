@@ -7,8 +7,8 @@
 
 namespace mambac {
 
-/// Whether two graphs are the same in everything that print writes: dimensions and nodes in order, names, operands,
-/// attributes, types, kernels, locations, parameters and outputs. `why` (may be null) receives the first difference.
+/// Whether two graphs are the same in everything that print writes: dimensions, kernels and nodes in order, names,
+/// operands, attributes, types, locations, parameters and outputs. `why` (may be null) receives the first difference.
 bool equal(const Graph& a, const Graph& b, std::string* why = nullptr);
 
 }  // namespace mambac

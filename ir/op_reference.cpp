@@ -18,10 +18,8 @@ constexpr Section kSections[] = {
     {OpClass::Source, "Sources", "Values that come from outside or from nothing."},
     {OpClass::Pointwise, "Pointwise",
      "Operands align by dimension name and are repeated along dimensions they lack. Computed and stored as f32, but "
-     "for "
-     "`cast`. Free dimensions of the result come first, in the order of their declaration, then the fixed ones in the "
-     "order in "
-     "which the operands have them."},
+     "for `cast`. Free dimensions of the result come first, in the order of their declaration, then the fixed ones in "
+     "the order in which the operands have them."},
     {OpClass::Reduction, "Reductions", "Accumulated and stored as f32."},
     {OpClass::Contraction, "Contractions", "Accumulated as f32, stored as the given element type, f32 without one."},
     {OpClass::Layout, "Layout", "Values move; none is computed. The element type stays."},
@@ -29,8 +27,7 @@ constexpr Section kSections[] = {
     {OpClass::Directional, "Directional",
      "They walk a dimension step by step. `start` is what comes before the first step, with any of the result's other "
      "dimensions. `starts` is not 0 where a packed sequence begins; it has the walked dimension and otherwise only "
-     "free ones. "
-     "`resume` (made by the compiler) is the result of `chunk_starts`: the walk enters each tile with it."},
+     "free ones. `resume` (made by the compiler) is the result of `chunk_starts`: the walk enters each tile with it."},
 };
 
 std::string_view step_rule(Op op) {
@@ -60,8 +57,8 @@ std::string_view step_text(Op op) {
   std::string_view rule = step_rule(op);
   if (rule == "missing") return "none along the walked dimension";
   if (rule == "pointwise") return "the op itself";
-  if (rule == "reduction" || rule == "at" || rule == "extent")
-    return "the op itself, unless along the walked dimension";
+  if (rule == "reduction" || rule == "extent") return "the op itself, unless along the walked dimension";
+  if (rule == "at") return "the op itself; the last index of the walked dimension is this step";
   if (rule == "iota") return "the position, when along the walked dimension";
   if (rule == "broadcast") return "the op itself, without the walked dimension";
   return "one step, with state";
@@ -78,12 +75,10 @@ std::string cell(std::string_view text) {
 std::string op_reference_markdown() {
   std::string page =
       "# Op reference\n\n"
-      "Generated from the op table, `ir/ops.def`. In `<>`: `d` a dimension, `D` one or more, `i` an integer (or "
-      "`first`, "
-      "`last`), `f` a number, `t` an element type. `?` marks what may be left out; optional operands are given by "
-      "keyword, as "
-      "in `start = s`. Work is counted per element of the result (reductions: per element read; contractions: per "
-      "multiply-add).\n";
+      "Generated from the op table, `ir/ops.def`, by `cmake --build build --target op-reference`. In `<>`: `d` a "
+      "dimension, `D` one or more, `i` an integer (or `first`, `last`), `f` a number, `t` an element type. `?` marks "
+      "what may be left out, `...` one or more; optional operands are given by keyword, as in `start = s`. Work is "
+      "counted per element of the result (reductions: per element read; contractions: per multiply-add).\n";
   for (const Section& section : kSections) {
     page += fmt::format("\n## {}\n\n{}\n\n", section.title, section.text);
     page += "| op | meaning | gradient | in one step | flops | exponentials |\n|---|---|---|---|---|---|\n";

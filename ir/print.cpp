@@ -95,6 +95,22 @@ std::string dims_text(const Graph& graph) {
   return in_free ? text + "\n" : text;
 }
 
+/// ` outer<B, L>`; nothing for an empty list.
+std::string dim_list_text(const Graph& graph, std::string_view word, const std::vector<DimId>& dims) {
+  std::vector<std::string> names;
+  for (const DimId dim : dims) names.push_back(dim_text(graph, dim));
+  return names.empty() ? "" : fmt::format(" {}<{}>", word, fmt::join(names, ", "));
+}
+
+std::string kernel_text(const Graph& graph, const KernelGroup& kernel) {
+  std::string text = fmt::format("kernel {} = {}", name_text(kernel.name), kKernelKinds[kernel.kind]);
+  if (kernel.along != DimId{}) {
+    text += fmt::format("<{}{}>", dim_text(graph, kernel.along), kernel.reverse ? ", reverse" : "");
+  }
+  if (kernel.lane != DimId{}) text += dim_list_text(graph, "lane", {kernel.lane});
+  return text + dim_list_text(graph, "outer", kernel.outer) + dim_list_text(graph, "inner", kernel.inner) + "\n";
+}
+
 /// Inputs that lead the graph are written as the block's arguments; later ones keep their place as `x: type = input()`.
 size_t count_arguments(const Graph& graph) {
   size_t count = 0;
@@ -172,6 +188,7 @@ std::string print_node(const Graph& graph, NodeId id) {
 
 std::string print(const Graph& graph) {
   std::string text = dims_text(graph);
+  for (const KernelGroup& kernel : graph.kernels) text += kernel_text(graph, kernel);
   text += fmt::format("block {}(", name_text(graph.name));
   const size_t arguments = count_arguments(graph);
   for (size_t i = 0; i < arguments; ++i) {

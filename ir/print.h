@@ -1,6 +1,7 @@
 // A graph as text: the same language as model definitions, every value with its type and its place.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 
@@ -8,12 +9,14 @@
 
 namespace mambac {
 
-/// The graph as one block. Dimensions come first, in index order; each node has one line:
+/// The graph as one block. Dimensions come first, in index order, then the kernels of a fused graph; each node has one
+/// line:
 ///
-///     name: type = op<attributes>(operands)  in k3 @ "model.mb":12:7
+///     kernel k3_walk_scan = walk<L> lane<D> outer<B> inner<N>
+///     name: type = op<attributes>(operands)  in k3  @ "model.mb":12:7
 ///
-/// `in k3` is the kernel that computes the node, `@` the place in the definition it comes from; either may be absent.
-/// parse_graph (frontend/model.h) reads the text back to an equal graph.
+/// `in k3` is the kernel that computes the node, by its number (the first is 0); `@` the place in the definition it
+/// comes from; either may be absent. parse_graph (frontend/model.h) reads the text back to an equal graph.
 std::string print(const Graph& graph);
 
 /// The node as its line reads, without indentation, kernel and place: for messages and remarks.
@@ -36,6 +39,9 @@ std::string number_text(double number);
 
 /// The initialiser as the language writes it, "uniform(-0.5, 0.5)"; empty for none.
 std::string initialiser_text(const Initialiser& init);
+
+/// The kinds of kernels as the language writes them, by KernelGroup::Kind.
+inline constexpr std::array<std::string_view, 3> kKernelKinds = {"walk", "rows", "library"};
 
 /// The kinds of initialisers by name and number of arguments; the parser reads this table.
 struct InitialiserKind {

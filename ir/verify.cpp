@@ -49,6 +49,17 @@ void verify_outputs(const Graph& graph) {
   }
 }
 
+void verify_kernels(const Graph& graph) {
+  std::set<std::string_view> names;
+  for (const KernelGroup& kernel : graph.kernels) {
+    if (!names.insert(kernel.name).second) throw InternalError(fmt::format("kernel {} is there twice", kernel.name));
+  }
+  for (const Node& node : graph.nodes()) {
+    if (node.kernel < static_cast<int>(graph.kernels.size())) continue;
+    fail(graph, node, fmt::format("its kernel {} is not there", node.kernel));
+  }
+}
+
 /// The kernels as one graph: vertex = a kernel, or a node without one. Kahn's algorithm leaves what is in a cycle.
 class KernelOrder {
  public:
@@ -109,6 +120,7 @@ void verify(const Graph& graph) {
     if (!names.insert(node.name).second) fail(graph, node, "its name is there twice");
   }
   verify_outputs(graph);
+  verify_kernels(graph);
   KernelOrder(graph).verify();
 }
 

@@ -32,7 +32,34 @@ bool all_free(const Graph& graph, const std::vector<DimId>& dims) {
   return std::all_of(dims.begin(), dims.end(), [&](DimId d) { return graph.dim(d).is_free(); });
 }
 
+/// Free dims first, in the order of their declaration.
+bool is_type_order(const Graph& graph, const std::vector<DimId>& dims) {
+  for (size_t i = 0; i + 1 < dims.size(); ++i) {
+    if (!graph.dim(dims[i + 1]).is_free()) continue;
+    if (!graph.dim(dims[i]).is_free() || dims[i] > dims[i + 1]) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+std::vector<DimId> contracted_order(const Graph& graph, const Node& dot) {
+  std::vector<DimId> free, fixed;
+  for (DimId d : dot.attrs.dims) (graph.dim(d).is_free() ? free : fixed).push_back(d);
+  std::sort(free.begin(), free.end());
+  free.insert(free.end(), fixed.begin(), fixed.end());
+  return free;
+}
+
+std::vector<DimId> matrix_order(const Graph& graph, const std::vector<DimId>& kept,
+                                const std::vector<DimId>& contracted) {
+  for (const auto& [first, second] : {std::pair(kept, contracted), std::pair(contracted, kept)}) {
+    std::vector<DimId> order = first;
+    order.insert(order.end(), second.begin(), second.end());
+    if (is_type_order(graph, order)) return order;
+  }
+  return {};
+}
 
 bool is_view(const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
@@ -82,6 +109,8 @@ bool is_large_contraction(const Graph& graph, NodeId id) {
   xy.insert(xy.end(), sizes.columns.begin(), sizes.columns.end());
   yx.insert(yx.end(), sizes.rows.begin(), sizes.rows.end());
   if (node.type.dims != xy && node.type.dims != yx) return false;
+  const std::vector<DimId> order = contracted_order(graph, node);
+  if (matrix_order(graph, sizes.rows, order).empty() || matrix_order(graph, sizes.columns, order).empty()) return false;
   const int64_t contracted = static_size(graph, sizes.contracted);
   const bool sums_free = std::any_of(sizes.contracted.begin(), sizes.contracted.end(),
                                      [&](DimId d) { return graph.dim(d).is_free(); });

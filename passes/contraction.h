@@ -18,11 +18,17 @@ bool is_wide(const Graph& graph, NodeId node);
 /// True for ops that only rename, index or cut memory: at, slice, rename (of a static dimension).
 bool is_view(const Graph& graph, NodeId node);
 
-/// Whether the graph computes one step only (no free dimension but a batch): its contractions are generated
-/// matrix-vector kernels.
 struct ContractionSize {
   std::vector<DimId> batch, rows, columns, contracted;  // of x and y: both kept, x only, y only, summed
 };
 ContractionSize contraction_dims(const Graph& graph, NodeId node);
+
+/// The contracted dims in the order in which both operands of a library call have them: free ones in the order of their
+/// declaration, then the others as the node names them.
+std::vector<DimId> contracted_order(const Graph& graph, const Node& dot);
+
+/// An order of a value's dims that is a matrix of the kept and the contracted ones, and that a copy can have: free dims
+/// first, in the order of their declaration. Empty when there is none.
+std::vector<DimId> matrix_order(const Graph& graph, const std::vector<DimId>& kept, const std::vector<DimId>& contracted);
 
 }  // namespace mambac

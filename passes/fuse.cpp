@@ -21,6 +21,7 @@ struct Group {
   int level = 0;
   bool library = false;
   bool alive = true;
+  bool split = false;  // a piece of a group that could not stay together
   std::vector<Member> members;  // in the order of the graph
 };
 
@@ -153,9 +154,7 @@ class Fuser {
         if (o.present() && is_computed(o)) store(o, id, why);
       added.emplace();
     }
-    if (!added)
-      throw InputError(node(id).location,
-                       fmt::format("{} ({}) cannot be compiled: {}", node(id).name, name_of(node(id).op), why));
+    if (!added) throw cannot(id, why);
     groups_[g].members = merged({}, *added, {id});
     note_reads(id, g);
   }
@@ -206,7 +205,7 @@ class Fuser {
   }
 
   int open_group(NodeId id, int level, bool library) {
-    groups_.push_back({level, library, true, {}});
+    groups_.push_back({level, library, true, false, {}});
     const int g = static_cast<int>(groups_.size()) - 1;
     home_[id.index] = g;
     level_[id.index] = level;
@@ -387,7 +386,10 @@ class Fuser {
     std::set<std::pair<int, uint32_t>> needed;
     std::vector<std::pair<int, NodeId>> stack;
     auto need = [&](int group, NodeId id) {
-      id = group >= 0 && holds(groups_[group].members, id) ? id : view_root(id);
+      if (group < 0 || !holds(groups_[group].members, id)) {
+        if (view_root(id) != id) group = -1;  // views show memory, never a value that is made again
+        id = view_root(id);
+      }
       if (is_join(node(id)) || (home_[id.index] < 0 && !is_source(id))) {
         if (needed.insert({-1, id.index}).second) stack.push_back({-1, id});
         return;
@@ -422,6 +424,75 @@ class Fuser {
       for (const Member& m : members)
         if (m.resumed) chunks_[state_source(m.node).index] = true;
     }
+    for (size_t g = 0, count = groups_.size(); g < count; ++g) {
+      std::string why;
+      if (groups_[g].alive && !groups_[g].library && !describe_group(graph_, lanes_, groups_[g].members, &why))
+        split(static_cast<int>(g), why);
+    }
+  }
+
+  /// Members may have been together only for the sake of one that went. The rest stays in as few pieces as its order
+  /// allows; since the pieces follow the order of the graph, none waits for a later one.
+  void split(int g, const std::string& why) {
+    const std::vector<Member> old = std::move(groups_[g].members);
+    groups_[g].members.clear();
+    groups_[g].split = true;
+    int piece = g;
+    std::vector<std::pair<NodeId, int>> placed;
+    for (const Member& m : old) {
+      if (home_[m.node.index] != g) continue;
+      std::vector<Member> wanted = with_remade(m, old);
+      const std::vector<Member>& there = groups_[piece].members;
+      std::string reason;
+      std::vector<Member> all = there;
+      for (const Member& w : wanted) all = merged(all, {}, w);
+      if (!reads_cut_of(wanted, there) && describe_group(graph_, lanes_, all, &reason)) {
+        groups_[piece].members = all;
+      } else if (describe_group(graph_, lanes_, wanted, &reason)) {
+        groups_.push_back({groups_[g].level, false, true, true, wanted});
+        piece = static_cast<int>(groups_.size()) - 1;
+      } else if (is_view(graph_, m.node)) {
+        home_[m.node.index] = -1;
+        store(view_root(m.node), m.node, reason);
+        continue;
+      } else {
+        throw cannot(m.node, reason);
+      }
+      placed.push_back({m.node, piece});
+    }
+    for (const auto& [id, home] : placed) home_[id.index] = home;
+    groups_[g].alive = !groups_[g].members.empty();
+    remarks_.push_back({"fuse", "split", node(old[0].node).location, node(old[0].node).name, why});
+  }
+
+  /// The member with what its group computes again for it.
+  std::vector<Member> with_remade(const Member& member, const std::vector<Member>& group) const {
+    std::vector<Member> wanted{member}, stack{member};
+    while (!stack.empty()) {
+      const Member current = stack.back();
+      stack.pop_back();
+      for (NodeId o : node(current.node).operands)
+        for (const Member& m : group)
+          if (o.present() && m.node == o && home_[o.index] != home_[member.node.index] && !holds(wanted, o)) {
+            wanted = merged(wanted, {}, m);
+            stack.push_back(m);
+          }
+    }
+    return wanted;
+  }
+
+  /// Whether one of the readers takes a part, cut in memory, of what the members compute.
+  bool reads_cut_of(const std::vector<Member>& readers, const std::vector<Member>& members) const {
+    return std::any_of(readers.begin(), readers.end(), [&](const Member& m) {
+      return std::any_of(node(m.node).operands.begin(), node(m.node).operands.end(), [&](NodeId o) {
+        return o.present() && view_root(o) != o && holds(members, view_root(o));
+      });
+    });
+  }
+
+  InputError cannot(NodeId id, const std::string& why) const {
+    return InputError(node(id).location,
+                      fmt::format("{} ({}) cannot be compiled: {}", node(id).name, name_of(node(id).op), why));
   }
 
   /// Merges a group into the only group that reads it. Returns whether anything changed.
@@ -450,7 +521,7 @@ class Fuser {
         for (NodeId o : node(NodeId{i}).operands) read(kOutside, o);
     for (const Output& output : graph_.outputs()) read(kOutside, output.value);
     for (int g = static_cast<int>(groups_.size()) - 1; g >= 0; --g) {
-      if (!groups_[g].alive || groups_[g].library || readers[g].size() != 1) continue;
+      if (!groups_[g].alive || groups_[g].library || groups_[g].split || readers[g].size() != 1) continue;
       const int reader = *readers[g].begin();
       if (reader < 0 || reader == g) continue;
       std::vector<Member> all = groups_[reader].members;
@@ -606,7 +677,7 @@ void Fuser::emit_unit(int g) {
   } else {
     std::string why;
     auto described = describe_group(graph_, lanes_, group.members, &why);
-    check(described.has_value(), "fuse: a group lost its loops");
+    if (!described) throw InternalError(fmt::format("fuse: a group lost its loops: {}", why));
     kernel = *described;
     name_kernel(kernel, group.members, number);
   }

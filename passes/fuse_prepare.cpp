@@ -65,12 +65,27 @@ class Preparer {
       if (o.present()) o = map_[o.index];
     build_.location = n.location;
     build_.hint = n.name;
+    if (is_view(graph_, id)) return view(n.op, n.operands[0], n.attrs);
     if (n.op == Op::Unslice) return as_concat(n);
     if (n.op == Op::Shift && !is_inner_shift(n)) return shifted_concat(n);
     if (n.op == Op::Cast && is_join(out_.node(n.operands[0])) && only_read_by_cast(id)) return cast_join(n);
     if (is_join(n)) prepare_join(id, n);
-    if (n.op == Op::Dot && options_.library_contractions && is_large_contraction(graph_, id)) prepare_matrix(id, n);
+    if (is_library_call(id)) prepare_matrix(id, n);
     return out_.append(std::move(n));
+  }
+
+  /// A view; of an iota, which has no memory, an iota of the view's dimension or a number.
+  NodeId view(Op op, NodeId x, const Attrs& attrs) {
+    if (out_.node(x).op != Op::Iota) return build_.op(op, {x}, attrs);
+    if (op == Op::Rename) return build_.op(Op::Iota, {}, {.dims = {attrs.dims[1]}});
+    const NodeId offset = build_.constant(static_cast<double>(attrs.integer));
+    if (op == Op::Slice) return build_.Add(build_.op(Op::Iota, {}, {.dims = {attrs.dims[1]}}), offset);
+    if (attrs.integer >= 0) return offset;
+    return build_.Add(build_.op(Op::Extent, {}, {.dims = {attrs.dims[0]}}), offset);
+  }
+
+  bool is_library_call(NodeId id) const {
+    return options_.library_contractions && graph_.node(id).op == Op::Dot && is_large_contraction(graph_, id);
   }
 
   bool only_read_by_cast(NodeId cast) const {
@@ -113,7 +128,8 @@ class Preparer {
     Node pieces = n;
     pieces.attrs.dims = {part, whole};
     pieces.attrs.integer = std::max<int64_t>(by, 0);
-    pieces.operands = {build_.slice(n.operands[0], whole, part, std::max<int64_t>(-by, 0))};
+    const Attrs cut{.dims = {whole, part}, .integer = std::max<int64_t>(-by, 0)};
+    pieces.operands = {view(Op::Slice, n.operands[0], cut)};
     return as_concat(pieces);
   }
 
@@ -149,20 +165,53 @@ class Preparer {
       const Node& operand = out_.node(n.operands[i]);
       const bool owned = join_uses_[originals[i].index] == 1 && class_of(operand.op) != OpClass::Source &&
                          !is_view(out_, n.operands[i]) && !is_join(operand) && operand.op != Op::Gather &&
-                         operand.op != Op::Scatter && operand.type.dtype == n.type.dtype;
+                         operand.op != Op::Scatter && operand.type.dtype == n.type.dtype &&
+                         is_matrix_in(originals[i], n, i);
       if (!owned) n.operands[i] = copy(n.operands[i], "part");
     }
   }
 
+  /// Whether a matrix product can write its result as part of the join: rows and columns have one stride each.
+  bool is_matrix_in(NodeId original, const Node& join, size_t position) const {
+    if (graph_.node(original).op != Op::Dot || !is_library_call(original)) return true;
+    const DimId whole = join.attrs.dims[0];
+    const DimId part = join.op == Op::Concat ? join.attrs.dims[position + 1] : DimId{};
+    const ContractionSize sizes = contraction_dims(graph_, original);
+    const std::vector<DimId>& memory = infer_type(out_, join).dims;
+    for (const auto* kept : {&sizes.rows, &sizes.columns})
+      for (size_t i = 0; i + 1 < kept->size(); ++i) {
+        const auto above = std::find(memory.begin(), memory.end(), (*kept)[i] == part ? whole : (*kept)[i]);
+        if ((*kept)[i + 1] == part || above + 1 == memory.end() || *(above + 1) != (*kept)[i + 1]) return false;
+      }
+    return true;
+  }
+
+  /// A copy with its dims, and so its memory, in this order.
+  NodeId copy_in_order(NodeId value, const std::vector<DimId>& order, const std::string& why) {
+    const DType dtype = out_.node(value).type.dtype;
+    if (out_.node(value).type.dims == order) return copy(value, why);
+    build_.location = out_.node(value).location;
+    const std::string name = out_.node(value).name + "." + why;
+    build_.hint = name + ".zeros";
+    const NodeId zeros = build_.broadcast(build_.constant(0), std::vector<DimId>(order.rbegin(), order.rend()));
+    build_.hint = name;
+    const NodeId moved = build_.Add(zeros, value);
+    check(out_.node(moved).type.dims == order, "a copy has another order of dimensions than was asked for");
+    return dtype == DType::f32 || !is_float(dtype) ? moved : build_.cast(moved, dtype);
+  }
+
   void prepare_matrix(NodeId id, Node& n) {
     const ContractionSize sizes = contraction_dims(graph_, id);
+    n.attrs.dims = contracted_order(graph_, n);
     for (int side = 0; side < 2; ++side) {
       const std::vector<DimId>& kept = side == 0 ? sizes.rows : sizes.columns;
       const NodeId value = n.operands[static_cast<size_t>(side)];
       const Node& operand = out_.node(value);
       const bool matrix = is_one_stride(out_, value, kept) && is_one_stride(out_, value, n.attrs.dims) &&
                           has_dense_side(out_, value) && operand.op != Op::Const && operand.op != Op::Iota;
-      if (!matrix) n.operands[static_cast<size_t>(side)] = copy(value, "matrix");
+      if (!matrix)
+        n.operands[static_cast<size_t>(side)] =
+            copy_in_order(value, matrix_order(graph_, kept, n.attrs.dims), "matrix");
     }
   }
 

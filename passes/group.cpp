@@ -120,7 +120,8 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
 bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node, std::string* why) {
   if (node.op != Op::At && node.op != Op::Slice && node.op != Op::Shift) return true;
   const DimId d = node.attrs.dims[0];
-  if (contains(group.inner, d)) return true;
+  const bool gathers = node.op == Op::Slice && node.attrs.dims[1] == group.lane;  // lanes from other lanes
+  if (contains(group.inner, d) && !gathers) return true;
   if (node.op == Op::At && group.kind == KernelGroup::walk && d == group.along) return true;
   *why = fmt::format("{} moves along {}, which is no inner loop", node.name, graph.dim(d).name);
   return false;
@@ -211,6 +212,12 @@ std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<M
       return std::nullopt;
     }
   }
+  for (const Member& member : members) {  // beside one, the others would be computed one channel at a time
+    const Node& node = graph.node(member.node);
+    if (node.op != Op::Dot || !contains(node.attrs.dims, group.lane) || group.inner.empty()) continue;
+    *why = fmt::format("{} is a matrix-vector product, the others have inner loops", node.name);
+    return std::nullopt;
+  }
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     int64_t repeated = 1;
@@ -291,6 +298,8 @@ std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes
   if (!common_walk(graph, lanes, members, &facts, why)) return std::nullopt;
   std::optional<KernelGroup> group = facts.any ? describe_walk(graph, facts, members, why)
                                                : describe_rows(graph, members, why);
+  if (!group && facts.any && members.size() == 1 && !is_directional(graph.node(members[0].node).op))
+    group = describe_rows(graph, members, why);  // on its own it need not follow a walk
   if (!group) return std::nullopt;
   std::set<uint32_t> read;
   for (const Member& member : members)

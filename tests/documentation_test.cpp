@@ -1,23 +1,39 @@
-// The definitions that the documents show are definitions: each fenced text that begins with `free` is compiled.
+// What the documents show is true: each fenced text that begins with `free` is compiled, the op reference is that of
+// the op table, and links lead somewhere.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
+#include <regex>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "frontend/model.h"
+#include "ir/op_reference.h"
+#include "ir/print.h"
 
 namespace mambac {
 namespace {
 
-std::vector<std::string> definitions_in(const std::string& document) {
-  std::ifstream file(std::string(MAMBAC_SOURCE_DIR) + "/" + document);
+namespace fs = std::filesystem;
+
+const fs::path kSource = MAMBAC_SOURCE_DIR;
+
+std::string text_of(const fs::path& document) {
+  std::ifstream file(kSource / document);
   EXPECT_TRUE(file.good()) << document;
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::vector<std::string> definitions_in(const std::string& document) {
+  std::istringstream lines(text_of(document));
   std::vector<std::string> found;
   std::string fenced;
   bool inside = false;
-  for (std::string line; std::getline(file, line);) {
+  for (std::string line; std::getline(lines, line);) {
     if (line.rfind("```", 0) == 0) {
       if (inside && fenced.rfind("free ", 0) == 0) found.push_back(fenced);
       inside = !inside;
@@ -42,6 +58,30 @@ TEST(Documentation, TheFirstModel) {
   for (const std::string& text : definitions) {
     Model model = model_from_text(text, "first-model.md");
     EXPECT_NO_THROW(check_trainable(instantiate(model))) << text;
+  }
+}
+
+TEST(Documentation, TheDefinitionAndTheDumpOfTheLanguage) {
+  auto texts = definitions_in("docs/language.md");
+  ASSERT_EQ(texts.size(), 2u);
+  EXPECT_NO_THROW(check_trainable(instantiate(model_from_text(texts[0], "language.md", "tiny"))));
+  EXPECT_EQ(print(parse_graph(texts[1], "language.md")), texts[1]);
+}
+
+TEST(Documentation, TheOpReferenceIsThatOfTheTable) {
+  EXPECT_TRUE(text_of("docs/ops.md") == op_reference_markdown())
+      << "docs/ops.md is not what ir/ops.def says; write it anew: cmake --build build --target op-reference";
+}
+
+TEST(Documentation, LinksLeadSomewhere) {
+  std::vector<fs::path> documents{"README.md"};
+  for (const auto& entry : fs::directory_iterator(kSource / "docs"))
+    if (entry.path().extension() == ".md") documents.push_back(fs::path("docs") / entry.path().filename());
+  const std::regex link(R"(\]\(([^)#:]+)(#[^)]*)?\))");
+  for (const fs::path& document : documents) {
+    const std::string text = text_of(document);
+    for (std::sregex_iterator found(text.begin(), text.end(), link), end; found != end; ++found)
+      EXPECT_TRUE(fs::exists(kSource / document.parent_path() / (*found)[1].str())) << document << ": " << (*found)[1];
   }
 }
 

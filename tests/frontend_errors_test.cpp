@@ -211,6 +211,17 @@ TEST(LanguageErrors, DumpsAreExact) {
   EXPECT_NE(parse("free L block m<E = 3>(x: f32[L]) { }").find("expected a dump"), std::string::npos);
   EXPECT_NE(parse("free L block m(x: f32[L]) { y: f32[L] = exp(x) in 3 }").find("expected a kernel such as k3"),
             std::string::npos);
+  const std::string kernel = "free L dim D = 2 kernel k0_rows = rows lane<D> outer<L> ";
+  EXPECT_EQ(parse(kernel + "block m(x: f32[L]) {\n  y: f32[L] = exp(x) in k1 }")
+                .find("x.mb:2:25: found kernel k1, expected one of the 1 that are declared"),
+            0u);
+  EXPECT_NE(parse(kernel + kernel + "block m() { }").find("kernel 'k0_rows' is declared twice"), std::string::npos);
+  EXPECT_NE(parse("kernel k0 = row block m() { }").find("expected the kind of the kernel: walk, rows, library"),
+            std::string::npos);
+  EXPECT_NE(parse("free L kernel k0 = walk<L, backwards> block m() { }").find("expected 'reverse'"), std::string::npos);
+  EXPECT_NE(parse("free L kernel k0 = rows lane<L, L> block m() { }").find("'lane' has one dimension, found 2"),
+            std::string::npos);
+  EXPECT_NE(parse("free L kernel k0 = walk<M> block m() { }").find("unknown dimension 'M'"), std::string::npos);
 }
 
 }  // namespace

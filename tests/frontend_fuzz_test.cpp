@@ -21,6 +21,24 @@ double environment_number(const char* name, double fallback) {
   return text != nullptr ? std::atof(text) : fallback;
 }
 
+constexpr const char* kFusedDump = R"(free B, L, L/64
+dim D = 3
+dim N = 2
+kernel k0_walk_scan = walk<L> lane<D> outer<B> inner<N>
+kernel k1_rwalk_scan = walk<L, reverse> lane<D> outer<B> inner<N>
+kernel k2_rows = rows lane<D> outer<B, L>
+kernel k3_dot = library
+block m(x: f32[B, L, D], a: f32[D, N]) {
+  h: f32[B, L, D, N] = scan<L>(a, x)  in k0  @ "m.mb":3:7
+  h.chunks: f32[B, L/64, D, N] = chunk_starts<L, L/64>(h)  in k0
+  again: f32[B, L, D, N] = scan<L>(a, x, resume = h.chunks)  in k1
+  g: f32[B, L, D, N] = scan<L, reverse>(a, again)  in k1
+  y: f32[B, L, D] = sum<N>(g)  in k1
+  z: f32[B, L, D] = exp(y)  in k2
+  return z = z
+}
+)";
+
 class Fuzzer {
  public:
   explicit Fuzzer(uint64_t seed) : random_(seed) {
@@ -30,6 +48,7 @@ class Fuzzer {
     for (const char* name : {"mingru:tiny", "rg-lru:tiny", "s5-diagonal:tiny", "mambabyte:tiny"}) {
       dumps_.push_back(print(instantiate(load_model(name))));
     }
+    dumps_.emplace_back(kFusedDump);
     words_ = {"free",   "dim",   "block",   "model",  "preset",   "import",  "param",
               "repeat", "in",    "as",      "return", "no_decay", "(",       ")",
               "[",      "]",     "{",       "}",      "<",        ">",       ",",
@@ -38,7 +57,8 @@ class Fuzzer {
               "0.5",    "\"a\"", "\"{i}\"", "`x`",    "x",        "y",       "B",
               "L",      "E",     "N",       "L/32",   "layers",   "reverse", "last",
               "f32",    "bf16",  "k3",      "inf",    "nan",      "silu",    "layer_norm",
-              "zeros",  "normal"};
+              "zeros",  "normal", "kernel",  "walk",   "rows",     "library", "lane",
+              "outer",  "inner",  "k0"};
     for (const OpInfo& op : op_table()) words_.emplace_back(op.name);
   }
 

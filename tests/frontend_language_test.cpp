@@ -151,8 +151,12 @@ TEST(Dump, GraphsOfPassesSurvive) {
     build.constant(number);
   }
   const NodeId scaled = build.op(Op::Mul, {late, starts});
+  graph.kernels = {{KernelGroup::walk, "k0_rwalk_scan", length, true, width, {two}, {odd, tiles}},
+                   {KernelGroup::walk, "k1", length, false, {}, {}, {}},
+                   {KernelGroup::rows, "an odd name", {}, false, width, {tiles}, {}},
+                   {KernelGroup::library, "return", {}, false, {}, {}, {}}};
   graph.node(h).kernel = 0;
-  graph.node(scaled).kernel = 12;
+  graph.node(scaled).kernel = 3;
   graph.outputs() = {{"grad:w", scaled}, {"z", z}};
   expect_round_trip(graph);
 }
@@ -171,6 +175,13 @@ TEST(Dump, EqualNamesTheFirstDifference) {
   std::string why;
   EXPECT_FALSE(equal(a, b, &why));
   EXPECT_NE(why.find("op differs"), std::string::npos) << why;
+  Graph walked = a, reversed = a;
+  walked.kernels = {{KernelGroup::walk, "k0", *a.find_dim("L"), false, {}, {}, {}}};
+  EXPECT_FALSE(equal(a, walked));
+  reversed.kernels = walked.kernels;
+  reversed.kernels[0].reverse = true;
+  EXPECT_FALSE(equal(walked, reversed, &why));
+  EXPECT_EQ(why, "kernel 0 differs: k0 and k0");
 }
 
 }  // namespace

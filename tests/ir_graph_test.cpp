@@ -121,6 +121,10 @@ TEST(Verify, KernelsInACycle) {
   NodeId middle = t.b.Neg(a);
   NodeId c = t.b.Add(a, middle);
   for (NodeId id : {a, middle, c}) t.graph.node(id).kernel = 0;
+  expect_contains(message_of<InternalError>([&] { verify(t.graph); }), "kernel 0 is not there");
+  t.graph.kernels.assign(2, {KernelGroup::rows, "k0", {}, false, t.D, {}, {}});
+  expect_contains(message_of<InternalError>([&] { verify(t.graph); }), "kernel k0 is there twice");
+  t.graph.kernels[1].name = "k1";
   verify(t.graph);
   t.graph.node(middle).kernel = 1;
   expect_contains(message_of<InternalError>([&] { verify(t.graph); }), "cycle");

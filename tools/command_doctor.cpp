@@ -39,16 +39,22 @@ Json library_json(const LibraryProbe& probe) {
 
 std::string cache_text(int64_t bytes) { return bytes ? byte_text(static_cast<double>(bytes)) : "unknown"; }
 
+/// The processor that code is made for; its features follow in the description.
+std::string compiled_for() {
+  const std::string& description = Jit::host().description();
+  return description.substr(0, description.find(' '));
+}
+
 void print_text() {
   const CpuInfo& cpu = cpu_info();
   fmt::print("processor   {}, {} to use\n", cpu.model, cpu.processors);
   fmt::print("            {} ({} lanes of f32)\n", fmt::join(cpu.features(), " "), cpu.lanes());
   fmt::print("caches      L1 {}, L2 {}, L3 {}\n", cache_text(cpu.l1_data_bytes), cache_text(cpu.l2_bytes),
              cache_text(cpu.l3_bytes));
-  fmt::print("compiler    {}\n", Jit::host().description());
-  fmt::print("contraction {}, bf16 {}\n", gemm_library(), bf16_native() ? "native" : "by way of f32");
+  fmt::print("compiler    {} for {}\n", compiler_library(), compiled_for());
+  fmt::print("products    {}, bf16 {}\n", gemm_library(), bf16_native() ? "native" : "by way of f32");
   for (const LibraryProbe& probe : probe_cuda_libraries()) {
-    fmt::print("{:<18}{}\n", probe.purpose, probe.found() ? probe.path : "not found; looked for:");
+    fmt::print("{}: {}\n", probe.purpose, probe.found() ? probe.path : "not found; looked for:");
     if (probe.found()) continue;
     for (const LibraryAttempt& attempt : probe.attempts) fmt::print("    {}: {}\n", attempt.name, attempt.answer);
   }
@@ -60,7 +66,7 @@ void run_doctor(bool json) {
   for (const LibraryProbe& probe : probe_cuda_libraries()) libraries.push_back(library_json(probe));
   print_json({{"version", MAMBAC_VERSION},
               {"cpu", cpu_json(cpu_info())},
-              {"llvm", Jit::host().description()},
+              {"llvm", {{"library", compiler_library()}, {"target", Jit::host().description()}}},
               {"gemm", {{"library", gemm_library()}, {"bf16_native", bf16_native()}}},
               {"cuda", libraries}});
 }

@@ -107,10 +107,10 @@ void report(const TrainingResult& result, const ParameterLayout& layout, int64_t
   }
   fmt::print("{} steps, {} in {} ({}/s)\n", result.step, byte_text(static_cast<double>(result.bytes)),
              duration_text(result.seconds), byte_text(static_cast<double>(result.bytes) / std::max(result.seconds, 1e-9)));
-  fmt::print("training {:.4f} bits per byte", result.train_bits_per_byte);
-  if (result.valid_bits_per_byte) fmt::print(", held-out {:.4f}", *result.valid_bits_per_byte);
-  if (result.best_valid) fmt::print(" (best {:.4f})", *result.best_valid);
-  fmt::print("\nmemory: planned {}, used {}; the whole process at its peak {}\n",
+  if (result.train_bits_per_byte > 0) fmt::print("training {:.4f} bits per byte\n", result.train_bits_per_byte);
+  if (result.valid_bits_per_byte)
+    fmt::print("held-out {:.4f} bits per byte (best {:.4f})\n", *result.valid_bits_per_byte, *result.best_valid);
+  fmt::print("memory: planned {}, used {}; the whole process at its peak {}\n",
              byte_text(static_cast<double>(result.planned_bytes)), byte_text(static_cast<double>(used)),
              byte_text(static_cast<double>(result.memory.peak_resident)));
   fmt::print("checkpoint: {}\n", result.checkpoint.string());

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <new>
 #include <stdexcept>
 
+#include "frontend/suggest.h"
 #include "ir/error.h"
 #include "tools/commands.h"
 #include "tools/reproducer.h"
@@ -31,6 +34,15 @@ A MODEL is a definition file (my.mb), a shipped model (mambabyte), either with a
 checkpoint folder written by 'mambac train'. Results go to standard output, everything else to standard error.
 Exit codes: 0 good, 1 the input is wrong, 2 usage, 3 the machine lacks something, 70 an internal error.)";
 
+/// In the list of commands, each has the first line of its description only.
+class Help : public CLI::Formatter {
+ public:
+  std::string make_subcommand(const CLI::App* command) const override {
+    const std::string description = command->get_description();
+    return fmt::format("  {:<12}{}\n", command->get_name(), description.substr(0, description.find('\n')));
+  }
+};
+
 int fail(const std::string& message, int code) {
   std::fflush(stdout);
   fmt::print(stderr, "mambac: {}\n", message);
@@ -45,10 +57,21 @@ int fail_internally(const std::string& message, int argc, char** argv) {
   return kExitInternal;
 }
 
+/// The parser would only say that a command is missing.
+void check_command(const CLI::App& app, int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::vector<std::string> known;
+  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+  if (std::find(known.begin(), known.end(), argv[1]) != known.end()) return;
+  throw Failure(fmt::format("there is no command '{}'{}; there are: {}", argv[1], did_you_mean(argv[1], known),
+                            fmt::join(known, ", ")), kExitUsage);
+}
+
 int run_commands(int argc, char** argv) {
   CLI::App app(kDescription, "mambac");
   app.set_version_flag("--version", "mambac " MAMBAC_VERSION);
   app.require_subcommand(1);
+  app.formatter(std::make_shared<Help>());
   app.failure_message([](const CLI::App*, const CLI::Error& error) {
     return fmt::format("mambac: {}\nTry 'mambac --help' or 'mambac COMMAND --help'.\n", error.what());
   });
@@ -61,6 +84,7 @@ int run_commands(int argc, char** argv) {
   add_generate(app);
   add_bench(app);
   add_doctor(app);
+  check_command(app, argc, argv);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

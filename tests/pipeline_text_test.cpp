@@ -1,0 +1,91 @@
+// Text at every stage: what the pipeline makes of the shipped models, printed, is read back as the same graph.
+#include <gtest/gtest.h>
+
+#include "frontend/model.h"
+#include "ir/equal.h"
+#include "ir/print.h"
+#include "passes/pipeline.h"
+
+namespace mambac {
+namespace {
+
+constexpr GraphKind kKinds[] = {GraphKind::train, GraphKind::prefill, GraphKind::step, GraphKind::eval};
+
+/// The pipeline's options as the driver sets them.
+PipelineOptions options_of(GraphKind kind, DType storage) {
+  PipelineOptions options;
+  options.kind = kind;
+  options.storage = storage;
+  options.narrow_parameters = true;
+  options.fuse.library_contractions = kind != GraphKind::step;
+  return options;
+}
+
+/// Counts what the fused graph must have for the test to mean something.
+struct Seen {
+  int graphs = 0, kernels = 0, chunk_starts = 0, resumed = 0;
+
+  void count(const Graph& graph) {
+    ++graphs;
+    kernels += static_cast<int>(graph.kernels.size());
+    for (const Node& node : graph.nodes()) {
+      chunk_starts += node.op == Op::ChunkStarts ? 1 : 0;
+      resumed += operand(node, "resume").present() ? 1 : 0;
+    }
+  }
+};
+
+void expect_text_at_every_stage(const Graph& source, const PipelineOptions& options, const std::string& name,
+                                Seen& seen) {
+  run_pipeline(source, options, [&](std::string_view stage, const Graph& graph) {
+    const std::string where = name + " " + std::string(name_of(options.kind)) + " " + name_of(options.storage) +
+                              " after " + std::string(stage);
+    const std::string text = print(graph);
+    const Graph parsed = parse_graph(text, "dump.mb");
+    std::string why;
+    EXPECT_TRUE(equal(graph, parsed, &why)) << where << ": " << why;
+    EXPECT_TRUE(text == print(parsed)) << where << ": the text of the parsed graph differs";
+    seen.count(graph);
+  });
+}
+
+Seen check_model(const std::string& name) {
+  const Model model = load_model(name);
+  const Graph plain = instantiate(model), training = training_graph(model);
+  Seen seen;
+  for (const GraphKind kind : kKinds) {
+    const bool with_loss = kind == GraphKind::train || kind == GraphKind::eval;
+    for (const DType storage : {DType::f32, DType::bf16}) {
+      expect_text_at_every_stage(with_loss ? training : plain, options_of(kind, storage), name, seen);
+    }
+  }
+  return seen;
+}
+
+class PipelineText : public testing::TestWithParam<const char*> {};
+
+TEST_P(PipelineText, ReadsBackAtEveryStage) {
+  const Seen seen = check_model(GetParam());
+  EXPECT_GE(seen.graphs, 2 * 4 * 5);
+  EXPECT_GT(seen.kernels, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(ShippedModels, PipelineText,
+                         testing::Values("mambabyte:tiny", "mamba-lm:tiny", "s5-diagonal:tiny", "mingru:tiny",
+                                         "rg-lru:tiny", "mambabyte:353m"));
+
+/// A block with an initial state, a last state and packed sequences, and its gradients by seeds.
+TEST(PipelineTextOfABlock, TheMixerWithStatesAndStarts) {
+  const Graph mixer = instantiate_block(load_model("mamba"), "mixer", {{"E", 8}}, {"h0", "starts"});
+  Seen seen;
+  for (const GraphKind kind : kKinds) {
+    PipelineOptions options = options_of(kind, DType::f32);
+    options.seeds = true;
+    expect_text_at_every_stage(mixer, options, "mixer", seen);
+  }
+  EXPECT_GT(seen.chunk_starts, 0);
+  EXPECT_GT(seen.resumed, 0);
+}
+
+}  // namespace
+}  // namespace mambac

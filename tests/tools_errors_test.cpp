@@ -1,0 +1,164 @@
+// Every mistake gives one clear message and the right exit code.
+#include <cmath>
+
+#include "runtime/npy.h"
+#include "tests/tools_support.h"
+
+namespace mambac::test {
+namespace {
+
+struct Mistake {
+  std::string name;
+  std::string model;    // text of m.mb; may be empty
+  std::string command;
+  int code;
+  std::vector<std::string> said;  // parts of the message
+};
+
+/// A definition around one statement of its block.
+std::string around(const std::string& statement) {
+  return "free B, L\nmodel m<E = 4>(x: [B, L, E]) -> [B, L, E] {\n" + statement + "\n}\n";
+}
+
+const std::string kDump = "mambac dump m.mb --graph prefill";
+
+const std::vector<Mistake> kMistakes = {
+    {"UnknownOp", around("return y = scna<L>(x, x)"), kDump, 1, {"m.mb:3:", "scna", "did you mean 'scan'"}},
+    {"WrongDimension", around("return y = sum<K>(x)"), kDump, 1, {"m.mb:3:", "K"}},
+    {"UnalignedDims", around("param w: [E, 2] = ones  dim F = 8  param v: [F] = ones  return y: [B, L, E] = x * w * v"),
+     kDump, 1, {"m.mb:3:", "expected"}},
+    {"UseBeforeDefinition", around("y = x * z\nz = x\nreturn y = y"), kDump, 1, {"m.mb:3:", "'z'"}},
+    {"Recursion", "free B\nblock f(x) { return f(x) }\nmodel m(x: [B]) { return y = f(x) }", kDump, 1, {"m.mb:2:", "f"}},
+    {"ParameterWithoutInitialiser",
+     "free B, L\nmodel m<V = 256, E = 4>(bytes: u8[B, L]) {\n param t: [V, E]\n return logits = dot<E>(gather<V>(t, bytes), t)\n}",
+     "mambac train m.mb --data data.txt --out run --steps 1", 1, {"m.mb:3:", "without initialiser", "'t'"}},
+    {"SizeBeyondAll", "", "mambac cost mambabyte:tiny --set E=999999999999", 1, {"more than 2^48 elements"}},
+    {"SizeOverflows", "", "mambac cost mambabyte:tiny --set B=4611686018427387904 L=1024", 1, {"2^62 elements"}},
+    {"MoreThanTheMachineHas", "", "mambac train mambabyte:tiny --data data.txt --out run --steps 1 --context 16 --batch 100000000000",
+     3, {"memory"}},
+    {"NoStepForm", around("return y = scan<L, reverse>(0.5, x)"), "mambac dump m.mb --graph step", 1, {"m.mb:3:", "scan"}},
+    {"NoSuchModel", "", "mambac cost mambabite", 1, {"'mambabite'", "did you mean 'mambabyte'"}},
+    {"NoSuchPreset", "", "mambac cost mambabyte:smal", 1, {"'smal'", "did you mean 'small'"}},
+    {"NoSuchSetting", "", "mambac cost mambabyte:tiny --set layer=3", 1, {"'layer'", "did you mean 'layers'"}},
+    {"SettingWithoutNumber", "", "mambac cost mambabyte:tiny --set E=big", 1, {"'E=big'", "integer"}},
+    {"NoSuchStage", "", "mambac dump mambabyte:tiny --stage fused", 1, {"'fused'", "fuse"}},
+    {"NoSuchGraph", "", "mambac dump mambabyte:tiny --graph trian", 1, {"'trian'", "train"}},
+    {"NoSuchType", "", "mambac dump mambabyte:tiny --dtype f8", 1, {"'f8'", "bf16"}},
+    {"EmptyData", "", "mambac train mambabyte:tiny --data empty.txt --out run --steps 1", 1, {"empty.txt", "empty"}},
+    {"DataShorterThanTheContext", "", "mambac train mambabyte:tiny --data short.txt --out run --steps 1 --context 64", 1,
+     {"short.txt", "at least 65"}},
+    {"DataThatIsNotThere", "", "mambac train mambabyte:tiny --data nothing.txt --out run --steps 1", 1, {"nothing.txt"}},
+    {"AFolderWithoutFiles", "", "mkdir none; mambac train mambabyte:tiny --data none --out run --steps 1", 1, {"none"}},
+    {"NoModelOfBytes", "", "mambac train mamba-lm:tiny --data data.txt --out run --steps 1", 1, {"tokens", "bytes: u8[B, L]"}},
+    {"NoLengthOfTraining", "", "mambac train mambabyte --data data.txt --out run", 1, {"--minutes or --steps"}},
+    {"LearningRateOutOfRange", "", "mambac train mambabyte:tiny --data data.txt --out run --steps 1 --learning-rate -1", 1,
+     {"learning_rate"}},
+    {"LearningRateWithoutNumber", "", "mambac train mambabyte:tiny --data data.txt --out run --steps 1 --learning-rate fast",
+     1, {"learning_rate", "'fast'"}},
+    {"FolderThatCannotBe", "", "mambac train mambabyte:tiny --data data.txt --out data.txt/run --steps 1 --batch 1 --context 16",
+     3, {"data.txt/run"}},
+    {"NoCheckpoint", "", "mkdir run; mambac eval run --data data.txt", 1, {"'run'", "no checkpoint"}},
+    {"CheckpointThatIsNoFolder", "", "mambac generate data.txt --prompt a", 1, {"data.txt", "folder"}},
+    {"NaN", around("return y = x"), "mambac run m.mb --input x=nan.npy --out r", 1, {"x (nan.npy)", "NaN at [0, 1, 2]"}},
+    {"ShapesThatDisagree", "free B\nblock add2(x: [B], y: [B]) { return z = x + y }",
+     "mambac run m.mb --input x=one.npy y=two.npy --out r", 1, {"B is 2 in y (two.npy)", "1 in x (one.npy)"}},
+    {"WrongRank", around("return y = x"), "mambac run m.mb --input x=one.npy --out r", 1, {"[1]", "f32[B, L, E]"}},
+    {"FixedSizeWrong", around("return y = x"), "mambac run m.mb --set E=5 --input x=x.npy --out r", 1, {"E is 4", "5"}},
+    {"InputMissing", "free B\nblock add2(x: [B], y: [B]) { return z = x + y }", "mambac run m.mb --input x=one.npy --out r",
+     1, {"y: f32[B] is missing"}},
+    {"InputUnknown", around("return y = x"), "mambac run m.mb --input x=x.npy z=one.npy --out r", 1, {"'z'"}},
+    {"InputUnreadable", around("return y = x"), "mambac run m.mb --input x=missing.npy --out r", 1, {"missing.npy"}},
+    {"InputIsNoArray", around("return y = x"), "mambac run m.mb --input x=data.txt --out r", 1, {"data.txt"}},
+    {"NoSuchBlock", around("return y = x"), "mambac run m.mb --block mm --input x=x.npy --out r", 1, {"'mm'"}},
+    {"NoSuchDevice", around("return y = x"), "mambac run m.mb --input x=x.npy --out r --device tpu", 1, {"'tpu'"}},
+    {"ModelIsNoText", "\x01\x02\x03", kDump, 1, {"m.mb:1:1"}},
+    {"NoSuchRow", "", "mambac bench scann", 1, {"'scann'", "did you mean 'scan'"}},
+    {"NoCommand", "", "mambac", 2, {"subcommand"}},
+    {"NoSuchCommand", "", "mambac trian", 2, {"'trian'", "did you mean 'train'"}},
+    {"NoSuchOption", "", "mambac cost mambabyte:tiny --jsn", 2, {"--jsn"}},
+    {"MissingOption", "", "mambac train mambabyte:tiny", 2, {"--data"}},
+    {"TwoLengths", "", "mambac train mambabyte:tiny --data data.txt --out run --steps 1 --minutes 1", 2, {"--steps", "--minutes"}},
+    {"OutputCannotBeWritten", "", "mambac cost mambabyte:tiny >/dev/full", 3, {"output"}},
+};
+
+class Mistakes : public testing::TestWithParam<Mistake> {};
+
+TEST_P(Mistakes, OneMessageAndTheRightCode) {
+  const TemporaryFolder folder;
+  const Mistake& mistake = GetParam();
+  folder.write("m.mb", mistake.model);
+  folder.write("data.txt", learnable_text(4000));
+  folder.write("empty.txt", "");
+  folder.write("short.txt", "too short");
+  const std::vector<float> zeros(1000, 0.0f);
+  std::vector<float> nan(24, 0.0f);
+  nan[6] = std::nanf("");
+  write_npy(folder / "x.npy", ElementType::f32, std::vector<int64_t>{2, 3, 4}, zeros.data());
+  write_npy(folder / "nan.npy", ElementType::f32, std::vector<int64_t>{2, 3, 4}, nan.data());
+  write_npy(folder / "one.npy", ElementType::f32, std::vector<int64_t>{1}, zeros.data());
+  write_npy(folder / "two.npy", ElementType::f32, std::vector<int64_t>{2}, zeros.data());
+  const Outcome outcome = shell(folder, mistake.command);
+  EXPECT_EQ(outcome.code, mistake.code) << outcome.error;
+  size_t messages = 0;
+  for (size_t at = 0; (at = outcome.error.find("mambac: ", at)) != std::string::npos; ++at) ++messages;
+  EXPECT_EQ(messages, 1u) << outcome.error;
+  for (const std::string& part : mistake.said)
+    EXPECT_NE(outcome.error.find(part), std::string::npos) << "expected '" << part << "' in: " << outcome.error;
+  EXPECT_EQ(outcome.error.find("internal"), std::string::npos) << outcome.error;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Mistakes, testing::ValuesIn(kMistakes),
+                         [](const testing::TestParamInfo<Mistake>& mistake) { return mistake.param.name; });
+
+/// A checkpoint of which one file was damaged.
+TEST(DamagedCheckpoint, IsRefusedWithAReason) {
+  const TemporaryFolder folder;
+  folder.write("data.txt", learnable_text(4000));
+  succeed(folder, "mambac train mambabyte:tiny --data data.txt --out good --steps 1 --batch 1 --context 16");
+  struct Damage {
+    const char* command;
+    const char* said;
+  };
+  const std::string weights = "bad/latest/model.safetensors";
+  for (const Damage& damage : {Damage{"truncate -s 1000 ", "safetensors"}, Damage{"truncate -s 0 ", "safetensors"},
+                               Damage{"truncate -s +4 ", "safetensors"},
+                               Damage{"printf '\\377\\377\\377\\377\\377\\377\\377\\177' | dd conv=notrunc status=none of=", "header"},
+                               Damage{"rm ", "checkpoint"}}) {
+    for (const char* use : {"mambac eval bad --data data.txt", "mambac generate bad --prompt a"}) {
+      const Outcome outcome = shell(folder, "rm -rf bad; cp -r good bad; " + (damage.command + weights) + "; " + use);
+      EXPECT_EQ(outcome.code, 1) << damage.command << outcome.error;
+      EXPECT_NE(outcome.error.find(damage.said), std::string::npos) << damage.command << outcome.error;
+    }
+  }
+}
+
+TEST(Help, TeachesWithExamples) {
+  const TemporaryFolder folder;
+  for (const std::string command : {"dump", "cost", "run", "train", "eval", "generate", "bench", "doctor"}) {
+    const std::string help = succeed(folder, "mambac " + command + " --help");
+    EXPECT_NE(help.find("mambac " + command), std::string::npos) << command;
+    EXPECT_LT(help.find("mambac " + command), help.find("Usage")) << command;
+  }
+  EXPECT_EQ(succeed(folder, "mambac --version").rfind("mambac ", 0), 0u);
+}
+
+TEST(Doctor, SaysWhatItLookedFor) {
+  const TemporaryFolder folder;
+  const std::string report = succeed(folder, "mambac doctor --json");
+  for (const char* key : {"\"cpu\"", "\"llvm\"", "\"gemm\"", "\"cuda\"", "\"attempts\"", "libcuda.so.1"})
+    EXPECT_NE(report.find(key), std::string::npos) << key;
+}
+
+TEST(Bench, RunsARowAndNamesAll) {
+  const TemporaryFolder folder;
+  const std::string list = succeed(folder, "mambac bench --list");
+  for (const char* row : {"scan", "layer-forward", "layer-forward-backward", "train-130m", "prefill-130m", "decode-f32",
+                          "decode-bf16"})
+    EXPECT_NE(list.find(row), std::string::npos) << row;
+  const std::string report = succeed(folder, "mambac bench scan --rounds 1 --kernels --json");
+  for (const char* key : {"\"name\": \"scan\"", "median_s", "floor_s", "ratio", "bound", "kernels"})
+    EXPECT_NE(report.find(key), std::string::npos) << key;
+}
+
+}  // namespace
+}  // namespace mambac::test
