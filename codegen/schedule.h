@@ -16,8 +16,6 @@ struct Schedule {
   int chunks = 1;             // walk: parts of the length walked in parallel (two passes); 1: a plain walk
   int rows_per_task = 16;     // rows: rows that one task takes
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
-  bool fuse_projection = true;  // small contractions are computed inside the walk
-  int recompute = 16;         // steps between stored states of a recurrence that the backward pass makes again
 
   std::string str() const;    // "width=16 tile=32 ..."
   bool operator==(const Schedule&) const = default;

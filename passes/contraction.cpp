@@ -97,7 +97,7 @@ bool is_wide(const Graph& graph, NodeId id) {
                      [&](DimId d) { return graph.dim(d).is_free() && is_walked(graph, d); });
 }
 
-bool is_large_contraction(const Graph& graph, NodeId id) {
+bool is_large_contraction(const Graph& graph, NodeId id, bool fuse_projections) {
   const Node& node = graph.node(id);
   if (node.op != Op::Dot) return false;
   const ContractionSize sizes = contraction_dims(graph, id);
@@ -122,7 +122,7 @@ bool is_large_contraction(const Graph& graph, NodeId id) {
                                      : INT64_MAX;
   if (projected == INT64_MAX) return true;
   if (contracted <= kFewTerms) return false;
-  return contracted > kSmallContraction || contracted * kSmallRatio > projected;
+  return !fuse_projections || contracted > kSmallContraction || contracted * kSmallRatio > projected;
 }
 
 }  // namespace mambac

@@ -9,7 +9,8 @@ namespace mambac {
 /// inside a walk (a value along a free dimension with two or more static ones that is neither a contraction's result
 /// nor a view of one), and not a small projection (at most 8 terms; or at most 256, and at most
 /// 1/28 of the size it is projected to). Contractions over free dimensions (gradients of weights) are large when their operands exist in memory.
-bool is_large_contraction(const Graph& graph, NodeId node);
+/// Without `fuse_projections`, small projections of more than 8 terms are library calls too.
+bool is_large_contraction(const Graph& graph, NodeId node, bool fuse_projections = true);
 
 /// True when the value is never to be stored: it lies along a free dimension, has two or more static dimensions, and
 /// is neither an input, a parameter, a contraction's result nor a view of one.

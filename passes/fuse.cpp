@@ -54,7 +54,7 @@ class Fuser {
       const NodeId id{i};
       const Node& n = node(id);
       library_[i] = n.op == Op::Gather || n.op == Op::Scatter ||
-                    (n.op == Op::Dot && options_.library_contractions && is_large_contraction(graph_, id));
+                    (n.op == Op::Dot && options_.library_contractions && is_large_contraction(graph_, id, options_.fuse_projections));
       wide_[i] = is_wide(graph_, id);
     }
     for (uint32_t i = 0; i < graph_.size(); ++i)  // such sums exist only in memory
@@ -442,8 +442,9 @@ class Fuser {
     for (const Member& m : old) {
       if (home_[m.node.index] != g) continue;
       std::vector<Member> wanted = with_remade(m, old);
-      const std::vector<Member>& there = groups_[piece].members;
       std::string reason;
+      if (!describe_group(graph_, lanes_, wanted, &reason)) wanted = {m};  // what it remade is read from memory
+      const std::vector<Member>& there = groups_[piece].members;
       std::vector<Member> all = there;
       for (const Member& w : wanted) all = merged(all, {}, w);
       if (!reads_cut_of(wanted, there) && describe_group(graph_, lanes_, all, &reason)) {

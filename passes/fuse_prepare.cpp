@@ -85,7 +85,7 @@ class Preparer {
   }
 
   bool is_library_call(NodeId id) const {
-    return options_.library_contractions && graph_.node(id).op == Op::Dot && is_large_contraction(graph_, id);
+    return options_.library_contractions && graph_.node(id).op == Op::Dot && is_large_contraction(graph_, id, options_.fuse_projections);
   }
 
   bool only_read_by_cast(NodeId cast) const {

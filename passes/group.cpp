@@ -264,6 +264,8 @@ Lanes::Lanes(const Graph& graph) {
         if (d != node.attrs.dims[1]) kept.push_back(d);
       lanes_.emplace(sorted(fixed), kept.empty() ? DimId{} : largest(graph, kept));
     }
+  }
+  for (const Node& node : graph.nodes()) {
     const std::vector<DimId> reduced = node.op == Op::Shift ? node.attrs.dims : reduced_dims(node);
     if (reduced.empty()) continue;
     for (NodeId o : node.operands) {
