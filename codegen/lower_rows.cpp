@@ -74,7 +74,21 @@ class RowsLowering {
     rules.inner = [&](NodeId id) { return loops_of(id, w_.node(id).op == Op::At || w_.node(id).op == Op::Slice); };
     rules.against = [](NodeId) { return std::optional<bool>(); };
     rules.after_phase = [&](NodeId reader, NodeId operand) { return sums_in_phase(operand) || crosses_index(reader); };
-    plan_ = plan_phases(w_.graph(), w_.nodes(), rules);
+    plan_ = plan_phases(w_.graph(), uniform_first(), rules);
+  }
+
+  /// What needs no loop comes first, so that loops are not split around it and keep nothing in memory for it.
+  std::vector<NodeId> uniform_first() const {
+    std::vector<NodeId> uniform, rest;
+    for (NodeId id : w_.nodes()) {
+      const auto& operands = w_.node(id).operands;
+      const bool needs_loop = !loops_of(id, false).empty() || std::any_of(operands.begin(), operands.end(), [&](NodeId o) {
+        return o.present() && w_.inside(o) && std::find(uniform.begin(), uniform.end(), o) == uniform.end();
+      });
+      (needs_loop ? rest : uniform).push_back(id);
+    }
+    uniform.insert(uniform.end(), rest.begin(), rest.end());
+    return uniform;
   }
 
   /// Tasks share the lanes when there are no rows to share and no node needs the sum over all lanes.
