@@ -61,6 +61,7 @@ class Maths {
   llvm::Value* log(llvm::Value* x);
   llvm::Value* log_tail(llvm::Value* f);
   llvm::Value* log1p_unit(llvm::Value* y);
+  llvm::Value* reciprocal(llvm::Value* d);
   llvm::Value* sigmoid(llvm::Value* x);
   llvm::Value* softplus(llvm::Value* x);
   llvm::Value* tanh(llvm::Value* x);
