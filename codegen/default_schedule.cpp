@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 
 #include "codegen/lower.h"
 
@@ -15,13 +16,18 @@ Schedule default_schedule(const Graph& fused, int number, int width) {
     const int64_t blocks = (fused.dim(group.lane).size + width - 1) / width;
     schedule.blocks_per_task = static_cast<int>(std::clamp<int64_t>((blocks + 1) / 2, 1, 48));
   }
-  int64_t recompute = 0;
   for (const Node& node : fused.nodes()) {
     if (node.kernel != number || !is_directional(node.op)) continue;
-    const NodeId resume = operand(node, "resume");
-    if (resume.present()) recompute = fused.dim(fused.node(resume).attrs.dims[1]).divisor;
+    const auto interval = [&](const Node& chunk_starts) {
+      return static_cast<int>(fused.dim(chunk_starts.attrs.dims[1]).divisor);
+    };
+    if (node.op == Op::ChunkStarts) {
+      schedule.tile = std::gcd(schedule.tile, interval(node));  // states are stored where tiles begin
+    } else if (operand(node, "resume").present()) {
+      schedule.tile = interval(fused.node(operand(node, "resume")));  // a resumed recurrence restarts at every tile
+      break;
+    }
   }
-  if (recompute > 0) schedule.tile = static_cast<int>(recompute);  // a resumed recurrence restarts at every tile
   if (group.kind == KernelGroup::rows && !group.outer.empty()) {
     // Short rows: many per task, so that a task is worth its start.
     const int64_t lanes = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;

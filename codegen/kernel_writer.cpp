@@ -43,6 +43,11 @@ bool KernelWriter::has_lane(NodeId id) const { return group_.lane != DimId{} && 
 
 bool KernelWriter::spans(NodeId id, DimId dim) const { return touches(graph_, graph_.node(id), dim); }
 
+bool KernelWriter::reduces(NodeId id, DimId dim) const {
+  const std::vector<DimId> reduced = reduced_dims(graph_.node(id));
+  return std::find(reduced.begin(), reduced.end(), dim) != reduced.end();
+}
+
 Int KernelWriter::size(DimId dim) {
   const Dim& d = graph_.dim(dim);
   if (d.is_tiles()) return (size(d.base) + (d.divisor - 1)) / d.divisor;
@@ -107,6 +112,34 @@ void KernelWriter::store(loop::StageBuilder& b, NodeId value, const Env& env, Va
   b.store(a.buffer, a.offset, what, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr);
 }
 
+KernelWriter::Address KernelWriter::slot_address(int temporary, const Int& slot, const std::vector<DimId>& dims,
+                                                 const Env& env) {
+  Address address{temporary, slot, nullptr};
+  for (DimId d : dims) {
+    address.offset = address.offset * size(d);
+    if (address.lane_stride) address.lane_stride = address.lane_stride * size(d);
+    if (d == env.lane) {
+      address.offset = address.offset + env.lane_base;
+      address.lane_stride = loop::constant(1);
+    } else {
+      address.offset = address.offset + env.at.at(d);
+    }
+  }
+  return address;
+}
+
+Value KernelWriter::load_slot(loop::StageBuilder& b, int temporary, const Int& slot, const std::vector<DimId>& dims,
+                              const Env& env) {
+  const Address a = slot_address(temporary, slot, dims, env);
+  return b.load(a.buffer, a.offset, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr);
+}
+
+void KernelWriter::store_slot(loop::StageBuilder& b, int temporary, const Int& slot, const std::vector<DimId>& dims,
+                              const Env& env, Value what) {
+  const Address a = slot_address(temporary, slot, dims, env);
+  b.store(a.buffer, a.offset, what, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr);
+}
+
 bool KernelWriter::is_immediate(NodeId id) const {
   const Op op = graph_.node(id).op;
   return op == Op::Const || op == Op::Iota || op == Op::Extent;
@@ -118,6 +151,36 @@ Value KernelWriter::immediate(loop::StageBuilder& b, NodeId id, const Env& env) 
   if (n.op == Op::Extent) return b.index(size(n.attrs.dims));
   const DimId dim = n.attrs.dims[0];
   return dim == env.lane ? b.lane_index(env.lane_base) : b.index(env.at.at(dim));
+}
+
+Value KernelWriter::put(loop::StageBuilder& b, const Node& n, const Env& env, Value operand) {
+  const DimId d = n.attrs.dims[0];
+  const Int index = n.attrs.integer >= 0 ? loop::constant(n.attrs.integer) : size(d) + n.attrs.integer;
+  const Value here = d == env.lane ? b.lane_index(env.lane_base) : b.index(env.at.at(d));
+  return b.apply(Op::Select, {b.apply(Op::Eq, {here, b.index(index)}), operand, b.number(0)});
+}
+
+Value KernelWriter::moved(loop::StageBuilder& b, const Node& n, Env& env, const std::function<Value()>& read) {
+  const DimId d = n.attrs.dims[0];
+  const int64_t by = n.attrs.integer;
+  const Int here = env.at.count(d) ? env.at.at(d) : Int();
+  Int index;
+  if (n.op == Op::At)
+    index = by >= 0 ? loop::constant(by) : size(d) + by;
+  else if (n.op == Op::Slice)
+    index = env.at.at(n.attrs.dims[1]) + by;
+  else
+    index = here - by;
+  env.at[d] = loop::max(loop::min(index, size(d) - 1), loop::constant(0));
+  const Value value = read();
+  if (here)
+    env.at[d] = here;
+  else
+    env.at.erase(d);
+  if (n.op != Op::Shift) return value;
+  const Value low = b.apply(Op::Le, {b.number(static_cast<double>(by)), b.index(here)});
+  const Value high = b.apply(Op::Lt, {b.index(here), b.index(size(d) + by)});
+  return b.apply(Op::Select, {b.apply(Op::Mul, {low, high}), value, b.number(0)});
 }
 
 loop::Stage& KernelWriter::add_stage(const std::string& name, const Int& tasks) {

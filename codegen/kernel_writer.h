@@ -1,6 +1,7 @@
 // What the lowerings of walks and rows share: sizes, buffers, loads and stores of values by their place.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ class KernelWriter {
   KernelWriter(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule);
 
   const Graph& graph() const { return graph_; }
+  int number() const { return number_; }
   const KernelGroup& group() const { return group_; }
   const Schedule& schedule() const { return schedule_; }
   const std::vector<NodeId>& nodes() const { return nodes_; }
@@ -35,15 +37,27 @@ class KernelWriter {
   bool has(NodeId id, DimId dim) const { return graph_.node(id).type.has(dim); }
   /// Whether the dims of operands or result include it.
   bool spans(NodeId id, DimId dim) const;
+  /// Whether it is a sum over the dimension.
+  bool reduces(NodeId id, DimId dim) const;
 
   loop::Int size(DimId dim);
   loop::Int size(const std::vector<DimId>& dims);
   int temporary(const std::string& name, const loop::Int& elements);
   loop::Value load(loop::StageBuilder& b, NodeId value, const Env& env);
   void store(loop::StageBuilder& b, NodeId value, const Env& env, loop::Value what);
+  /// The same in a temporary made of slots, each laid out over `dims` in their order.
+  loop::Value load_slot(loop::StageBuilder& b, int temporary, const loop::Int& slot, const std::vector<DimId>& dims,
+                        const Env& env);
+  void store_slot(loop::StageBuilder& b, int temporary, const loop::Int& slot, const std::vector<DimId>& dims,
+                  const Env& env, loop::Value what);
   /// Const, Iota and Extent need no memory.
   bool is_immediate(NodeId id) const;
   loop::Value immediate(loop::StageBuilder& b, NodeId id, const Env& env);
+
+  /// put: its operand at one index, 0 at the others.
+  loop::Value put(loop::StageBuilder& b, const Node& node, const Env& env, loop::Value operand);
+  /// at, slice and shift: the operand, which `read` gives at env, at another index; shift gives 0 outside its range.
+  loop::Value moved(loop::StageBuilder& b, const Node& node, Env& env, const std::function<loop::Value()>& read);
 
   /// Adds the stage that combines `slots` partial results, each laid out like the value's type, into the value.
   void finish(NodeId value, int partial, const loop::Int& slots);
@@ -57,6 +71,7 @@ class KernelWriter {
     loop::Int offset, lane_stride;
   };
   Address address(NodeId value, const Env& env, bool written);
+  Address slot_address(int temporary, const loop::Int& slot, const std::vector<DimId>& dims, const Env& env);
   int buffer_of(NodeId root, bool written);
 
   const Graph& graph_;

@@ -18,8 +18,16 @@ struct LoweredKernel {
   std::vector<KernelBuffer> buffers;  // as kernel.buffers
 };
 
-/// Lowers kernel `number` of a fused graph. The library kernels are not lowered.
+/// Lowers kernel `number` of a fused graph. The library kernels are not lowered. InternalError when the schedule is
+/// illegal for it, see below.
 LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule);
+
+/// Whether `chunks` may be more than 1: a walk whose recurrences are scans that are not resumed, none of which feeds
+/// another, and which leaves no sum over time or lanes behind.
+bool can_chunk(const Graph& fused, int number);
+
+/// Whether `states_in_registers` may be set: a walk that leaves no sum over lanes behind.
+bool can_keep_states_in_registers(const Graph& fused, int number);
 
 /// The schedule when nothing better is known for this kernel, for vectors of `width` lanes.
 Schedule default_schedule(const Graph& fused, int number, int width);

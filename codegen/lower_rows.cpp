@@ -3,7 +3,7 @@
 // per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes.
 
 #include <algorithm>
-#include <set>
+#include <utility>
 
 #include "codegen/kernel_writer.h"
 #include "codegen/phases.h"
@@ -39,11 +39,7 @@ class RowsLowering {
   bool late(NodeId id) const { return is_late(w_.graph(), group_, w_.node(id)) || splits_lanes_late(id); }
   /// With tasks along the lanes, a sum over lanes is complete only after all of them.
   bool splits_lanes_late(NodeId id) const { return lane_tasks_ && sums_lanes(id); }
-  bool reduces(NodeId id, DimId d) const {
-    const std::vector<DimId> reduced = reduced_dims(w_.node(id));
-    return std::find(reduced.begin(), reduced.end(), d) != reduced.end();
-  }
-  bool sums_lanes(NodeId id) const { return group_.lane != DimId{} && reduces(id, group_.lane); }
+  bool sums_lanes(NodeId id) const { return group_.lane != DimId{} && w_.reduces(id, group_.lane); }
   bool has_lane(NodeId id) const { return w_.has_lane(id); }
   bool result_has_lane(NodeId id) const { return group_.lane != DimId{} && w_.has(id, group_.lane); }
   bool crosses_index(NodeId reader) const {
@@ -208,21 +204,6 @@ class RowsLowering {
 
   // ---- sums over rows ----
 
-  Int partial_offset(NodeId id, Int* lane_stride) const {
-    Int offset = b_->task();
-    for (DimId d : w_.node(id).type.dims) {
-      offset = offset * w_.size(d);
-      if (*lane_stride) *lane_stride = *lane_stride * w_.size(d);
-      if (d == env_.lane) {
-        offset = offset + env_.lane_base;
-        *lane_stride = constant(1);
-      } else {
-        offset = offset + env_.at.at(d);
-      }
-    }
-    return offset;
-  }
-
   void zero_partial(NodeId id, int partial) {
     const Int elements = w_.size(w_.node(id).type.dims);
     const Int i = b_->open_for(constant(0), elements);
@@ -232,11 +213,9 @@ class RowsLowering {
 
   void add_partial(NodeId id, Value value) {
     if (sums_lanes(id)) value = b_->reduce(lane_reduction(w_.node(id)), masked(value, neutral(id)));
-    Int lane_stride;
-    const Int offset = partial_offset(id, &lane_stride);
-    const Int valid = lane_stride ? env_.lane_valid : Int();
-    const Value before = b_->load(partials_.at(id), offset, lane_stride, valid);
-    b_->store(partials_.at(id), offset, b_->apply(combine(id), {before, value}), lane_stride, valid);
+    const std::vector<DimId>& dims = w_.node(id).type.dims;
+    const Value before = w_.load_slot(*b_, partials_.at(id), b_->task(), dims, env_);
+    w_.store_slot(*b_, partials_.at(id), b_->task(), dims, env_, b_->apply(combine(id), {before, value}));
   }
 
   // ---- phases ----
@@ -296,7 +275,7 @@ class RowsLowering {
     // An inner loop that is summed too adds up across its iterations.
     std::vector<Int> summed;
     for (DimId d : inner)
-      if (reduces(id, d)) summed.push_back(env_.at.at(d));
+      if (w_.reduces(id, d)) summed.push_back(env_.at.at(d));
     if (!summed.empty()) {
       Int iteration = summed[0];
       for (size_t i = 1; i < summed.size(); ++i) iteration = iteration + summed[i];
@@ -404,48 +383,21 @@ class RowsLowering {
       case Op::Sum:
       case Op::Amax: return get(n.operands[0]);
       case Op::Dot: return b_->apply(Op::Mul, {get(n.operands[0]), get(n.operands[1])});
-      case Op::Put: return put(n);
+      case Op::Put: return w_.put(*b_, n, env_, get(n.operands[0]));
       case Op::At:
-      case Op::Slice: return moved(n, 0);
-      case Op::Shift: return moved(n, n.attrs.integer);
+      case Op::Slice:
+      case Op::Shift:
+        return w_.moved(*b_, n, env_, [&] {
+          auto here = std::exchange(cache_, {});
+          const Value value = get(n.operands[0]);
+          cache_ = std::move(here);
+          return value;
+        });
       default: break;
     }
     std::vector<Value> args;
     for (NodeId o : n.operands) args.push_back(get(o));
     return apply_pointwise(*b_, n, args);
-  }
-
-  Value put(const Node& n) {
-    const DimId d = n.attrs.dims[0];
-    const Int index = n.attrs.integer >= 0 ? constant(n.attrs.integer) : w_.size(d) + n.attrs.integer;
-    const Value here = d == group_.lane ? b_->lane_index(env_.lane_base) : b_->index(env_.at.at(d));
-    return b_->apply(Op::Select, {b_->apply(Op::Eq, {here, b_->index(index)}), get(n.operands[0]), b_->number(0)});
-  }
-
-  Value moved(const Node& n, int64_t by) {
-    const DimId d = n.attrs.dims[0];
-    const Int saved = env_.at.count(d) ? env_.at.at(d) : Int();
-    const Int size = w_.size(d);
-    Int index;
-    if (n.op == Op::At)
-      index = n.attrs.integer >= 0 ? constant(n.attrs.integer) : size + n.attrs.integer;
-    else if (n.op == Op::Slice)
-      index = env_.at.at(n.attrs.dims[1]) + n.attrs.integer;
-    else
-      index = saved - by;
-    env_.at[d] = loop::max(loop::min(index, size - 1), constant(0));
-    const auto cached = cache_;
-    cache_.clear();
-    Value value = get(n.operands[0]);
-    cache_ = cached;
-    if (saved)
-      env_.at[d] = saved;
-    else
-      env_.at.erase(d);
-    if (n.op != Op::Shift) return value;
-    const Value low = b_->apply(Op::Le, {b_->number(static_cast<double>(by)), b_->index(saved)});
-    const Value high = b_->apply(Op::Lt, {b_->index(saved), b_->index(size + by)});
-    return b_->apply(Op::Select, {b_->apply(Op::Mul, {low, high}), value, b_->number(0)});
   }
 
   Value get(NodeId o) {

@@ -11,9 +11,9 @@ struct Schedule {
   int width = 16;             // lanes: f32 values in one vector register
   int tile = 32;              // walk: time steps taken together; states are kept in memory only between tiles
   int unroll = 8;             // walk: steps of a sweep unrolled
-  bool states_in_registers = false;  // walk: plain walk, all states of a lane block in registers over the whole length
+  bool states_in_registers = false;  // walk: all states of one lane block in registers throughout; see lower.h
   int blocks_per_task = 12;   // walk: lane blocks that one task carries through a tile
-  int chunks = 1;             // walk: parts of the length walked in parallel (two passes); 1: a plain walk
+  int chunks = 1;             // walk: parts of the length walked in parallel (two passes); see can_chunk
   int rows_per_task = 16;     // rows: rows that one task takes
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
 

@@ -37,6 +37,7 @@ class Fuser {
 
   Graph run() {
     classify();
+    find_copies();
     for (NodeId id : visiting_order()) place(id);
     drop_unneeded();
     while (sink()) drop_unneeded();
@@ -59,6 +60,7 @@ class Fuser {
     }
     for (uint32_t i = 0; i < graph_.size(); ++i)  // such sums exist only in memory
       if (wide_[i] && ends_group(NodeId{i})) wide_[i] = false;
+    keep_compared_values();
     for (uint32_t i = 0; i < graph_.size(); ++i)
       if (library_[i] || is_join(node(NodeId{i})))
         for (NodeId o : node(NodeId{i}).operands) in_memory_[view_root(o).index] = true;
@@ -67,6 +69,47 @@ class Fuser {
       const NodeId starts = operand(n, "starts");
       if (starts.present()) in_memory_[view_root(starts).index] = true;
     }
+  }
+
+  /// The gradient of amax compares values with their largest. The same expression may round differently in another
+  /// kernel, so the values are read from memory there, or both are made again.
+  void keep_compared_values() {
+    for (const Node& n : graph_.nodes()) {
+      if (n.op != Op::Eq) continue;
+      for (size_t side : {0, 1}) {
+        const NodeId x = n.operands[side];
+        NodeId most = n.operands[1 - side];
+        while (node(most).op == Op::Stop || node(most).op == Op::Broadcast) most = node(most).operands[0];
+        if (node(most).op != Op::Amax || node(most).operands[0] != x) continue;
+        if (wide_[x.index] && !ends_group(most)) {
+          wide_[most.index] = true;
+        } else {
+          const auto index = static_cast<uint32_t>(&n - graph_.nodes().data());
+          store(x, NodeId{index}, "it is compared with its largest value");
+        }
+      }
+    }
+  }
+
+  /// Outputs that are copies of views: needed only when the view shows memory, not when a kernel computes it.
+  void find_copies() {
+    std::vector<int> uses(graph_.size(), 0);
+    for (const Node& n : graph_.nodes())
+      for (NodeId o : n.operands)
+        if (o.present()) uses[o.index] += is_join(n) ? 2 : 1;
+    for (const Output& output : graph_.outputs()) ++uses[output.value.index];
+    std::set<NodeId> taken;
+    for (const Output& output : graph_.outputs()) {
+      const Node& n = node(output.value);
+      if (n.op != Op::Stop || uses[output.value.index] != 1 || !is_view(graph_, n.operands[0])) continue;
+      if (node(n.operands[0]).type == n.type && taken.insert(n.operands[0]).second) copies_.insert(output.value);
+    }
+  }
+
+  /// The value that an output names: what it is a copy of, when a kernel computes that.
+  NodeId output_value(NodeId output) const {
+    if (!copies_.count(output) || home_[output.index] >= 0) return output;
+    return node(output).operands[0];
   }
 
   /// The value whose memory a chain of free views shows; the node itself when it is no view.
@@ -140,6 +183,10 @@ class Fuser {
       return;
     }
     std::string why;
+    if (copies_.count(id) && is_computed(n.operands[0])) {
+      in_memory_[n.operands[0].index] = true;
+      return;
+    }
     if (join_operands(id, base, &why)) return;
     if (is_view(graph_, id)) {  // cut in memory instead
       store(view_root(n.operands[0]), id, why);
@@ -398,7 +445,7 @@ class Fuser {
       const int g = group >= 0 && holds(groups_[group].members, id) ? group : home_[id.index];
       if (needed.insert({g, id.index}).second) stack.push_back({g, id});
     };
-    for (const Output& output : graph_.outputs()) need(-1, output.value);
+    for (const Output& output : graph_.outputs()) need(-1, output_value(output.value));
     while (!stack.empty()) {
       const auto [g, id] = stack.back();
       stack.pop_back();
@@ -434,8 +481,13 @@ class Fuser {
   /// Members may have been together only for the sake of one that went. The rest stays in as few pieces as its order
   /// allows; since the pieces follow the order of the graph, none waits for a later one.
   void split(int g, const std::string& why) {
-    const std::vector<Member> old = std::move(groups_[g].members);
+    std::vector<Member> old = std::move(groups_[g].members);
     groups_[g].members.clear();
+    for (Member& m : old) {  // what nobody else computes any more is this group's own
+      if (home_[m.node.index] == g || holds(groups_[home_[m.node.index]].members, m.node)) continue;
+      home_[m.node.index] = g;
+      m.resumed = false;
+    }
     groups_[g].split = true;
     int piece = g;
     std::vector<std::pair<NodeId, int>> placed;
@@ -455,6 +507,7 @@ class Fuser {
       } else if (is_view(graph_, m.node)) {
         home_[m.node.index] = -1;
         store(view_root(m.node), m.node, reason);
+        copy_after_all(m.node, groups_[g].level + 1);
         continue;
       } else {
         throw cannot(m.node, reason);
@@ -464,6 +517,12 @@ class Fuser {
     for (const auto& [id, home] : placed) home_[id.index] = home;
     groups_[g].alive = !groups_[g].members.empty();
     remarks_.push_back({"fuse", "split", node(old[0].node).location, node(old[0].node).name, why});
+  }
+
+  /// An output that was to be the view itself needs its copy when the view shows memory.
+  void copy_after_all(NodeId view, int level) {
+    for (NodeId copy : copies_)
+      if (node(copy).operands[0] == view && home_[copy.index] < 0) open_group(copy, level, false);
   }
 
   /// The member with what its group computes again for it.
@@ -496,10 +555,11 @@ class Fuser {
                       fmt::format("{} ({}) cannot be compiled: {}", node(id).name, name_of(node(id).op), why));
   }
 
-  /// Merges a group into the only group that reads it. Returns whether anything changed.
-  bool sink() {
+  static constexpr int kOutside = -2;  // as a reader: a library call, a join or a view
+
+  /// The groups that read each group's values from memory.
+  std::vector<std::set<int>> readers_of_groups() const {
     std::vector<std::set<int>> readers(groups_.size());
-    constexpr int kOutside = -2;
     auto read = [&](int reader, NodeId o) {
       const NodeId root = view_root(o);
       if (is_computed(root)) readers[home_[root.index]].insert(root == o ? reader : kOutside);
@@ -520,19 +580,56 @@ class Fuser {
     for (uint32_t i = 0; i < graph_.size(); ++i)
       if (is_join(node(NodeId{i})))
         for (NodeId o : node(NodeId{i}).operands) read(kOutside, o);
-    for (const Output& output : graph_.outputs()) read(kOutside, output.value);
+    return readers;
+  }
+
+  /// Merges a group into the first of the groups that read it, or, when it has no free dimensions, into a walk that
+  /// runs before them. Returns whether anything changed.
+  bool sink() {
+    const std::vector<std::set<int>> readers = readers_of_groups();
+    std::vector<int> order;  // made when it is needed
     for (int g = static_cast<int>(groups_.size()) - 1; g >= 0; --g) {
-      if (!groups_[g].alive || groups_[g].library || groups_[g].split || readers[g].size() != 1) continue;
-      const int reader = *readers[g].begin();
-      if (reader < 0 || reader == g) continue;
-      std::vector<Member> all = groups_[reader].members;
-      for (const Member& m : groups_[g].members) all = merged(all, {}, m);
-      std::string why;
-      if (!describe_group(graph_, lanes_, all, &why)) continue;
-      absorb(reader, g);
-      return true;
+      if (!groups_[g].alive || groups_[g].library || groups_[g].split || readers[g].empty()) continue;
+      if (*readers[g].begin() < 0) continue;
+      if (readers[g].size() == 1 && merge(*readers[g].begin(), g)) return true;
+      const bool fixed = is_fixed(g);
+      if (readers[g].size() == 1 && !fixed) continue;
+      if (order.empty()) order = unit_order();
+      // A place in a valid order that comes after all that the group reads and before all that read it.
+      auto first = std::find_if(order.begin(), order.end(), [&](int h) { return readers[g].count(h) > 0; });
+      if (merge(*first, g)) return true;
+      const std::set<int> needed = fixed ? dependencies(g) : std::set<int>();
+      for (auto at = first; fixed && at != order.begin();) {
+        const int h = *--at;
+        if (h == g) continue;
+        if (needed.count(h)) break;
+        if (is_walk(h) && merge(h, g)) return true;
+      }
     }
     return false;
+  }
+
+  bool merge(int target, int g) {
+    if (groups_[target].library || target == g) return false;
+    std::vector<Member> all = groups_[target].members;
+    for (const Member& m : groups_[g].members) all = merged(all, {}, m);
+    std::string why;
+    if (!describe_group(graph_, lanes_, all, &why)) return false;
+    absorb(target, g);
+    return true;
+  }
+
+  bool is_fixed(int g) const {
+    return std::all_of(groups_[g].members.begin(), groups_[g].members.end(), [&](const Member& m) {
+      return std::none_of(graph_.dims().begin(), graph_.dims().end(), [&](const Dim& d) {
+        return d.is_free() && touches(graph_, node(m.node), DimId{static_cast<uint32_t>(&d - graph_.dims().data())});
+      });
+    });
+  }
+
+  bool is_walk(int g) const {
+    return std::any_of(groups_[g].members.begin(), groups_[g].members.end(),
+                       [&](const Member& m) { return is_directional(node(m.node).op); });
   }
 
   // ---- writing the new graph ----
@@ -543,6 +640,7 @@ class Fuser {
   NodeId emit_member(int g, const Member& member);
   NodeId chunk_starts(NodeId id);
   void name_kernel(KernelGroup& group, const std::vector<Member>& members, int number);
+  std::set<int> dependencies(int group) const;
   std::vector<int> unit_order() const;
 
   const Graph& graph_;
@@ -555,6 +653,7 @@ class Fuser {
   std::vector<bool> chunks_;     // recurrences whose states at tiles are stored
   std::vector<bool> wide_;
   std::vector<bool> library_;
+  std::set<NodeId> copies_;      // outputs that are copies of views
   std::vector<Group> groups_;
   std::map<uint32_t, std::vector<int>> memory_readers_;  // of library results and other groups' values
 
@@ -563,33 +662,38 @@ class Fuser {
   std::map<uint32_t, NodeId> chunk_nodes_;
 };
 
+/// The groups whose values in memory a group reads.
+std::set<int> Fuser::dependencies(int g) const {
+  std::set<int> found;
+  std::vector<NodeId> stack;
+  for (const Member& m : groups_[g].members) {
+    if (m.resumed) found.insert(home_[state_source(m.node).index]);
+    for (NodeId o : node(m.node).operands)
+      if (o.present() && !(holds(groups_[g].members, o) && !groups_[g].library)) stack.push_back(o);
+  }
+  while (!stack.empty()) {
+    const NodeId current = view_root(stack.back());
+    stack.pop_back();
+    const int h = home_[current.index];
+    if (is_join(node(current)))
+      stack.insert(stack.end(), node(current).operands.begin(), node(current).operands.end());
+    else if (h >= 0 && h != g)
+      found.insert(h);
+  }
+  return found;
+}
+
 /// Groups in an order in which all they read exists; earlier nodes first.
 std::vector<int> Fuser::unit_order() const {
   const int count = static_cast<int>(groups_.size());
   std::vector<std::set<int>> before(count), after(count);
   std::vector<int> missing(count, 0);
-  auto depends = [&](int g, NodeId o) {
-    std::vector<NodeId> stack{o};
-    while (!stack.empty()) {
-      const NodeId current = view_root(stack.back());
-      stack.pop_back();
-      if (is_join(node(current))) {
-        for (NodeId p : node(current).operands) stack.push_back(p);
-        continue;
-      }
-      const int h = home_[current.index];
-      if (h >= 0 && h != g) before[g].insert(h);
-    }
-  };
   std::vector<uint32_t> rank(count, 0);
   for (int g = 0; g < count; ++g) {
     if (!groups_[g].alive) continue;
-    for (const Member& m : groups_[g].members) {
+    before[g] = dependencies(g);
+    for (const Member& m : groups_[g].members)
       if (home_[m.node.index] == g) rank[g] = std::max(rank[g], m.node.index);
-      if (m.resumed) before[g].insert(home_[state_source(m.node).index]);
-      for (NodeId o : node(m.node).operands)
-        if (o.present() && !(holds(groups_[g].members, o) && !groups_[g].library)) depends(g, o);
-    }
   }
   for (int g = 0; g < count; ++g)
     for (int b : before[g]) {
@@ -713,7 +817,7 @@ Graph Fuser::emit() {
     if (node(NodeId{i}).op == Op::Input || node(NodeId{i}).op == Op::Param) emit_value(-1, NodeId{i});
   for (int g : unit_order()) emit_unit(g);
   for (const Output& output : graph_.outputs())
-    out_.outputs().push_back({output.name, emit_value(-1, output.value)});
+    out_.outputs().push_back({output.name, emit_value(-1, output_value(output.value))});
   return std::move(out_);
 }
 

@@ -266,7 +266,8 @@ Lanes::Lanes(const Graph& graph) {
     }
   }
   for (const Node& node : graph.nodes()) {
-    const std::vector<DimId> reduced = node.op == Op::Shift ? node.attrs.dims : reduced_dims(node);
+    std::vector<DimId> reduced = reduced_dims(node);
+    if (node.op == Op::Shift || node.op == Op::At || node.op == Op::Slice) reduced = {node.attrs.dims[0]};
     if (reduced.empty()) continue;
     for (NodeId o : node.operands) {
       const std::vector<DimId> fixed = static_dims(graph, graph.node(o).type);

@@ -1,5 +1,6 @@
 #include "tests/device_check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -13,9 +14,11 @@ namespace mambac::test {
 
 namespace {
 
-/// Elements of an array in the type of a port, in memory aligned like a caller's.
-std::vector<char> packed(const Port& port, const Array& array) {
-  std::vector<char> memory(static_cast<size_t>(port.elements) * bytes_of(port.dtype) + 64);
+size_t port_bytes(const Port& port) { return static_cast<size_t>(port.elements) * bytes_of(port.dtype) + 64; }
+
+/// Writes the elements of an array in the type of a port.
+void pack(const Port& port, const Array& array, std::vector<char>& memory) {
+  check(array.data.size() == static_cast<size_t>(port.elements), "a test gives an input another size");
   for (size_t i = 0; i < array.data.size(); ++i) {
     const double x = array.data[i];
     switch (port.dtype) {
@@ -31,7 +34,6 @@ std::vector<char> packed(const Port& port, const Array& array) {
       }
     }
   }
-  return memory;
 }
 
 Array unpacked(const Port& port, const std::vector<char>& memory) {
@@ -73,26 +75,76 @@ void check_bounds(const CpuProgram& program, const Bindings& bindings) {
   }
 }
 
+/// An output as its type has it: gradients may be laid out like their parameter.
+Array in_type_order(const CpuProgram& program, const Bindings& bindings, const std::string& name, const Array& array,
+                    const Array& want) {
+  if (array.shape == want.shape || array.data.size() != want.data.size()) return array;
+  const Graph& g = program.graph();
+  const auto output = std::find_if(g.outputs().begin(), g.outputs().end(), [&](const Output& o) { return o.name == name; });
+  const std::vector<DimId>& layout = program.layouts().of(g, output->value);
+  Array moved{want.shape, std::vector<double>(array.data.size())};
+  for (size_t i = 0; i < array.data.size(); ++i) {
+    std::map<DimId, int64_t> index;
+    int64_t rest = static_cast<int64_t>(i);
+    for (size_t k = layout.size(); k-- > 0;) {
+      const int64_t size = size_of(g, layout[k], bindings);
+      index[layout[k]] = rest % size;
+      rest /= size;
+    }
+    int64_t at = 0;
+    for (DimId d : g.node(output->value).type.dims) at = at * size_of(g, d, bindings) + index[d];
+    moved.data[static_cast<size_t>(at)] = array.data[i];
+  }
+  return moved;
+}
+
 }  // namespace
 
-Arrays run_on_cpu(const CpuProgram& program, const Bindings& bindings, const Arrays& values) {
-  std::unique_ptr<Executable> executable = program.instantiate(bindings);
-  std::vector<std::vector<char>> memory;
-  for (const Port& port : executable->inputs()) {
-    memory.push_back(packed(port, values.at(node_name(program.graph(), port.name))));
-    executable->bind(port.name, memory.back().data());
+CpuSession::CpuSession(const CpuProgram& program, const Bindings& bindings)
+    : program_(program), executable_(program.instantiate(bindings)) {
+  for (const Port& port : executable_->inputs()) inputs_.emplace_back(port_bytes(port), '\0');
+  for (const Port& port : executable_->outputs()) outputs_.emplace_back(port_bytes(port), static_cast<char>(0xff));
+  for (size_t i = 0; i < inputs_.size(); ++i) executable_->bind(executable_->inputs()[i].name, inputs_[i].data());
+  for (size_t i = 0; i < outputs_.size(); ++i) executable_->bind(executable_->outputs()[i].name, outputs_[i].data());
+}
+
+Arrays CpuSession::run(const Arrays& values) {
+  for (size_t i = 0; i < inputs_.size(); ++i) {
+    const Port& port = executable_->inputs()[i];
+    pack(port, values.at(node_name(program_.graph(), port.name)), inputs_[i]);
   }
-  std::vector<std::vector<char>> results;
-  for (const Port& port : executable->outputs()) {
-    results.emplace_back(static_cast<size_t>(port.elements) * bytes_of(port.dtype) + 64, static_cast<char>(0xff));
-    executable->bind(port.name, results.back().data());
-  }
-  executable->run();
-  executable->run();  // the second run sees the memory of the first: nothing may depend on it
+  executable_->run();
   Arrays outputs;
-  for (size_t i = 0; i < results.size(); ++i)
-    outputs[executable->outputs()[i].name] = unpacked(executable->outputs()[i], results[i]);
+  for (size_t i = 0; i < outputs_.size(); ++i)
+    outputs[executable_->outputs()[i].name] = unpacked(executable_->outputs()[i], outputs_[i]);
   return outputs;
+}
+
+Arrays run_on_cpu(const CpuProgram& program, const Bindings& bindings, const Arrays& values) {
+  CpuSession session(program, bindings);
+  session.run(values);
+  return session.run(values);  // sees the memory of the first run: nothing may depend on it
+}
+
+std::string compare_on_cpu(Graph fused, const Bindings& bindings, const Arrays& values, const Arrays& expected,
+                           const CheckOptions& options) {
+  std::string worst;
+  const double changed = difference(evaluate(fused, bindings, values), expected, 1e-8, 1e-8, &worst);
+  if (!(changed <= 1)) return fmt::format("fusion changed the meaning: {} differs by {}", worst, changed);
+  const CpuProgram program(std::move(fused), options.schedule);
+  if (options.bounds) check_bounds(program, bindings);
+  Arrays found = run_on_cpu(program, bindings, values);
+  std::string message;
+  for (const auto& [name, want] : expected) {
+    const Array array = in_type_order(program, bindings, name, found.at(name), want);
+    // The absolute part follows the size of the output's values: a sum over many steps rounds in proportion.
+    double squares = 0;
+    for (double x : want.data) squares += x * x;
+    const double scale = std::max(1.0, std::sqrt(squares / static_cast<double>(std::max<size_t>(1, want.data.size()))));
+    const double d = difference(array, want, options.relative, options.absolute * scale);
+    if (!(d <= 1)) message += fmt::format("{} differs by {} tolerances; ", name, d);
+  }
+  return message;
 }
 
 std::string check_on_cpu(const Graph& graph, const Bindings& bindings, const Arrays& values,
@@ -100,48 +152,7 @@ std::string check_on_cpu(const Graph& graph, const Bindings& bindings, const Arr
   Remarks remarks;
   Graph fused = fuse(graph, options.fuse, remarks);
   verify(fused);
-  const Arrays expected = evaluate(graph, bindings, values);
-  const Arrays meant = evaluate(fused, bindings, values);
-  std::string worst;
-  const double changed = difference(meant, expected, 1e-9, 1e-9, &worst);
-  if (!(changed <= 1)) return fmt::format("fusion changed the meaning: {} differs by {}", worst, changed);
-  const CpuProgram program(std::move(fused), options.schedule);
-  if (options.bounds) check_bounds(program, bindings);
-  Arrays found = run_on_cpu(program, bindings, values);
-  for (auto& [name, array] : found) {  // gradients may be laid out like their parameter
-    const Array& want = expected.at(name);
-    if (array.shape == want.shape || array.data.size() != want.data.size()) continue;
-    const Graph& g = program.graph();
-    for (const Output& output : g.outputs()) {
-      if (output.name != name) continue;
-      const std::vector<DimId>& layout = program.layouts().of(g, output.value);
-      const std::vector<DimId>& dims = g.node(output.value).type.dims;
-      Array moved{want.shape, std::vector<double>(array.data.size())};
-      for (size_t i = 0; i < array.data.size(); ++i) {
-        std::map<DimId, int64_t> index;
-        int64_t rest = static_cast<int64_t>(i);
-        for (size_t k = layout.size(); k-- > 0;) {
-          const int64_t size = size_of(g, layout[k], bindings);
-          index[layout[k]] = rest % size;
-          rest /= size;
-        }
-        int64_t at = 0;
-        for (DimId d : dims) at = at * size_of(g, d, bindings) + index[d];
-        moved.data[static_cast<size_t>(at)] = array.data[i];
-      }
-      array = moved;
-    }
-  }
-  std::string message;
-  for (const auto& [name, want] : expected) {
-    // The absolute part follows the size of the output's values: a sum over many steps rounds in proportion.
-    double squares = 0;
-    for (double x : want.data) squares += x * x;
-    const double scale = std::max(1.0, std::sqrt(squares / static_cast<double>(std::max<size_t>(1, want.data.size()))));
-    const double d = difference(found.at(name), want, options.relative, options.absolute * scale);
-    if (!(d <= 1)) message += fmt::format("{} differs by {} tolerances; ", name, d);
-  }
-  return message;
+  return compare_on_cpu(std::move(fused), bindings, values, evaluate(graph, bindings, values), options);
 }
 
 }  // namespace mambac::test

@@ -18,11 +18,28 @@ struct CheckOptions {
   CpuProgram::Scheduler schedule{};  // empty: the default schedules
 };
 
-/// Runs the graph on the CPU. Output memory is filled with NaN first, and so is everything between.
+/// An executable with memory for its inputs and outputs, which is filled with NaN before the first run.
+class CpuSession {
+ public:
+  CpuSession(const CpuProgram& program, const Bindings& bindings);
+  /// Values by the names of inputs and parameters of the graph (not their names in checkpoints).
+  Arrays run(const Arrays& values);
+
+ private:
+  const CpuProgram& program_;
+  std::unique_ptr<Executable> executable_;
+  std::vector<std::vector<char>> inputs_, outputs_;
+};
+
+/// Runs the graph twice on the CPU; the outputs of the second run.
 Arrays run_on_cpu(const CpuProgram& program, const Bindings& bindings, const Arrays& values);
 
-/// Fuses, compiles, runs and compares every output. Empty when they agree; otherwise the worst output with its
-/// difference in units of the tolerance.
+/// Compiles, runs and compares every output of a fused graph. Empty when they agree; otherwise the outputs that do not,
+/// with their differences in units of the tolerance.
+std::string compare_on_cpu(Graph fused, const Bindings& bindings, const Arrays& values, const Arrays& expected,
+                           const CheckOptions& options = {});
+
+/// Fuses the graph first, and evaluates what is expected.
 std::string check_on_cpu(const Graph& graph, const Bindings& bindings, const Arrays& values,
                          const CheckOptions& options = {});
 

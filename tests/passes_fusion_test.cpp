@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <set>
 
+#include "frontend/model.h"
 #include "ir/print.h"
 #include "passes/pipeline.h"
+#include "tests/mixer_fusion.h"
 #include "tests/random_graph.h"
 #include "tests/strangers.h"
 
@@ -94,6 +96,49 @@ TEST(Fusion, StrangersLieInAsFewKernelsAsTheRuleCounts) {
               least);
   EXPECT_EQ(good, static_cast<int>(all.size()));
 }
+
+// ---- the shipped models -------------------------------------------------------------------------------------------
+
+class ShippedMixers : public testing::TestWithParam<std::tuple<std::string, GraphKind, DType>> {};
+
+TEST_P(ShippedMixers, AreOneKernelBetweenTheirProjections) {
+  const auto& [name, kind, storage] = GetParam();
+  const Model model = load_model(name);
+  PipelineOptions options;
+  options.kind = kind;
+  options.storage = storage;
+  const PipelineResult result =
+      run_pipeline(kind == GraphKind::train ? training_graph(model) : instantiate(model), options);
+  const Graph& graph = result.graph;
+  const std::vector<MixerCore> cores = mixer_cores(graph);
+  EXPECT_EQ(cores.size(), name == "mambabyte:353m" ? 53u : 1u);
+  for (const MixerCore& core : cores) {
+    const int kernel = graph.node(core.scan).kernel;
+    for (NodeId id : core.nodes) EXPECT_EQ(graph.node(id).kernel, kernel) << graph.node(id).name;
+    std::set<Op> ops;
+    for (const Node& node : graph.nodes())
+      if (node.kernel == kernel) ops.insert(node.op);
+    if (name != "mambabyte:353m") continue;
+    // The dt projection, softplus, discretisation, recurrence, read-out and gate (of another projection's result).
+    for (Op op : {Op::Dot, Op::Softplus, Op::Exp, Op::Scan, Op::Sum, Op::Sigmoid})
+      EXPECT_TRUE(ops.count(op)) << name_of(op);
+  }
+  EXPECT_EQ(stored_states(graph), std::vector<std::string>());
+  for (const Remark& remark : result.remarks) EXPECT_FALSE(remark.text.empty()) << remark.op;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ShippedMixers,
+                         testing::Combine(testing::Values("mambabyte:353m", "s5-diagonal", "mingru", "rg-lru"),
+                                          testing::Values(GraphKind::train, GraphKind::prefill),
+                                          testing::Values(DType::f32, DType::bf16)),
+                         [](const auto& info) {
+                           std::string text = std::get<0>(info.param) + "_" +
+                                              std::string(name_of(std::get<1>(info.param))) + "_" +
+                                              name_of(std::get<2>(info.param));
+                           for (char& c : text)
+                             if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+                           return text;
+                         });
 
 }  // namespace
 }  // namespace mambac::test

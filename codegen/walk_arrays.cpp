@@ -1,0 +1,237 @@
+// What a walk keeps in arrays and for how long; sums within a tile, and those that outlive the kernel.
+#include "codegen/walk_lowering.h"
+
+#include <algorithm>
+
+namespace mambac {
+
+using loop::Int;
+using loop::Value;
+
+int WalkLowering::value_array(NodeId id, const char* what, int64_t per_block) {
+  const bool lane = lanes(id);
+  return b_->array(w_.node(id).name + "." + what, per_block * (lane ? state_count() : 1), lane,
+                   registers() && per_block <= 256);
+}
+
+int WalkLowering::tile_array(NodeId id, const std::vector<DimId>& inner) {
+  const int64_t n = count(inner) * tile();
+  const bool small = full_tile() && (registers() || (inner.empty() && tile() <= 8));
+  return b_->array(w_.node(id).name, n, lanes(id) || result_has_lane(id), small);
+}
+
+void WalkLowering::make_arrays() {
+  for (NodeId id : invariants_)
+    if (!late(id)) invariant_arrays_[id] = value_array(id, "invariant", count(inner_of_type(id)));
+  for (NodeId id : hoisted_loads()) invariant_arrays_[id] = value_array(id, "invariant", count(inner_of_type(id)));
+  for (const auto* plan : {&uniform_plan_, &lane_plan_})
+    for (const auto& [id, slot] : plan->slots) make_lasting_arrays(id);
+}
+
+void WalkLowering::make_tile_arrays() {
+  tile_arrays_.clear();
+  sweep_arrays_.clear();
+  made_again_.clear();
+  taps_.clear();
+  for (NodeId o : staged_) tile_arrays_[o] = tile_array(o, inner_of_type(o));
+  for (const auto* plan : {&uniform_plan_, &lane_plan_})
+    for (const auto& [id, slot] : plan->slots) make_node_arrays(*plan, id, slot);
+}
+
+std::vector<NodeId> WalkLowering::hoisted_loads() const {
+  std::set<NodeId> found;
+  if (stage_ == WalkStage::join) return {};
+  for (NodeId id : lane_nodes_)
+    for (NodeId o : w_.node(id).operands) {
+      if (!o.present() || w_.inside(o) || w_.is_immediate(o) || w_.has(o, group_.along)) continue;
+      const int start = operand_index(w_.node(id).op, "start"), resume = operand_index(w_.node(id).op, "resume");
+      const bool is_state = (start >= 0 && w_.node(id).operands[static_cast<size_t>(start)] == o) ||
+                            (resume >= 0 && w_.node(id).operands[static_cast<size_t>(resume)] == o);
+      if (result_has_lane(o) && !is_state) found.insert(o);
+    }
+  return {found.begin(), found.end()};
+}
+
+void WalkLowering::make_lasting_arrays(NodeId id) {
+  const Node& n = w_.node(id);
+  const int64_t inner = count(inner_of_type(id));
+  if (late(id)) {
+    make_late(id);
+  } else if (n.op == Op::Scan || n.op == Op::Delay || n.op == Op::Overlap) {
+    states_[id] = value_array(id, "state", inner);
+    if (stage_ == WalkStage::summaries) make_chunk_arrays(id);
+  } else if (n.op == Op::Window) {
+    const int64_t taps = w_.graph().dim(n.attrs.dims[1]).size;
+    states_[id] = value_array(id, "history", (taps - 1) * (inner / taps));
+  }
+}
+
+void WalkLowering::make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot slot) {
+  const Node& n = w_.node(id);
+  const int64_t inner = count(inner_of_type(id));
+  if (late(id) && !sums_in_tile(id)) return;
+  if (n.op == Op::Window || n.op == Op::Overlap) {
+    const int64_t taps = w_.graph().dim(n.attrs.dims[1]).size;
+    const int64_t row = n.op == Op::Window ? tile() + taps - 1 : (taps + 1) * (tile() + 1);
+    const bool small = full_tile() && (registers() || tile() <= 8);
+    taps_[id] = b_->array(n.name + ".taps", row * (inner / taps), lanes(id), small);
+  }
+  if (sums_in_tile(id)) {
+    tile_arrays_[id] = tile_array(id, inner_of_type(id));
+    return;
+  }
+  if (taps_.count(id)) return;  // read from its taps
+  bool crosses_phase = false, crosses_sweep = false;
+  for (NodeId r : w_.readers(id)) {
+    if (!included_.count(r) || w_.node(r).op == Op::ChunkStarts || (w_.node(r).op == Op::At && ends_state(r))) continue;
+    auto other = plan.slots.find(r);
+    if (other == plan.slots.end() || other->second.phase != slot.phase)
+      crosses_phase = true;  // also: a uniform value read by lanes
+    else if (other->second.sweep != slot.sweep)
+      crosses_sweep = true;
+  }
+  if (crosses_phase)
+    tile_arrays_[id] = tile_array(id, inner_of_type(id));
+  else if (crosses_sweep && !is_made_again(plan, id, slot))
+    sweep_arrays_[id] = tile_array(id, {});
+}
+
+bool WalkLowering::is_made_again(const PhasePlan& plan, NodeId id, PhaseSlot slot) {
+  const Op op = w_.node(id).op;
+  if (op != Op::Mul && op != Op::Add && op != Op::Sub && op != Op::Neg) return false;
+  const auto& operands = w_.node(id).operands;
+  const bool at_hand = std::all_of(operands.begin(), operands.end(), [&](NodeId o) {
+    auto placed = plan.slots.find(o);
+    return placed == plan.slots.end() || placed->second.phase != slot.phase;
+  });
+  if (at_hand) made_again_.insert(id);
+  return at_hand;
+}
+
+void WalkLowering::compute_invariant(NodeId id) {
+  const std::vector<DimId> dims = inner_of_type(id), all = inner_of(id);
+  const int array = invariant_arrays_.at(id);
+  const Int base = block_offset(id, count(dims));
+  if (all == dims) {
+    each_inner(dims, [&] { b_->store_array(array, base + inner_index(dims), evaluate(id)); });
+    return;
+  }
+  zero_reduction(id, array, base, count(dims));
+  each_inner(all, [&] { accumulate(array, base + inner_index(dims), combine(id), evaluate(id)); });
+}
+
+Value WalkLowering::read_invariant(NodeId o) {
+  const std::vector<DimId> dims = inner_of_type(o);
+  return b_->load_array(invariant_arrays_.at(o), block_offset(o, count(dims)) + inner_index(dims));
+}
+
+void WalkLowering::store_invariant(NodeId id) {
+  each_inner(inner_of_type(id), [&] { store_value(id, read_invariant(id)); });
+}
+
+void WalkLowering::make_late(NodeId id) {
+  if (w_.node(id).op == Op::At) return;
+  const int64_t inner = count(inner_of_type(id));
+  if (sums_time(id)) {
+    const bool per_block = lanes(id) && !sums_lanes(id);
+    sums_[id] = b_->array(w_.node(id).name + ".sum", inner * (per_block ? state_count() : 1), lanes(id),
+                          registers() && per_block);
+  } else if (sums_lanes(id)) {
+    sums_[id] = b_->array(w_.node(id).name + ".sum", inner * tile(), true, false);
+  }
+  std::vector<DimId> slot_dims;
+  for (DimId d : group_.outer)
+    if (w_.reduces(id, d)) slot_dims.push_back(d);
+  const bool parts = sums_lanes(id) && parts_ > 1;
+  if (slot_dims.empty() && !parts) return;
+  Int slots = w_.size(slot_dims);
+  if (parts) slots = slots * parts_;
+  partials_[id] = {w_.temporary(w_.node(id).name + ".parts", slots * w_.size(w_.node(id).type.dims)), slots};
+}
+
+void WalkLowering::store_late(NodeId id, const Env& env, Value value) {
+  auto partial = partials_.find(id);
+  if (partial == partials_.end()) {
+    w_.store(*b_, id, env, value);
+    return;
+  }
+  Int slot = constant(0);
+  for (DimId d : group_.outer)
+    if (w_.reduces(id, d)) slot = slot * w_.size(d) + env.at.at(d);
+  if (sums_lanes(id) && parts_ > 1) slot = slot * parts_ + part_;
+  w_.store_slot(*b_, partial->second.first, slot, w_.node(id).type.dims, env, value);
+}
+
+Int WalkLowering::block_late(NodeId id) const {
+  return lanes(id) && !sums_lanes(id) ? block_ * count(inner_of_type(id)) : constant(0);
+}
+
+void WalkLowering::zero_reduction(NodeId id, int array, const Int& first, int64_t n) {
+  const Int i = b_->open_for(constant(0), constant(n), 1, registers());
+  b_->store_array(array, first + i, b_->number(neutral_value(w_.node(id))));
+  b_->close();
+}
+
+void WalkLowering::accumulate(int array, const Int& at, Op op, Value value) {
+  b_->store_array(array, at, b_->apply(op, {b_->load_array(array, at), value}));
+}
+
+void WalkLowering::zero_phase_sums(const Phase& phase) {
+  for (const Sweep& sweep : phase.sweeps)
+    for (NodeId id : sweep.nodes)
+      if (sums_in_tile(id))
+        zero_reduction(id, tile_arrays_.at(id), constant(0), count(inner_of_type(id)) * tile());
+}
+
+void WalkLowering::store_phase_sums(const Phase& phase) {
+  for (const Sweep& sweep : phase.sweeps)
+    for (NodeId id : sweep.nodes) {
+      if (!sums_in_tile(id) || !stored(id)) continue;
+      const std::vector<DimId> dims = inner_of_type(id);
+      open_inner(dims);
+      open_steps(false, true);
+      if (late(id))
+        store_late(id, env_, get(id));
+      else
+        store_value(id, get(id));
+      close_steps();
+      close_inner(dims);
+    }
+}
+
+void WalkLowering::flush_tile_sum(NodeId id, int array) {
+  const std::vector<DimId> dims = inner_of_type(id);
+  each_inner(dims, [&] {
+    const Int j = open_steps(false, false);
+    const Value sum = b_->reduce(lane_reduction(w_.node(id)), b_->load_array(array, inner_index(dims) * tile() + j));
+    store_late(id, env_, sum);
+    close_steps();
+  });
+}
+
+void WalkLowering::add_late(NodeId id, Value value) {
+  if (sums_lanes(id) && has_tail_) value = mask(value, neutral_value(w_.node(id)));
+  if (sums_time(id)) {
+    accumulate(carry_of(id), constant(0), combine(id), value);
+  } else if (sums_lanes(id)) {
+    accumulate(sums_.at(id), inner_index(inner_of_type(id)) * tile() + step_, combine(id), value);
+  } else {
+    store_late(id, env_, value);
+  }
+}
+
+Value WalkLowering::mask(Value value, double neutral) {
+  const Value here = b_->apply(Op::Lt, {b_->lane_index(env_.lane_base), b_->index(w_.size(group_.lane))});
+  return b_->apply(Op::Select, {here, value, b_->number(neutral)});
+}
+
+void WalkLowering::store_sum(NodeId id, int array) {
+  const std::vector<DimId> dims = inner_of_type(id);
+  each_inner(dims, [&] {
+    Value sum = b_->load_array(array, block_late(id) + inner_index(dims));
+    if (sums_lanes(id)) sum = b_->reduce(lane_reduction(w_.node(id)), sum);
+    once(lanes(id), [&] { store_late(id, env_, sum); });
+  });
+}
+
+}  // namespace mambac

@@ -1,0 +1,252 @@
+// A walk: lanes own channels and walk time in tiles.
+//
+//   for each task (outer indices, part of the lane blocks):
+//     once:      states to their start, values without time ("invariants") computed and kept
+//     each tile: values without lanes; then for each lane block the phases: inner loops around sweeps over the steps;
+//                then sums over lanes
+//     at last:   sums over time and last states are stored
+//
+// Steps are numbered in the order of the walk; step j of a tile stands at time t0 + j, or t0 + length - 1 - j.
+//
+// In chunks (Schedule::chunks > 1) a walk is three such stages. h[t] = a[t] h[t-1] + x[t] is linear, so a chunk does to
+// the state before it S what its end state from 0, E, and the product P of its decays say: P S + E.
+//
+//   summaries    for each chunk, too: E and P of every scan, from as few nodes as they need
+//   join         in the order of chunks: the states before each of them
+//   chunks       for each chunk, too: the walk as above, from the states before it
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "codegen/kernel_writer.h"
+#include "codegen/phases.h"
+#include "ir/op.h"
+#include "passes/group.h"
+
+namespace mambac {
+
+enum class WalkStage : uint8_t { whole, summaries, join, chunks };
+
+/// The temporaries of a walk in chunks, for every scan, by chunk.
+struct ChunkStates {
+  std::map<NodeId, int> states;    // after summaries: at the chunk's end; after join: before the chunk
+  std::map<NodeId, int> products;  // of the decays
+};
+
+/// Writes one stage.
+class WalkLowering {
+ public:
+  WalkLowering(KernelWriter& w, WalkStage stage, ChunkStates& chunk_states)
+      : w_(w), group_(w.group()), s_(w.schedule()), stage_(stage), chunk_states_(chunk_states) {}
+
+  void run();
+
+ private:
+  using Int = loop::Int;
+  using Value = loop::Value;
+  static Int constant(int64_t value) { return loop::constant(value); }
+
+  // ---- what each node is ----
+
+  bool walks(NodeId id) const { return w_.spans(id, group_.along); }
+  bool lanes(NodeId id) const { return w_.has_lane(id); }
+  bool late(NodeId id) const { return is_late(w_.graph(), group_, w_.node(id)); }
+  bool result_has_lane(NodeId id) const { return group_.lane != DimId{} && w_.has(id, group_.lane); }
+  bool directional(NodeId id) const { return is_directional(w_.node(id).op) && w_.node(id).op != Op::ChunkStarts; }
+  bool backward(NodeId id) const { return w_.node(id).op == Op::Overlap || w_.node(id).attrs.reverse; }
+  bool against(NodeId id) const { return backward(id) != group_.reverse; }
+  std::vector<DimId> inner_of_type(NodeId id) const;
+  std::vector<DimId> inner_of(NodeId id) const;
+  int64_t count(const std::vector<DimId>& dims) const;
+  /// at<L, last>(scan): the carried state when the walk is over.
+  bool ends_state(NodeId id) const;
+  bool crosses_index(NodeId reader) const;
+  bool sums_inner(NodeId id) const;
+  /// Sums over inner loops that are complete when the phase is: kept for the steps of the tile. Those over time or
+  /// lanes, too, go on.
+  bool sums_in_tile(NodeId id) const { return sums_inner(id) && !(late(id) && (sums_time(id) || sums_lanes(id))); }
+  bool sums_time(NodeId id) const { return w_.reduces(id, group_.along); }
+  bool sums_lanes(NodeId id) const { return group_.lane != DimId{} && w_.reduces(id, group_.lane); }
+  Op combine(NodeId id) const { return combining_op(w_.node(id)); }
+  NodeId operand_of(NodeId id, const char* name) const { return operand(w_.node(id), name); }
+
+  // ---- the plan: which nodes run where (lower_walk.cpp) ----
+
+  /// What this stage computes: everything, or what the summaries or starts of scans need.
+  std::vector<NodeId> stage_nodes() const;
+  /// Read outside the kernel, and this stage is the one to store it.
+  bool stored(NodeId id) const { return stores_results() && w_.stored(id); }
+  bool stores_results() const { return stage_ == WalkStage::whole || stage_ == WalkStage::chunks; }
+  bool in_chunks() const { return stage_ == WalkStage::summaries || stage_ == WalkStage::chunks; }
+  void sort_nodes();
+  PhasePlan plan_of(const std::vector<NodeId>& nodes);
+  void plan();
+  /// Values from memory that a phase would read again in loops they do not have, and narrow ones that would be widened
+  /// again and again, are first copied into an array of the tile.
+  void find_staged(const PhasePlan& plan);
+  void tasks();
+
+  // ---- the body: tasks, lane blocks, tiles, phases, steps (lower_walk.cpp) ----
+
+  void body();
+  void open_blocks();
+  void open_inner(const std::vector<DimId>& dims);
+  void close_inner(const std::vector<DimId>& dims);
+  Int inner_index(const std::vector<DimId>& dims) const;
+  Int block_offset(NodeId id, int64_t per_block) const { return lanes(id) ? block_ * per_block : constant(0); }
+  void each_inner(const std::vector<DimId>& dims, const std::function<void()>& body);
+  void prologue(bool with_lanes);
+  void all_tiles();
+  void one_tile(const Int& length);
+  bool full_tile() const { return loop::is_constant(length_); }
+  int64_t tile() const { return s_.tile; }
+  bool registers() const { return s_.states_in_registers && stage_ != WalkStage::join; }  // a join has no steps
+  /// Opens the loop over the steps of the tile; returns the step's number in the order of the walk.
+  Int open_steps(bool against_walk, bool unroll);
+  void close_steps();
+  void phases(const PhasePlan& plan, bool with_lanes);
+  void stage_value(NodeId o);
+  /// Invariants are loaded once for all steps.
+  void preload(const Phase& phase);
+  bool indices_open(NodeId o) const;
+  void epilogue(bool with_lanes);
+  /// Runs what stores a value; without lanes, every part of the lane blocks has it, and the first one stores it.
+  void once(bool with_lanes, const std::function<void()>& body);
+
+  // ---- arrays: what is kept, and where (walk_arrays.cpp) ----
+
+  int64_t state_count() const { return registers() ? 1 : blocks_per_task_; }
+  /// An array of a value over the inner loops of its type, for each lane block where it has lanes.
+  int value_array(NodeId id, const char* what, int64_t per_block);
+  /// An array over the steps of a tile.
+  int tile_array(NodeId id, const std::vector<DimId>& inner);
+  void make_arrays();
+  /// Arrays that live for one tile. Whole tiles and the short one at the end have their own, so that those of whole
+  /// tiles are indexed by constants and stay in registers.
+  void make_tile_arrays();
+  /// Values from memory without time, but with lanes: loaded once for all tiles.
+  std::vector<NodeId> hoisted_loads() const;
+  void make_lasting_arrays(NodeId id);
+  void make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot slot);
+  /// One product or sum of values that later sweeps have anyway is made again there: cheaper than a store and loads.
+  bool is_made_again(const PhasePlan& plan, NodeId id, PhaseSlot slot);
+  void compute_invariant(NodeId id);
+  Value read_invariant(NodeId o);
+  void store_invariant(NodeId id);
+
+  // ---- sums: over inner loops within a tile, and late ones (walk_arrays.cpp) ----
+
+  void make_late(NodeId id);
+  /// Stores one finished piece of a late sum: into its place, or into this task's slot of the partial results.
+  void store_late(NodeId id, const Env& env, Value value);
+  Int block_late(NodeId id) const;
+  void zero_reduction(NodeId id, int array, const Int& first, int64_t n);
+  void accumulate(int array, const Int& at, Op op, Value value);
+  void zero_phase_sums(const Phase& phase);
+  void store_phase_sums(const Phase& phase);
+  void flush_tile_sum(NodeId id, int array);
+  void add_late(NodeId id, Value value);
+  /// A neutral value in lanes that do not exist.
+  Value mask(Value value, double neutral);
+  void store_sum(NodeId id, int array);
+
+  // ---- states, and carries (walk_state.cpp): states and sums over time, in registers within inner loops ----
+
+  /// States before the first step: the start operand, or 0. Resumed ones are set at every tile.
+  void init_state(NodeId id, int array);
+  Value first_state(NodeId id);
+  /// Runs the body for each element of a node's state with env at the matching indices of a start value. The history
+  /// of a window holds the taps 1 to K-1 of the window before.
+  void each_state(NodeId id, const std::function<void(const Int&)>& body);
+  bool carries_state(NodeId id) const { return w_.node(id).op == Op::Scan || w_.node(id).op == Op::Delay; }
+  bool carries_sum(NodeId id) const { return late(id) && w_.node(id).op != Op::At && sums_time(id); }
+  int carry_of(NodeId id);
+  int product_of(NodeId id);
+  Int carry_home(NodeId id) const;
+  void open_carry(NodeId id);
+  void close_carry(NodeId id);
+  /// Only stores of states of whole walks; the stored index is the chunk that this tile opens in the state's order.
+  void store_chunk(NodeId id, const std::function<Value()>& read);
+  Value load_resumed(NodeId resume);
+  void store_last_state(NodeId id);
+
+  // ---- recurrences at one step (walk_state.cpp) ----
+
+  Value scan(NodeId id);
+  Value delay(NodeId id);
+  Value cut(NodeId id, Value before);
+  /// Not 0 when a packed sequence begins between the step at t and the one walked before it.
+  Value starts_between(NodeId starts, const Int& t, bool reverse);
+  Value load_at(NodeId starts, const Int& t);
+  /// The step's number in the order of a recurrence that may run against the walk.
+  Int own_step(NodeId id) const { return against(id) ? length_ - 1 - step_ : step_; }
+
+  // ---- windows and overlaps (walk_taps.cpp): the tile's values behind the K - 1 before it, in their own order ----
+
+  Int taps_row(NodeId id, const std::vector<DimId>& dims) const;
+  std::vector<DimId> dims_without_taps(NodeId id) const;
+  void each_window(const Phase& phase, const std::function<void(NodeId, int64_t)>& body);
+  void fill_taps(const Phase& phase);
+  void store_window_chunk(NodeId id, DimId taps, const Int& i, Value past);
+  Value zero_lanes(Value like) { return b_->apply(Op::Select, {b_->number(0), like, b_->number(0)}); }
+  Int history_at(NodeId id, const std::vector<DimId>& dims, int64_t k) const;
+  void save_taps(const Phase& phase);
+  Value window(NodeId id);
+  /// Start of a row of an overlap's sums: rows of tile + 1 entries, for each combination of the other inner indices.
+  Int overlap_row(NodeId id, const Int& k) const;
+  Value read_overlap(NodeId id);
+  Value overlap(NodeId id);
+
+  // ---- a walk in chunks (walk_chunks.cpp) ----
+
+  std::vector<DimId> chunk_dims(NodeId scan) const;
+  void make_chunk_arrays(NodeId scan);
+  Value load_chunk(const std::map<NodeId, int>& buffers, NodeId scan, const Int& chunk);
+  void store_chunk_value(const std::map<NodeId, int>& buffers, NodeId scan, const Int& chunk, Value value);
+  void store_summaries(bool with_lanes);
+  void join_chunks(bool with_lanes);
+
+  // ---- one node at one step (walk_nodes.cpp) ----
+
+  void run_node(NodeId id);
+  void store_value(NodeId id, Value value);
+  void store_end(NodeId id);
+  Value evaluate(NodeId id);
+  /// The value of an operand at this point of the loops.
+  Value get(NodeId o);
+  Value fetch(NodeId o);
+
+  KernelWriter& w_;
+  const KernelGroup& group_;
+  const Schedule& s_;
+  const WalkStage stage_;
+  ChunkStates& chunk_states_;
+  loop::StageBuilder* b_ = nullptr;
+
+  std::set<NodeId> included_;        // the nodes of this stage
+  std::vector<NodeId> invariants_, uniform_nodes_, lane_nodes_, last_states_;
+  std::map<NodeId, NodeId> chunks_;  // recurrence -> its chunk_starts
+  PhasePlan uniform_plan_, lane_plan_;
+  std::set<NodeId> staged_, made_again_;
+  int64_t blocks_ = 1, blocks_per_task_ = 1, parts_ = 1;
+  bool has_tail_ = false;
+
+  // Arrays by node. What lasts for the task, what lives for a tile, what lives while the inner indices stand.
+  std::map<NodeId, int> invariant_arrays_, states_, products_, sums_;
+  std::map<NodeId, int> tile_arrays_, sweep_arrays_, taps_;
+  std::map<NodeId, int> carries_, product_carries_;
+  std::map<NodeId, std::pair<int, Int>> partials_;  // late sum -> temporary buffer, number of slots
+
+  // Where the loops stand.
+  Env env_;
+  Int chunk_, part_, first_block_, block_count_, block_, t0_, length_, step_, own_step_;
+  int step_loops_ = 1;
+  std::map<NodeId, Value> cache_, preloaded_;
+};
+
+}  // namespace mambac

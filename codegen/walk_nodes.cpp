@@ -1,0 +1,101 @@
+// The value of one node at one step, and where it goes.
+#include "codegen/walk_lowering.h"
+
+#include <utility>
+
+namespace mambac {
+
+using loop::Int;
+using loop::Value;
+
+void WalkLowering::run_node(NodeId id) {
+  const Node& n = w_.node(id);
+  if (n.op == Op::At && late(id)) {
+    store_end(id);
+    return;
+  }
+  const Value value = evaluate(id);
+  if (late(id) && !sums_in_tile(id)) {
+    add_late(id, value);
+    return;
+  }
+  if (sums_in_tile(id)) {
+    accumulate(tile_arrays_.at(id), inner_index(inner_of_type(id)) * tile() + step_, combine(id), value);
+    return;
+  }
+  cache_[id] = value;
+  auto tile_array = tile_arrays_.find(id);
+  if (tile_array != tile_arrays_.end())
+    b_->store_array(tile_array->second, inner_index(inner_of_type(id)) * tile() + step_, value);
+  auto sweep_array = sweep_arrays_.find(id);
+  if (sweep_array != sweep_arrays_.end()) b_->store_array(sweep_array->second, step_, value);
+  if (stored(id)) store_value(id, value);
+}
+
+void WalkLowering::store_value(NodeId id, Value value) {
+  once(result_has_lane(id), [&] { w_.store(*b_, id, env_, value); });
+}
+
+void WalkLowering::store_end(NodeId id) {
+  const Node& n = w_.node(id);
+  const Value value = get(n.operands[0]);
+  const Int t = env_.at.at(group_.along);
+  if (n.attrs.integer == 0)
+    b_->open_if(t, constant(1));
+  else
+    b_->open_if(w_.size(group_.along) - 1, t + 1);
+  store_value(id, value);
+  b_->close();
+}
+
+Value WalkLowering::evaluate(NodeId id) {
+  const Node& n = w_.node(id);
+  switch (n.op) {
+    case Op::Sum:
+    case Op::Amax: return get(n.operands[0]);
+    case Op::Dot: return b_->apply(Op::Mul, {get(n.operands[0]), get(n.operands[1])});
+    case Op::Scan: return scan(id);
+    case Op::Delay: return delay(id);
+    case Op::Window: return window(id);
+    case Op::Overlap: return overlap(id);
+    case Op::Put: return w_.put(*b_, n, env_, get(n.operands[0]));
+    case Op::At:
+    case Op::Slice:
+    case Op::Shift:
+      return w_.moved(*b_, n, env_, [&] {
+        auto here = std::exchange(cache_, {});
+        const Value value = get(n.operands[0]);
+        cache_ = std::move(here);
+        return value;
+      });
+    default: break;
+  }
+  std::vector<Value> args;
+  for (NodeId o : n.operands) args.push_back(get(o));
+  return apply_pointwise(*b_, n, args);
+}
+
+Value WalkLowering::get(NodeId o) {
+  auto cached = cache_.find(o);
+  if (cached != cache_.end()) return cached->second;
+  return cache_[o] = fetch(o);
+}
+
+Value WalkLowering::fetch(NodeId o) {
+  if (w_.is_immediate(o)) return w_.immediate(*b_, o, env_);
+  if (invariant_arrays_.count(o)) {
+    auto loaded = preloaded_.find(o);
+    return loaded != preloaded_.end() ? loaded->second : read_invariant(o);
+  }
+  if (taps_.count(o)) return w_.node(o).op == Op::Window ? window(o) : read_overlap(o);
+  if (made_again_.count(o)) return evaluate(o);
+  auto sweep_array = sweep_arrays_.find(o);
+  if (sweep_array != sweep_arrays_.end()) return b_->load_array(sweep_array->second, step_);
+  auto tile_array = tile_arrays_.find(o);
+  if (tile_array != tile_arrays_.end())
+    return b_->load_array(tile_array->second, inner_index(inner_of_type(o)) * tile() + step_);
+  check(!w_.inside(o), "lowering: a value of the kernel is read before its array was made");
+  return w_.load(*b_, o, env_);
+}
+
+}  // namespace mambac

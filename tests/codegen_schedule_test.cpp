@@ -1,0 +1,262 @@
+// Every legal schedule computes the same values; illegal ones are refused.
+#include <gtest/gtest.h>
+
+#include <omp.h>
+
+#include <fmt/format.h>
+
+#include "ir/builder.h"
+#include "passes/differentiate.h"
+#include "passes/simplify.h"
+#include "passes/step_form.h"
+#include "tests/device_check.h"
+#include "tests/mixer.h"
+#include "tests/random_graph.h"
+
+namespace mambac::test {
+namespace {
+
+struct Case {
+  Graph graph;
+  Ranges ranges;
+};
+
+/// A whole layer with a state before and after, and packed sequences.
+Case mixer_case() {
+  MixerOptions options;
+  options.channels = 37;  // at a width of 8: five lane blocks, the last one short
+  options.states = 3;
+  options.starts = true;
+  Mixer mixer = make_mixer(options);
+  return {simplify(expose_state(simplify(mixer.graph), *mixer.graph.find_dim("L"))), mixer.ranges};
+}
+
+Case mixer_gradients_case() {
+  MixerOptions options;
+  options.channels = 19;
+  options.starts = true;
+  options.loss = true;
+  Mixer mixer = make_mixer(options);
+  return {simplify(differentiate(simplify(mixer.graph), "loss")), mixer.ranges};
+}
+
+/// Two scans in one kernel that know nothing of each other: one of [D], with a decay that stands still and a computed
+/// start, and one without lanes. `reverse`: both from the end, with packed sequences.
+Case scans_case(bool reverse) {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", 21);
+  const NodeId x = b.input("x", {DType::f32, {B, L, D}}), p = b.input("p", {DType::f32, {B, L}});
+  const NodeId q = b.input("q", {DType::f32, {B, L}}), rate = b.input("rate", {DType::f32, {D}});
+  const NodeId first = b.input("first", {DType::f32, {B, D}});
+  const NodeId starts = reverse ? b.input("starts", {DType::f32, {B, L}}) : NodeId{};
+  b.hint = "h";
+  const NodeId h = b.scan(b.Sigmoid(rate), b.Mul(x, p), L, reverse, b.Mul(first, rate), starts);
+  b.hint = "s";
+  const NodeId s = b.scan(b.Sigmoid(q), p, L, reverse, {}, starts);
+  c.graph.outputs() = {{"y", b.Add(h, s)}, {"h.last", b.at(h, L, reverse ? 0 : -1)},
+                       {"s.last", b.at(s, L, reverse ? 0 : -1)}, {"s", s}};
+  c.ranges = {{"starts", {Range::mask, 0, 0.2}}};
+  return c;
+}
+
+/// From the end, with states that are summed: y[b, t, d] = sum_n h[b, t, d, n] c[b, t, n].
+Case reverse_states_case() {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", 21);
+  const DimId N = c.graph.add_dim("N", 3);
+  const NodeId dt = b.Sigmoid(b.input("dt", {DType::f32, {B, L, D}})), k = b.input("k", {DType::f32, {B, L, N}});
+  const NodeId rate = b.input("rate", {DType::f32, {D, N}}), first = b.input("first", {DType::f32, {B, D, N}});
+  const NodeId starts = b.input("starts", {DType::f32, {B, L}});
+  b.hint = "h";
+  const NodeId h = b.scan(b.Exp(b.Mul(dt, b.Neg(b.Exp(rate)))), b.Mul(dt, k), L, true, first, starts);
+  b.hint = "y";
+  c.graph.outputs() = {{"y", b.sum(b.Mul(h, k), {N})}, {"last", b.at(h, L, 0)}};
+  c.ranges = {{"starts", {Range::mask, 0, 0.2}}};
+  return c;
+}
+
+/// The schedule, where it is legal; as much of it as is legal elsewhere.
+CpuProgram::Scheduler as_far_as_legal(const Schedule& wanted) {
+  return [=](const Graph& fused, int number) {
+    const Schedule plain = default_schedule(fused, number, wanted.width);
+    Schedule schedule = wanted;
+    if (!can_chunk(fused, number)) schedule.chunks = 1;
+    if (!can_keep_states_in_registers(fused, number)) schedule.states_in_registers = false;
+    for (const Node& node : fused.nodes()) {
+      if (node.kernel != number || !is_directional(node.op)) continue;
+      if (node.op == Op::ChunkStarts && fused.dim(node.attrs.dims[1]).divisor % schedule.tile != 0)
+        schedule.tile = plain.tile;
+      else if (node.op != Op::ChunkStarts && operand(node, "resume").present())
+        schedule.tile = plain.tile;
+    }
+    return schedule;
+  };
+}
+
+Schedule draw_schedule(Random& random) {
+  Schedule schedule;
+  schedule.width = random.chance(0.5) ? 8 : 16;
+  schedule.tile = random.pick<int>({1, 4, 8, 16, 32});
+  schedule.unroll = random.pick<int>({1, 2, 4, 8});
+  schedule.blocks_per_task = random.pick<int>({1, 2, 12});
+  schedule.states_in_registers = random.chance(0.3);
+  schedule.chunks = random.pick<int>({1, 2, 3, 7});
+  schedule.rows_per_task = random.pick<int>({1, 3, 16});
+  schedule.row_unroll = random.pick<int>({1, 2, 4});
+  return schedule;
+}
+
+void expect_agreement(const Case& c, uint64_t seed, int samples, const FuseOptions& fuse = {}) {
+  Random random(seed);
+  for (int i = 0; i < samples; ++i) {
+    const Schedule schedule = draw_schedule(random);
+    const Bindings bindings{{"B", random.integer(1, 3)}, {"L", random.pick<int64_t>({1, 7, 65, 513})}};
+    const Arrays values = draw_values(c.graph, bindings, c.ranges, random.bits());
+    CheckOptions options;
+    options.bounds = bindings.at("L") < 100;
+    options.fuse = fuse;
+    options.schedule = as_far_as_legal(schedule);
+    EXPECT_EQ(check_on_cpu(c.graph, bindings, values, options), "")
+        << schedule.str() << fmt::format(" B={} L={}", bindings.at("B"), bindings.at("L"));
+  }
+}
+
+/// The kernel that computes the first node of this op.
+int kernel_of(const Graph& fused, Op op) {
+  for (const Node& node : fused.nodes())
+    if (node.op == op) return node.kernel;
+  ADD_FAILURE() << "no node of this op";
+  return 0;
+}
+
+Graph fused(const Graph& graph) {
+  Remarks remarks;
+  return fuse(graph, {}, remarks);
+}
+
+void expect_refused(const Graph& graph, int kernel, const Schedule& schedule) {
+  EXPECT_THROW(lower(graph, Layouts(graph), kernel, schedule), InternalError) << schedule.str();
+}
+
+TEST(Schedules, OfALayerAgree) { expect_agreement(mixer_case(), 1, 40); }
+TEST(Schedules, OfALayersGradientsAgree) { expect_agreement(mixer_gradients_case(), 2, 12); }
+TEST(Schedules, OfUniformAndPlainScansAgree) { expect_agreement(scans_case(false), 3, 40); }
+TEST(Schedules, OfScansFromTheEndAgree) {
+  expect_agreement(scans_case(true), 4, 30);
+  expect_agreement(reverse_states_case(), 5, 30);
+}
+
+TEST(Schedules, OfRandomGraphsAgree) {
+  Random random(8);
+  for (uint64_t seed = 900; seed < 960; ++seed) {
+    const RandomGraph graph = random_graph(seed, {.nodes = 16, .differentiable = false});
+    const Schedule schedule = draw_schedule(random);
+    CheckOptions options;
+    options.schedule = as_far_as_legal(schedule);
+    EXPECT_EQ(check_on_cpu(simplify(graph.graph), graph.bindings, graph.values, options), "")
+        << "seed " << seed << " " << schedule.str();
+  }
+}
+
+TEST(Schedules, ProjectionsInsideAndOutsideAgree) {
+  for (const bool inside : {false, true})
+    for (const int recompute : {4, 16}) {
+      const FuseOptions options{.fuse_projections = inside, .recompute = recompute};
+      expect_agreement(mixer_case(), 6, 4, options);
+      expect_agreement(mixer_gradients_case(), 7, 4, options);
+    }
+}
+
+// What the tests above hold only if it is so.
+TEST(Schedules, WalksOfScansCanBeChunked) {
+  for (const Case& c : {mixer_case(), scans_case(false), scans_case(true), reverse_states_case()}) {
+    const Graph graph = fused(c.graph);
+    int scans = 0;
+    for (const Node& node : graph.nodes()) {
+      if (node.op != Op::Scan) continue;
+      ++scans;
+      EXPECT_TRUE(can_chunk(graph, node.kernel)) << node.name;
+      EXPECT_TRUE(can_keep_states_in_registers(graph, node.kernel)) << node.name;
+      const LoweredKernel lowered = lower(graph, Layouts(graph), node.kernel, {.chunks = 3});
+      ASSERT_EQ(lowered.kernel.stages.size(), 3u);
+      EXPECT_EQ(lowered.kernel.stages[1].name, "join");
+    }
+    EXPECT_GE(scans, 1);
+  }
+}
+
+TEST(Schedules, OfForwardWalksThatStoreStatesCanBeChunked) {
+  const Graph graph = fused(mixer_gradients_case().graph);
+  int stored = 0;
+  for (const Node& node : graph.nodes()) {
+    if (node.op != Op::ChunkStarts || graph.node(node.operands[0]).op != Op::Scan) continue;
+    ++stored;
+    EXPECT_TRUE(can_chunk(graph, node.kernel)) << node.name;
+  }
+  EXPECT_EQ(stored, 1);
+}
+
+TEST(Schedules, ChunksDoNotDependOnThreads) {
+  const Case c = mixer_case();
+  const Bindings bindings{{"B", 2}, {"L", 130}};
+  const Arrays values = draw_values(c.graph, bindings, c.ranges, 5);
+  const CpuProgram program(fused(c.graph), as_far_as_legal({.tile = 8, .blocks_per_task = 1, .chunks = 7}));
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(1);
+  const Arrays one = run_on_cpu(program, bindings, values);
+  omp_set_num_threads(4);
+  const Arrays four = run_on_cpu(program, bindings, values);
+  omp_set_num_threads(before);
+  for (const auto& [name, array] : one) EXPECT_EQ(array.data, four.at(name).data) << name;
+}
+
+TEST(Schedules, ChunksOfOtherRecurrencesAreRefused) {
+  const Graph layer = fused(mixer_case().graph);
+  const int window = kernel_of(layer, Op::Window);
+  EXPECT_FALSE(can_chunk(layer, window));
+  expect_refused(layer, window, {.chunks = 2});
+  const Graph gradients = fused(mixer_gradients_case().graph);
+  for (const Node& node : gradients.nodes()) {
+    if (node.op != Op::Scan || !operand(node, "resume").present()) continue;
+    EXPECT_FALSE(can_chunk(gradients, node.kernel));
+    expect_refused(gradients, node.kernel, {.tile = 16, .chunks = 2});
+  }
+}
+
+TEST(Schedules, ChunksOfScansOfScansAndOfSumsOverTimeAreRefused) {
+  Graph graph;
+  Builder b(graph);
+  const DimId B = graph.add_dim("B", 0), L = graph.add_dim("L", 0), D = graph.add_dim("D", 21);
+  const NodeId x = b.input("x", {DType::f32, {B, L, D}}), decay = b.input("decay", {DType::f32, {D}});
+  const NodeId h = b.scan(decay, x, L);
+  Graph twice = graph, sums = graph;
+  Builder second(twice), sum(sums);
+  twice.outputs() = {{"y", second.scan(decay, second.Mul(h, x), L)}};
+  sums.outputs() = {{"y", h}, {"sum", sum.sum(h, {L})}};
+  for (const Graph& g : {fused(twice), fused(sums)}) {
+    const int kernel = kernel_of(g, Op::Scan);
+    EXPECT_FALSE(can_chunk(g, kernel));
+    EXPECT_TRUE(can_keep_states_in_registers(g, kernel));
+    expect_refused(g, kernel, {.chunks = 2});
+  }
+}
+
+TEST(Schedules, SumsOverLanesWithStatesInRegistersAreRefused) {
+  Graph graph;
+  Builder b(graph);
+  const DimId B = graph.add_dim("B", 0), L = graph.add_dim("L", 0), D = graph.add_dim("D", 37);
+  const NodeId x = b.input("x", {DType::f32, {B, L, D}}), decay = b.input("decay", {DType::f32, {D}});
+  const NodeId h = b.scan(decay, x, L);
+  graph.outputs() = {{"h", h}, {"sum", b.sum(b.Mul(h, x), {D})}};
+  const Graph g = fused(graph);
+  const int kernel = kernel_of(g, Op::Scan);
+  ASSERT_EQ(kernel, kernel_of(g, Op::Sum));
+  EXPECT_FALSE(can_keep_states_in_registers(g, kernel));
+  EXPECT_FALSE(can_chunk(g, kernel));
+  expect_refused(g, kernel, {.states_in_registers = true});
+}
+
+}  // namespace
+}  // namespace mambac::test
