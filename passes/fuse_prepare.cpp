@@ -42,6 +42,11 @@ class Preparer {
       const bool shared = class_of(n.op) == OpClass::Source || is_view(out_, value) ||
                           std::find(taken.begin(), taken.end(), value) != taken.end();
       if (shared) value = copy(value, output.name);
+      const Node& original = graph_.node(output.value);
+      if (out_.node(value).type != original.type)
+        throw InputError(original.location,
+                         fmt::format("output {}: found {}; expected what can be computed: floating-point numbers whose "
+                                     "free dimensions come first", output.name, type_text(graph_, original.type)));
       taken.push_back(value);
       out_.outputs().push_back({output.name, value});
     }
@@ -109,6 +114,12 @@ class Preparer {
     return out_.append(std::move(join));
   }
 
+  NodeId zeros(const Type& type) {
+    // broadcast puts each new dim before the fixed ones
+    const NodeId filling = build_.broadcast(build_.constant(0), std::vector<DimId>(type.dims.rbegin(), type.dims.rend()));
+    return type.dtype == DType::f32 ? filling : build_.cast(filling, type.dtype);
+  }
+
   /// Short enough for an inner loop, beside another dimension that makes lanes.
   bool is_inner_shift(const Node& n) const {
     const std::vector<DimId>& dims = n.type.dims;
@@ -123,7 +134,7 @@ class Preparer {
     const int64_t kept = size - std::abs(by);
     if (by == 0) return copy(n.operands[0], "part");
     if (kept == 0)
-      return build_.broadcast(build_.constant(0), std::vector<DimId>(n.type.dims.rbegin(), n.type.dims.rend()));
+      return zeros(n.type);
     const DimId part = out_.add_dim(fmt::format("{}.{}", out_.dim(whole).name, kept), kept);
     Node pieces = n;
     pieces.attrs.dims = {part, whole};
@@ -142,20 +153,19 @@ class Preparer {
     join.name = n.name;
     join.location = n.location;
     join.attrs.dims = {whole};
-    auto zeros = [&](int64_t size) {
+    auto fill = [&](int64_t size) {
       if (size == 0) return;
       const DimId gap = out_.add_dim(fmt::format("{}.{}", out_.dim(whole).name, size), size);
-      std::vector<DimId> dims = out_.node(x).type.dims;
-      std::replace(dims.begin(), dims.end(), part, gap);
-      std::reverse(dims.begin(), dims.end());  // broadcast puts each new dim before the fixed ones
+      Type type = out_.node(x).type;
+      std::replace(type.dims.begin(), type.dims.end(), part, gap);
       build_.hint = n.name + ".zeros";
-      join.operands.push_back(build_.broadcast(build_.constant(0), dims));
+      join.operands.push_back(zeros(type));
       join.attrs.dims.push_back(gap);
     };
-    zeros(before);
+    fill(before);
     join.operands.push_back(copy(x, "part"));
     join.attrs.dims.push_back(part);
-    zeros(after);
+    fill(after);
     return out_.append(std::move(join));
   }
 
@@ -193,9 +203,9 @@ class Preparer {
     build_.location = out_.node(value).location;
     const std::string name = out_.node(value).name + "." + why;
     build_.hint = name + ".zeros";
-    const NodeId zeros = build_.broadcast(build_.constant(0), std::vector<DimId>(order.rbegin(), order.rend()));
+    const NodeId filling = zeros({DType::f32, order});
     build_.hint = name;
-    const NodeId moved = build_.Add(zeros, value);
+    const NodeId moved = build_.Add(filling, value);
     check(out_.node(moved).type.dims == order, "a copy has another order of dimensions than was asked for");
     return dtype == DType::f32 || !is_float(dtype) ? moved : build_.cast(moved, dtype);
   }

@@ -79,7 +79,8 @@ std::unique_ptr<LibraryCall> make_matmul(const Graph& graph, const Layouts& layo
   const Strided z = strided(graph, layouts, id, bindings);
   // Columns of the result are neighbours in memory.
   const int64_t column_stride = group_stride(graph, z, dims.columns, bindings);
-  const bool swapped = column_stride != 1 && column_stride != 0 && group_stride(graph, z, dims.rows, bindings) == 1;
+  const int64_t row_stride = group_stride(graph, z, dims.rows, bindings);
+  const bool swapped = column_stride > 1 && row_stride <= 1;
   if (swapped) {
     std::swap(x, y);
     std::swap(dims.rows, dims.columns);
@@ -93,7 +94,7 @@ std::unique_ptr<LibraryCall> make_matmul(const Graph& graph, const Layouts& layo
   shape.c = z.dtype;
   const int64_t x_row = group_stride(graph, x, dims.rows, bindings), x_k = group_stride(graph, x, dims.contracted, bindings);
   const int64_t y_col = group_stride(graph, y, dims.columns, bindings), y_k = group_stride(graph, y, dims.contracted, bindings);
-  shape.transpose_a = x_k != 1 && x_row == 1 && shape.k > 1;
+  shape.transpose_a = x_k > 1 && x_row <= 1;
   shape.lda = std::max(shape.transpose_a ? x_k : x_row, shape.transpose_a ? shape.m : shape.k);
   shape.transpose_b = !(y_col == 1 || (shape.n == 1 && y_k != 1)) && (y_k == 1 || shape.k == 1);
   shape.ldb = std::max(shape.transpose_b ? y_col : y_k, shape.transpose_b ? shape.k : shape.n);

@@ -39,7 +39,7 @@ Arrays run_on_cpu(const CpuProgram& program, const Bindings& bindings, const Arr
 std::string compare_on_cpu(Graph fused, const Bindings& bindings, const Arrays& values, const Arrays& expected,
                            const CheckOptions& options = {});
 
-/// Fuses the graph first, and evaluates what is expected.
+/// Fuses the graph first and evaluates what is expected, of the graph as it is and, in float64, as it is fused.
 std::string check_on_cpu(const Graph& graph, const Bindings& bindings, const Arrays& values,
                          const CheckOptions& options = {});
 
