@@ -228,6 +228,8 @@ TEST(Train, KilledAnywhereAndResumedIsTheSameRun) {
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
+      // Steps take long enough on any machine that the run lives through several kills.
+      bench.before_gradients([](int) { std::this_thread::sleep_for(std::chrono::milliseconds(10)); });
       try {
         train(bench.job(true));
         _exit(0);
