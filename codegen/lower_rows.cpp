@@ -18,6 +18,8 @@ using loop::Int;
 using loop::Value;
 
 constexpr int64_t kRowsTogether = 4;
+constexpr int64_t kUnrolledInner = 4;
+constexpr int64_t kUnrolledNest = 16;  // bodies that a nest of loops is written out to
 constexpr int64_t kSummingTasks = 16;  // partial results of a sum over rows
 
 class RowsLowering {
@@ -229,7 +231,13 @@ class RowsLowering {
     const bool on_lanes = !inner.empty() && inner.back() == group_.lane && group_.lane != DimId{};
     if (on_lanes) inner.pop_back();
     // Indices of results of lane sums are outside the loop over lanes, so each keeps its own partial vectors.
-    for (DimId d : inner) env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, w_.graph().dim(d).size <= 4);
+    int64_t nest = 1;
+    for (DimId d : inner) nest *= w_.graph().dim(d).size;
+    for (DimId d : inner) {  // of a large nest the inner loops are written out
+      const int64_t n = w_.graph().dim(d).size;
+      env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, n <= kUnrolledInner && nest <= kUnrolledNest);
+      nest /= n;
+    }
     each_row([&] {
       for (NodeId id : phase.sweeps[0].nodes)
         if (lane_sums_.count(id)) start_lane_sum(id);

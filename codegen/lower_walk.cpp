@@ -10,6 +10,7 @@ using loop::Int;
 namespace {
 
 constexpr int64_t kUnrolledInner = 4;
+constexpr int64_t kUnrolledNest = 16;  // bodies that a nest of loops is written out to
 
 }  // namespace
 
@@ -182,9 +183,12 @@ void WalkLowering::open_blocks() {
 }
 
 void WalkLowering::open_inner(const std::vector<DimId>& dims) {
-  for (DimId d : dims) {
+  int64_t nest = count(dims);
+  for (DimId d : dims) {  // of a large nest the inner loops are written out
     const int64_t n = w_.graph().dim(d).size;
-    env_.at[d] = b_->open_for(constant(0), constant(n), 1, registers() || n <= kUnrolledInner);
+    env_.at[d] = b_->open_for(constant(0), constant(n), 1,
+                              registers() || (n <= kUnrolledInner && nest <= kUnrolledNest));
+    nest /= n;
   }
 }
 

@@ -17,7 +17,7 @@ int WalkLowering::value_array(NodeId id, const char* what, int64_t per_block) {
 int WalkLowering::tile_array(NodeId id, const std::vector<DimId>& inner) {
   const int64_t n = count(inner) * tile();
   const bool small = full_tile() && (registers() || (inner.empty() && tile() <= 8));
-  return b_->array(w_.node(id).name, n, lanes(id) || result_has_lane(id), small);
+  return b_->array(w_.node(id).name, n, result_has_lane(id), small);
 }
 
 void WalkLowering::make_arrays() {

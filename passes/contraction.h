@@ -8,7 +8,8 @@ namespace mambac {
 /// True when a Dot is a matrix product worth a library call: no static batch dimension, no operand that only exists
 /// inside a walk (a value along a free dimension with two or more static ones that is neither a contraction's result
 /// nor a view of one), and not a small projection (at most 8 terms; or at most 256, and at most
-/// 1/28 of the size it is projected to). Contractions over free dimensions (gradients of weights) are large when their operands exist in memory.
+/// 1/28 of the size it is projected to). Contractions over free dimensions (gradients of weights) are large when their
+/// operands exist in memory.
 /// Without `fuse_projections`, small projections of more than 8 terms are library calls too.
 bool is_large_contraction(const Graph& graph, NodeId node, bool fuse_projections = true);
 
@@ -30,6 +31,7 @@ std::vector<DimId> contracted_order(const Graph& graph, const Node& dot);
 
 /// An order of a value's dims that is a matrix of the kept and the contracted ones, and that a copy can have: free dims
 /// first, in the order of their declaration. Empty when there is none.
-std::vector<DimId> matrix_order(const Graph& graph, const std::vector<DimId>& kept, const std::vector<DimId>& contracted);
+std::vector<DimId> matrix_order(const Graph& graph, const std::vector<DimId>& kept,
+                                const std::vector<DimId>& contracted);
 
 }  // namespace mambac

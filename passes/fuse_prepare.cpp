@@ -1,8 +1,8 @@
 #include "passes/fuse_prepare.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "ir/builder.h"
 #include "passes/contraction.h"
@@ -15,10 +15,15 @@ constexpr int64_t kInnerShift = 16;
 
 bool has_dense_side(const Graph& graph, NodeId value);
 
+/// What is done to a graph: first joins take the place of all that cuts or moves memory, then copies are put in where
+/// memory is shared. The second step sees the ops that fusion will see, and so the same large contractions.
+enum class Step { joins, copies };
+
 /// Copies a graph node by node; what a rule rewrites is appended in its place.
 class Preparer {
  public:
-  Preparer(const Graph& graph, const FuseOptions& options) : graph_(graph), options_(options), build_(out_) {}
+  Preparer(const Graph& graph, const FuseOptions& options, Step step)
+      : graph_(graph), options_(options), step_(step), build_(out_) {}
 
   Graph run() {
     out_.name = graph_.name;
@@ -39,14 +44,9 @@ class Preparer {
     for (const Output& output : graph_.outputs()) {
       NodeId value = map_[output.value.index];
       const Node& n = out_.node(value);
-      const bool shared = class_of(n.op) == OpClass::Source || is_view(out_, value) ||
-                          std::find(taken.begin(), taken.end(), value) != taken.end();
+      const bool shared = step_ == Step::copies && (class_of(n.op) == OpClass::Source || is_view(out_, value) ||
+                                                    std::find(taken.begin(), taken.end(), value) != taken.end());
       if (shared) value = copy(value, output.name);
-      const Node& original = graph_.node(output.value);
-      if (out_.node(value).type != original.type)
-        throw InputError(original.location,
-                         fmt::format("output {}: found {}; expected what can be computed: floating-point numbers whose "
-                                     "free dimensions come first", output.name, type_text(graph_, original.type)));
       taken.push_back(value);
       out_.outputs().push_back({output.name, value});
     }
@@ -70,10 +70,18 @@ class Preparer {
       if (o.present()) o = map_[o.index];
     build_.location = n.location;
     build_.hint = n.name;
+    return step_ == Step::joins ? with_joins(id, n) : with_copies(id, std::move(n));
+  }
+
+  NodeId with_joins(NodeId id, const Node& n) {
     if (is_view(graph_, id)) return view(n.op, n.operands[0], n.attrs);
     if (n.op == Op::Unslice) return as_concat(n);
     if (n.op == Op::Shift && !is_inner_shift(n)) return shifted_concat(n);
     if (n.op == Op::Cast && is_join(out_.node(n.operands[0])) && only_read_by_cast(id)) return cast_join(n);
+    return out_.append(n);
+  }
+
+  NodeId with_copies(NodeId id, Node n) {
     if (is_join(n)) prepare_join(id, n);
     if (is_library_call(id)) prepare_matrix(id, n);
     return out_.append(std::move(n));
@@ -90,14 +98,18 @@ class Preparer {
   }
 
   bool is_library_call(NodeId id) const {
-    return options_.library_contractions && graph_.node(id).op == Op::Dot && is_large_contraction(graph_, id, options_.fuse_projections);
+    return options_.library_contractions && graph_.node(id).op == Op::Dot &&
+           is_large_contraction(graph_, id, options_.fuse_projections);
   }
 
   bool only_read_by_cast(NodeId cast) const {
     const NodeId join = graph_.node(cast).operands[0];
-    return std::none_of(graph_.nodes().begin(), graph_.nodes().end(), [&](const Node& n) {
-      return &n != &graph_.node(cast) && std::find(n.operands.begin(), n.operands.end(), join) != n.operands.end();
-    }) && join_uses_[join.index] == 0;
+    return std::none_of(graph_.nodes().begin(), graph_.nodes().end(),
+                        [&](const Node& n) {
+                          return &n != &graph_.node(cast) &&
+                                 std::find(n.operands.begin(), n.operands.end(), join) != n.operands.end();
+                        }) &&
+           join_uses_[join.index] == 0;
   }
 
   /// cast(concat(a, b)) -> concat(cast a, cast b): the rounding then happens where a and b are made.
@@ -116,7 +128,8 @@ class Preparer {
 
   NodeId zeros(const Type& type) {
     // broadcast puts each new dim before the fixed ones
-    const NodeId filling = build_.broadcast(build_.constant(0), std::vector<DimId>(type.dims.rbegin(), type.dims.rend()));
+    const NodeId filling =
+        build_.broadcast(build_.constant(0), std::vector<DimId>(type.dims.rbegin(), type.dims.rend()));
     return type.dtype == DType::f32 ? filling : build_.cast(filling, type.dtype);
   }
 
@@ -133,8 +146,7 @@ class Preparer {
     const int64_t size = out_.dim(whole).size, by = std::clamp<int64_t>(n.attrs.integer, -size, size);
     const int64_t kept = size - std::abs(by);
     if (by == 0) return copy(n.operands[0], "part");
-    if (kept == 0)
-      return zeros(n.type);
+    if (kept == 0) return zeros(n.type);
     const DimId part = out_.add_dim(fmt::format("{}.{}", out_.dim(whole).name, kept), kept);
     Node pieces = n;
     pieces.attrs.dims = {part, whole};
@@ -227,6 +239,7 @@ class Preparer {
 
   const Graph& graph_;
   const FuseOptions& options_;
+  const Step step_;
   Graph out_;
   Builder build_;
   std::vector<NodeId> map_;
@@ -251,7 +264,20 @@ bool has_dense_side(const Graph& graph, NodeId value) {
 
 }  // namespace
 
-Graph prepare_fusion(const Graph& graph, const FuseOptions& options) { return Preparer(graph, options).run(); }
+Graph prepare_fusion(const Graph& graph, const FuseOptions& options) {
+  const Graph joined = Preparer(graph, options, Step::joins).run();
+  Graph prepared = Preparer(joined, options, Step::copies).run();
+  for (size_t i = 0; i < graph.outputs().size(); ++i) {
+    const Node& wanted = graph.node(graph.outputs()[i].value);
+    if (prepared.node(prepared.outputs()[i].value).type == wanted.type) continue;
+    throw InputError(
+        wanted.location,
+        fmt::format("output {}: found {}; expected what can be computed: floating-point numbers whose free "
+                    "dimensions come first",
+                    graph.outputs()[i].name, type_text(graph, wanted.type)));
+  }
+  return prepared;
+}
 
 bool is_one_stride(const Graph& graph, NodeId value, const std::vector<DimId>& dims) {
   if (dims.size() < 2) return true;

@@ -9,7 +9,9 @@ namespace mambac {
 
 namespace {
 
-bool contains(const std::vector<DimId>& dims, DimId dim) { return std::find(dims.begin(), dims.end(), dim) != dims.end(); }
+bool contains(const std::vector<DimId>& dims, DimId dim) {
+  return std::find(dims.begin(), dims.end(), dim) != dims.end();
+}
 
 std::vector<DimId> static_dims(const Graph& graph, const Type& type) {
   std::vector<DimId> dims;
@@ -63,6 +65,8 @@ std::set<DimId> dims_reduced_inside(const Graph& graph, const std::vector<Member
   return dims;
 }
 
+bool is_window(const Node& node) { return node.op == Op::Window || node.op == Op::Overlap; }
+
 struct WalkFacts {
   bool any = false;
   DimId along{};
@@ -112,6 +116,12 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
     facts->any = true;
     facts->along = along;
     if (facts->lane == DimId{}) facts->lane = lanes.of(graph, type);
+  }
+  for (const Member& member : members) {
+    const Node& node = graph.node(member.node);
+    if (!is_window(node) || node.attrs.dims[1] != facts->lane) continue;
+    *why = fmt::format("the taps of {} are an inner loop, and the channels of the others", node.name);
+    return false;
   }
   return true;
 }
@@ -258,12 +268,14 @@ Lanes::Lanes(const Graph& graph) {
   for (const Node& node : graph.nodes()) {
     if (is_directional(node.op) && node.op != Op::ChunkStarts && !contains(walked_, node.attrs.dims[0]))
       walked_.push_back(node.attrs.dims[0]);
-    if (node.op == Op::Window || node.op == Op::Overlap) {  // taps are an inner loop
-      std::vector<DimId> fixed = static_dims(graph, node.type), kept;
-      for (DimId d : fixed)
-        if (d != node.attrs.dims[1]) kept.push_back(d);
-      lanes_.emplace(sorted(fixed), kept.empty() ? DimId{} : largest(graph, kept));
-    }
+    if (is_window(node) && !contains(taps_, node.attrs.dims[1])) taps_.push_back(node.attrs.dims[1]);
+  }
+  for (const Node& node : graph.nodes()) {
+    if (!is_window(node)) continue;
+    std::vector<DimId> fixed = static_dims(graph, node.type), kept;
+    for (DimId d : fixed)
+      if (d != node.attrs.dims[1]) kept.push_back(d);
+    lanes_.emplace(sorted(fixed), kept.empty() ? DimId{} : preferred(graph, kept));
   }
   for (const Node& node : graph.nodes()) {
     std::vector<DimId> reduced = reduced_dims(node);
@@ -276,7 +288,7 @@ Lanes::Lanes(const Graph& graph) {
       for (DimId d : fixed)
         if (!contains(reduced, d)) kept.push_back(d);
       if (kept.empty() || kept.size() == fixed.size()) continue;
-      lanes_.emplace(sorted(fixed), largest(graph, kept));  // the first reader decides
+      lanes_.emplace(sorted(fixed), preferred(graph, kept));  // the first reader decides
     }
   }
 }
@@ -285,7 +297,14 @@ DimId Lanes::of(const Graph& graph, const Type& type) const {
   const std::vector<DimId> fixed = static_dims(graph, type);
   if (fixed.empty()) return {};
   auto found = lanes_.find(sorted(fixed));
-  return found != lanes_.end() ? found->second : largest(graph, fixed);
+  return found != lanes_.end() ? found->second : preferred(graph, fixed);
+}
+
+DimId Lanes::preferred(const Graph& graph, const std::vector<DimId>& dims) const {
+  std::vector<DimId> channels;
+  for (DimId d : dims)
+    if (!contains(taps_, d)) channels.push_back(d);
+  return largest(graph, channels.empty() ? dims : channels);
 }
 
 DimId Lanes::walked_by(const Graph& graph, const Type& type) const {

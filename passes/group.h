@@ -28,7 +28,11 @@ class Lanes {
   DimId walked_by(const Graph& graph, const Type& type) const;
 
  private:
+  /// The largest, and of taps only when there is nothing else.
+  DimId preferred(const Graph& graph, const std::vector<DimId>& dims) const;
+
   std::map<std::vector<DimId>, DimId> lanes_;
+  std::vector<DimId> taps_;
   std::vector<DimId> walked_;
 };
 

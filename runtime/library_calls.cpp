@@ -75,7 +75,8 @@ std::unique_ptr<LibraryCall> make_matmul(const Graph& graph, const Layouts& layo
                                          const Bindings& bindings) {
   const Node& node = graph.node(id);
   ContractionSize dims = contraction_dims(graph, id);
-  Strided x = strided(graph, layouts, node.operands[0], bindings), y = strided(graph, layouts, node.operands[1], bindings);
+  Strided x = strided(graph, layouts, node.operands[0], bindings);
+  Strided y = strided(graph, layouts, node.operands[1], bindings);
   const Strided z = strided(graph, layouts, id, bindings);
   // Columns of the result are neighbours in memory.
   const int64_t column_stride = group_stride(graph, z, dims.columns, bindings);
@@ -92,8 +93,10 @@ std::unique_ptr<LibraryCall> make_matmul(const Graph& graph, const Layouts& layo
   shape.a = x.dtype;
   shape.b = y.dtype;
   shape.c = z.dtype;
-  const int64_t x_row = group_stride(graph, x, dims.rows, bindings), x_k = group_stride(graph, x, dims.contracted, bindings);
-  const int64_t y_col = group_stride(graph, y, dims.columns, bindings), y_k = group_stride(graph, y, dims.contracted, bindings);
+  const int64_t x_row = group_stride(graph, x, dims.rows, bindings);
+  const int64_t x_k = group_stride(graph, x, dims.contracted, bindings);
+  const int64_t y_col = group_stride(graph, y, dims.columns, bindings);
+  const int64_t y_k = group_stride(graph, y, dims.contracted, bindings);
   shape.transpose_a = x_k > 1 && x_row <= 1;
   shape.lda = std::max(shape.transpose_a ? x_k : x_row, shape.transpose_a ? shape.m : shape.k);
   shape.transpose_b = !(y_col == 1 || (shape.n == 1 && y_k != 1)) && (y_k == 1 || shape.k == 1);
@@ -132,8 +135,8 @@ class TableCall : public LibraryCall {
 
   TableCall(bool gather, std::vector<TableLoop> loops, int64_t rows, int64_t row_stride, int64_t table_elements,
             Side values, Side index, Side table)
-      : gather_(gather), loops_(std::move(loops)), rows_(rows), row_stride_(row_stride), table_elements_(table_elements),
-        values_(values), index_(index), table_(table) {
+      : gather_(gather), loops_(std::move(loops)), rows_(rows), row_stride_(row_stride),
+        table_elements_(table_elements), values_(values), index_(index), table_(table) {
     if (loops_.empty()) loops_.push_back({1, 0, 0, 0});
   }
 
@@ -206,11 +209,13 @@ std::unique_ptr<LibraryCall> make_table_call(const Graph& graph, const Layouts& 
   const bool gather = node.op == Op::Gather;
   const NodeId table_id = gather ? node.operands[0] : id, index_id = node.operands[gather ? 1 : 0];
   const NodeId values_id = gather ? id : node.operands[1];
-  const Strided table = strided(graph, layouts, table_id, bindings), index = strided(graph, layouts, index_id, bindings);
+  const Strided table = strided(graph, layouts, table_id, bindings);
+  const Strided index = strided(graph, layouts, index_id, bindings);
   const Strided values = strided(graph, layouts, values_id, bindings);
   std::vector<TableLoop> loops;
   for (DimId d : graph.node(index_id).type.dims)  // values without a dimension of the index count once for each of it
-    if (!graph.node(values_id).type.has(d)) loops.push_back({size_of(graph, d, bindings), 0, stride_along(index, d), 0});
+    if (!graph.node(values_id).type.has(d))
+      loops.push_back({size_of(graph, d, bindings), 0, stride_along(index, d), 0});
   for (DimId d : graph.node(values_id).type.dims)
     loops.push_back({size_of(graph, d, bindings), stride_along(values, d), stride_along(index, d),
                      d == node.attrs.dims[0] ? 0 : stride_along(table, d)});

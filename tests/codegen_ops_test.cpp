@@ -42,13 +42,18 @@ Range range_of(Op op, size_t operand) {
   switch (op) {
     case Op::Log:
     case Op::Sqrt:
-    case Op::Rsqrt: return {Range::uniform, 0.1, 5};
-    case Op::Div: return operand == 1 ? Range{Range::uniform, 0.5, 2} : Range{};
+    case Op::Rsqrt:
+      return {Range::uniform, 0.1, 5};
+    case Op::Div:
+      return operand == 1 ? Range{Range::uniform, 0.5, 2} : Range{};
     case Op::Eq:
     case Op::Lt:
-    case Op::Le: return {Range::integer, 0, 2};
-    case Op::Select: return operand == 0 ? Range{Range::mask, 0, 0.5} : Range{};
-    default: return {Range::uniform, -4, 4};
+    case Op::Le:
+      return {Range::integer, 0, 2};
+    case Op::Select:
+      return operand == 0 ? Range{Range::mask, 0, 0.5} : Range{};
+    default:
+      return {Range::uniform, -4, 4};
   }
 }
 
@@ -65,19 +70,30 @@ void pointwise(Alone& a, Op op) {
 bool alone(Alone& a, Op op) {
   const Range mask{Range::mask, 0, 0.2}, decay{Range::uniform, 0.2, 1};
   switch (op) {
-    case Op::Const: a.output(op, {}, {.dims = {}, .number = 1.5}); return true;
-    case Op::Iota: a.output(op, {}, {.dims = {a.D}}); a.output(op, {}, {.dims = {a.L}}); return true;
-    case Op::Extent: a.output(op, {}, {.dims = {a.B, a.L, a.D}}); return true;
-    case Op::Cast: a.output(op, {a.input("x", {a.B, a.L, a.D})}, {.dims = {}, .dtype = DType::bf16}); return true;
+    case Op::Const:
+      a.output(op, {}, {.dims = {}, .number = 1.5});
+      return true;
+    case Op::Iota:
+      a.output(op, {}, {.dims = {a.D}});
+      a.output(op, {}, {.dims = {a.L}});
+      return true;
+    case Op::Extent:
+      a.output(op, {}, {.dims = {a.B, a.L, a.D}});
+      return true;
+    case Op::Cast:
+      a.output(op, {a.input("x", {a.B, a.L, a.D})}, {.dims = {}, .dtype = DType::bf16});
+      return true;
     case Op::Sum:
     case Op::Amax: {
       const NodeId x = a.input("x", {a.B, a.L, a.D, a.N});
-      for (const auto& dims : std::vector<std::vector<DimId>>{{a.N}, {a.D}, {a.L}, {a.B, a.L}, {a.D, a.N}, {a.B, a.L, a.D, a.N}})
+      for (const auto& dims :
+           std::vector<std::vector<DimId>>{{a.N}, {a.D}, {a.L}, {a.B, a.L}, {a.D, a.N}, {a.B, a.L, a.D, a.N}})
         a.output(op, {x}, {.dims = dims});
       return true;
     }
     case Op::Dot: {
-      const NodeId x = a.input("x", {a.B, a.L, a.D}), w = a.input("w", {a.V, a.D}), small = a.input("small", {a.D, a.N});
+      const NodeId x = a.input("x", {a.B, a.L, a.D}), w = a.input("w", {a.V, a.D}),
+                   small = a.input("small", {a.D, a.N});
       a.output(op, {x, w}, {.dims = {a.D}});
       a.output(op, {small, x}, {.dims = {a.D}});
       a.output(op, {x, a.input("y", {a.B, a.L, a.V})}, {.dims = {a.B, a.L}});
@@ -94,7 +110,8 @@ bool alone(Alone& a, Op op) {
       return true;
     }
     case Op::Put:
-      for (DimId d : {a.D, a.L, a.N}) a.output(op, {a.input("x" + a.graph.dim(d).name, {a.B, a.V})}, {.dims = {d}, .integer = 0});
+      for (DimId d : {a.D, a.L, a.N})
+        a.output(op, {a.input("x" + a.graph.dim(d).name, {a.B, a.V})}, {.dims = {d}, .integer = 0});
       return true;
     case Op::Slice:
       a.output(op, {a.input("x", {a.B, a.L, a.D})}, {.dims = {a.D, a.N}, .integer = 7});
@@ -116,10 +133,13 @@ bool alone(Alone& a, Op op) {
     case Op::Shift: {
       const NodeId x = a.input("x", {a.B, a.L, a.D, a.N});
       for (int64_t by : {1, -2, 5}) a.output(op, {x}, {.dims = {a.N}, .integer = by});
-      for (int64_t by : {1, -20}) a.output(op, {a.input("y" + std::to_string(by), {a.B, a.D})}, {.dims = {a.D}, .integer = by});
+      for (int64_t by : {1, -20})
+        a.output(op, {a.input("y" + std::to_string(by), {a.B, a.D})}, {.dims = {a.D}, .integer = by});
       return true;
     }
-    case Op::Rename: a.output(op, {a.input("x", {a.B, a.L, a.D})}, {.dims = {a.D, a.P}}); return true;
+    case Op::Rename:
+      a.output(op, {a.input("x", {a.B, a.L, a.D})}, {.dims = {a.D, a.P}});
+      return true;
     case Op::Broadcast:
       a.output(op, {a.input("x", {a.L, a.D})}, {.dims = {a.B, a.N}});
       a.output(op, {a.input("y", {})}, {.dims = {a.D, a.L}});
@@ -141,7 +161,8 @@ bool alone(Alone& a, Op op) {
         const std::string k = reverse ? "r" : "f";
         const NodeId x = a.input("x" + k, {a.B, a.L, a.D, a.N}), y = a.input("y" + k, {a.B, a.L, a.D});
         a.output(op, {a.input("a" + k, {a.D, a.N}, decay), x}, {.dims = {a.L}, .reverse = reverse});
-        a.output(op, {a.input("b" + k, {a.B, a.L, a.D}, decay), y, a.input("h" + k, {a.B, a.D})}, {.dims = {a.L}, .reverse = reverse});
+        a.output(op, {a.input("b" + k, {a.B, a.L, a.D}, decay), y, a.input("h" + k, {a.B, a.D})},
+                 {.dims = {a.L}, .reverse = reverse});
         a.output(op, {a.input("c" + k, {}, decay), x, a.input("g" + k, {a.N}), a.input("s" + k, {a.B, a.L}, mask)},
                  {.dims = {a.L}, .reverse = reverse});
       }
@@ -151,7 +172,8 @@ bool alone(Alone& a, Op op) {
         const std::string k = reverse ? "r" : "f";
         const NodeId x = a.input("x" + k, {a.B, a.L, a.D});
         a.output(op, {x}, {.dims = {a.L}, .reverse = reverse});
-        a.output(op, {x, a.input("h" + k, {a.B, a.D}), a.input("s" + k, {a.L}, mask)}, {.dims = {a.L}, .reverse = reverse});
+        a.output(op, {x, a.input("h" + k, {a.B, a.D}), a.input("s" + k, {a.L}, mask)},
+                 {.dims = {a.L}, .reverse = reverse});
       }
       return true;
     case Op::Window: {
@@ -166,7 +188,8 @@ bool alone(Alone& a, Op op) {
       a.output(op, {x, a.input("s", {a.L}, mask)}, {.dims = {a.L, a.K}});
       return true;
     }
-    default: break;
+    default:
+      break;
   }
   if (!is_pointwise(op)) return false;
   pointwise(a, op);

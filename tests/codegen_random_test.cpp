@@ -1,10 +1,11 @@
-// Random graphs, compiled and run, against the float64 evaluator: forward, and with gradients.
+// Random graphs, compiled and run, against the float64 evaluator: forward, with gradients, and with bf16 storage.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 
 #include "ir/print.h"
 #include "passes/differentiate.h"
+#include "passes/pipeline.h"
 #include "passes/simplify.h"
 #include "tests/device_check.h"
 #include "tests/random_graph.h"
@@ -49,6 +50,37 @@ TEST_P(RandomGraphs, GradientsAgree) {
     try {
       training = simplify(differentiate_with_seeds(random.graph));
       problem = check_on_cpu(training, random.bindings, with_seeds(training, random.bindings, random.values));
+    } catch (const Failure& failure) {
+      problem = failure.what();
+    }
+    EXPECT_EQ(problem, "") << "seed " << seed << "\n" << print(random.graph);
+  }
+}
+
+/// Values between large contractions in bf16, as the evaluator rounds them.
+std::string checked_in_bf16(const RandomGraph& random, bool gradients) {
+  PipelineOptions options;
+  options.kind = gradients ? GraphKind::train : GraphKind::eval;
+  options.seeds = gradients;
+  options.storage = DType::bf16;
+  options.narrow_parameters = !gradients;
+  Graph fused = run_pipeline(random.graph, options).graph;
+  Arrays values = with_seeds(fused, random.bindings, random.values);
+  for (const Node& node : fused.nodes())
+    if (node.op == Op::Input || node.op == Op::Param)
+      for (double& x : values.at(node.name).data) x = round_to(node.type.dtype, x);
+  const Arrays expected = evaluate(fused, random.bindings, values, {.round_storage = true});
+  return compare_on_cpu(std::move(fused), random.bindings, values, expected, {.relative = 3e-2, .absolute = 5e-2});
+}
+
+TEST_P(RandomGraphs, AgreeInBf16) {
+  for (uint64_t k = 0; k < kSeedsPerTest; ++k) {
+    const uint64_t seed = 9000 + GetParam() * kSeedsPerTest + k;
+    const bool gradients = seed % 2 == 0;
+    const RandomGraph random = random_graph(seed, {.nodes = 12, .differentiable = gradients});
+    std::string problem;
+    try {
+      problem = checked_in_bf16(random, gradients);
     } catch (const Failure& failure) {
       problem = failure.what();
     }

@@ -1,8 +1,7 @@
-// What must hold for compiled recurrences at any size: agreement with the evaluator with given and last states and their
-// gradients, packed sequences that equal separate ones, steps that go on where a prefill ends, and the same bytes from
-// run to run and for any number of threads.
+// What must hold for compiled recurrences at any size: agreement with the evaluator with given and last states and
+// their gradients, packed sequences that equal separate ones, steps that go on where a prefill ends, and the same bytes
+// from run to run and for any number of threads.
 #include <gtest/gtest.h>
-
 #include <omp.h>
 
 #include "ir/builder.h"
@@ -32,7 +31,9 @@ Graph selective_scan(const Size& size, bool reverse) {
   Builder b(g);
   const DimId B = g.add_dim("B", 0), L = g.add_dim("L", 0), D = g.add_dim("D", size.channels),
               N = g.add_dim("N", size.states);
-  auto input = [&](const std::string& name, const std::vector<DimId>& dims) { return b.input(name, {DType::f32, dims}); };
+  auto input = [&](const std::string& name, const std::vector<DimId>& dims) {
+    return b.input(name, {DType::f32, dims});
+  };
   const NodeId u = input("u", {B, L, D}), dt = b.Softplus(input("dt", {B, L, D})), h0 = input("h0", {B, D, N});
   const NodeId a = b.Neg(b.Exp(b.param("A_log", {DType::f32, {D, N}}, {"A_log", {}, true})));
   const NodeId h = b.scan(b.Exp(b.Mul(dt, a)), b.Mul(b.Mul(dt, input("Bm", {B, L, N})), u), L, reverse, h0);
@@ -58,8 +59,9 @@ INSTANTIATE_TEST_SUITE_P(
     Sizes, SelectiveScan,
     testing::Combine(testing::Values(Size{1, 1, 1, 1}, Size{3, 1, 17, 5}, Size{1, 1, 1536, 16}, Size{3, 1, 17, 64},
                                      Size{1, 7, 1536, 5}, Size{3, 7, 17, 16}, Size{1, 7, 1, 64}, Size{3, 7, 1536, 1},
-                                     Size{1, 513, 17, 64}, Size{3, 513, 1, 5}, Size{3, 513, 17, 1}, Size{1, 513, 1, 16}, Size{1, 513, 1536, 1},
-                                     Size{1, 8192, 1, 1}, Size{3, 8192, 1, 5}, Size{1, 8192, 1, 16}, Size{1, 8192, 17, 1}),
+                                     Size{1, 513, 17, 64}, Size{3, 513, 1, 5}, Size{3, 513, 17, 1}, Size{1, 513, 1, 16},
+                                     Size{1, 513, 1536, 1}, Size{1, 8192, 1, 1}, Size{3, 8192, 1, 5},
+                                     Size{1, 8192, 1, 16}, Size{1, 8192, 17, 1}),
                      testing::Bool()),
     [](const auto& info) {
       return text_of(std::get<0>(info.param)) + (std::get<1>(info.param) ? "_reverse" : "_forward");

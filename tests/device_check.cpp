@@ -1,11 +1,11 @@
 #include "tests/device_check.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
-
-#include <fmt/format.h>
 
 #include "codegen/loop_interpret.h"
 #include "ir/verify.h"
@@ -14,7 +14,9 @@ namespace mambac::test {
 
 namespace {
 
-size_t port_bytes(const Port& port) { return static_cast<size_t>(port.elements) * bytes_of(port.dtype) + 64; }
+size_t port_bytes(const Port& port) {
+  return static_cast<size_t>(port.elements) * bytes_of(port.dtype) + 64;
+}
 
 /// Writes the elements of an array in the type of a port.
 void pack(const Port& port, const Array& array, std::vector<char>& memory) {
@@ -22,9 +24,15 @@ void pack(const Port& port, const Array& array, std::vector<char>& memory) {
   for (size_t i = 0; i < array.data.size(); ++i) {
     const double x = array.data[i];
     switch (port.dtype) {
-      case DType::f32: reinterpret_cast<float*>(memory.data())[i] = static_cast<float>(x); break;
-      case DType::i32: reinterpret_cast<int32_t*>(memory.data())[i] = static_cast<int32_t>(x); break;
-      case DType::u8: reinterpret_cast<uint8_t*>(memory.data())[i] = static_cast<uint8_t>(x); break;
+      case DType::f32:
+        reinterpret_cast<float*>(memory.data())[i] = static_cast<float>(x);
+        break;
+      case DType::i32:
+        reinterpret_cast<int32_t*>(memory.data())[i] = static_cast<int32_t>(x);
+        break;
+      case DType::u8:
+        reinterpret_cast<uint8_t*>(memory.data())[i] = static_cast<uint8_t>(x);
+        break;
       default: {
         const float f = static_cast<float>(round_to(port.dtype, x));
         check(port.dtype == DType::bf16, "tests bind f32, bf16, i32 and u8");
@@ -80,7 +88,8 @@ Array in_type_order(const CpuProgram& program, const Bindings& bindings, const s
                     const Array& want) {
   if (array.shape == want.shape || array.data.size() != want.data.size()) return array;
   const Graph& g = program.graph();
-  const auto output = std::find_if(g.outputs().begin(), g.outputs().end(), [&](const Output& o) { return o.name == name; });
+  const auto output =
+      std::find_if(g.outputs().begin(), g.outputs().end(), [&](const Output& o) { return o.name == name; });
   const std::vector<DimId>& layout = program.layouts().of(g, output->value);
   Array moved{want.shape, std::vector<double>(array.data.size())};
   for (size_t i = 0; i < array.data.size(); ++i) {

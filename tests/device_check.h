@@ -13,7 +13,7 @@ namespace mambac::test {
 struct CheckOptions {
   double relative = 6e-4;  // docs/design.md: the bars of the hand-written kernels
   double absolute = 2e-3;
-  bool bounds = true;      // interpret the kernels first, to see that no access leaves its buffer; for small shapes
+  bool bounds = true;  // interpret the kernels first, to see that no access leaves its buffer; for small shapes
   FuseOptions fuse{};
   CpuProgram::Scheduler schedule{};  // empty: the default schedules
 };

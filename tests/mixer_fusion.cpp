@@ -8,8 +8,12 @@ namespace mambac::test {
 
 namespace {
 
-bool is_generated(const Graph& graph, NodeId id) { return graph.node(id).kernel >= 0 && !is_library(graph, id); }
-bool is_product(const Graph& graph, NodeId id) { return is_library(graph, id) && graph.node(id).op == Op::Dot; }
+bool is_generated(const Graph& graph, NodeId id) {
+  return graph.node(id).kernel >= 0 && !is_library(graph, id);
+}
+bool is_product(const Graph& graph, NodeId id) {
+  return is_library(graph, id) && graph.node(id).op == Op::Dot;
+}
 
 /// All that `from` is computed from, up to and including library results.
 std::vector<bool> sources_of(const Graph& graph, NodeId from) {

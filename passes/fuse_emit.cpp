@@ -1,0 +1,169 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <queue>
+
+#include "passes/fuser.h"
+
+namespace mambac {
+
+/// The groups whose values in memory a group reads.
+std::set<int> Fuser::dependencies(int g) const {
+  std::set<int> found;
+  std::vector<NodeId> stack;
+  for (const Member& m : groups_[g].members) {
+    if (m.resumed) found.insert(home_[state_source(m.node).index]);
+    for (NodeId o : node(m.node).operands)
+      if (o.present() && !(holds(groups_[g].members, o) && !groups_[g].library)) stack.push_back(o);
+  }
+  while (!stack.empty()) {
+    const NodeId current = view_root(stack.back());
+    stack.pop_back();
+    const int h = home_[current.index];
+    if (is_join(node(current)))
+      stack.insert(stack.end(), node(current).operands.begin(), node(current).operands.end());
+    else if (h >= 0 && h != g)
+      found.insert(h);
+  }
+  return found;
+}
+
+/// Groups in an order in which all they read exists; earlier nodes first.
+std::vector<int> Fuser::unit_order() const {
+  const int count = static_cast<int>(groups_.size());
+  std::vector<std::set<int>> before(count), after(count);
+  std::vector<int> missing(count, 0);
+  std::vector<uint32_t> rank(count, 0);
+  for (int g = 0; g < count; ++g) {
+    if (!groups_[g].alive) continue;
+    before[g] = dependencies(g);
+    for (const Member& m : groups_[g].members)
+      if (home_[m.node.index] == g) rank[g] = std::max(rank[g], m.node.index);
+  }
+  for (int g = 0; g < count; ++g)
+    for (int b : before[g]) {
+      after[b].insert(g);
+      ++missing[g];
+    }
+  std::priority_queue<std::pair<uint32_t, int>, std::vector<std::pair<uint32_t, int>>, std::greater<>> ready;
+  for (int g = 0; g < count; ++g)
+    if (groups_[g].alive && missing[g] == 0) ready.push({rank[g], g});
+  std::vector<int> order;
+  while (!ready.empty()) {
+    const int g = ready.top().second;
+    ready.pop();
+    order.push_back(g);
+    for (int a : after[g])
+      if (--missing[a] == 0) ready.push({rank[a], a});
+  }
+  const auto alive = std::count_if(groups_.begin(), groups_.end(), [](const FusedGroup& g) { return g.alive; });
+  check(static_cast<int64_t>(order.size()) == alive, "fuse: groups depend on each other in a circle");
+  return order;
+}
+
+void Fuser::name_kernel(KernelGroup& group, const std::vector<Member>& members, int number) {
+  std::string text = group.kind == KernelGroup::walk ? (group.reverse ? "rwalk" : "walk") : "rows";
+  std::string last;
+  for (const Member& m : members) {
+    const Op op = node(m.node).op;
+    const std::string word(name_of(op));
+    const bool telling = !is_pointwise(op) || info(op).exponentials > 0 || members.size() <= 3;
+    if (!telling || word == last || op == Op::At || op == Op::Broadcast || text.size() > 60) continue;
+    text += "_" + word;
+    last = word;
+  }
+  group.name = fmt::format("k{}_{}", number, text);
+}
+
+NodeId Fuser::chunk_starts(NodeId id) {
+  auto found = chunk_nodes_.find(state_source(id).index);
+  check(found != chunk_nodes_.end(), "fuse: a resumed recurrence has no stored states");
+  return found->second;
+}
+
+/// The new node of a value as seen from a group (-1: from memory).
+NodeId Fuser::emit_value(int group, NodeId id) {
+  if (!id.present()) return id;
+  if (group >= 0) {
+    auto own = emitted_.find({group, id.index});
+    if (own != emitted_.end()) return own->second;
+  }
+  const int home = home_[id.index];
+  const std::pair<int, uint32_t> key{home >= 0 ? home : -1, id.index};
+  auto found = emitted_.find(key);
+  if (found != emitted_.end()) return found->second;
+  check(home < 0, "fuse: a value is read before it is computed");
+  Node copy = node(id);  // a source, a free view or a join
+  for (NodeId& o : copy.operands) o = emit_value(-1, o);
+  copy.kernel = -1;
+  return emitted_[key] = out_.append(std::move(copy));
+}
+
+NodeId Fuser::emit_member(int g, const Member& member) {
+  const Node& original = node(member.node);
+  Node copy = original;
+  const int start = operand_index(copy.op, "start"), resume = operand_index(copy.op, "resume");
+  for (size_t i = 0; i < copy.operands.size(); ++i) {
+    if (member.resumed && static_cast<int>(i) == start)
+      copy.operands[i] = {};
+    else
+      copy.operands[i] = emit_value(groups_[g].library ? -1 : g, original.operands[i]);
+  }
+  if (member.resumed) copy.operands[resume] = chunk_starts(member.node);
+  return emitted_[{g, member.node.index}] = out_.append(std::move(copy));
+}
+
+void Fuser::emit_unit(int g) {
+  const FusedGroup& group = groups_[g];
+  // Operands from outside first, so that a kernel's nodes stay together.
+  for (const Member& m : group.members)
+    for (NodeId o : node(m.node).operands)
+      if (o.present() && !(holds(group.members, o) && !group.library)) emit_value(group.library ? -1 : g, o);
+  const int number = static_cast<int>(out_.kernels.size());
+  KernelGroup kernel;
+  if (group.library) {
+    kernel.kind = KernelGroup::library;
+    kernel.name = fmt::format("k{}_{}", number, name_of(node(group.members[0].node).op));
+  } else {
+    std::string why;
+    auto described = describe_group(graph_, lanes_, group.members, &why);
+    if (!described) throw InternalError(fmt::format("fuse: a group lost its loops: {}", why));
+    kernel = *described;
+    name_kernel(kernel, group.members, number);
+  }
+  out_.kernels.push_back(kernel);
+  for (const Member& m : group.members) {
+    const NodeId id = emit_member(g, m);
+    out_.node(id).kernel = number;
+    if (!chunks_[m.node.index] || home_[m.node.index] != g) continue;
+    Node chunk;
+    chunk.op = Op::ChunkStarts;
+    const int start = operand_index(node(m.node).op, "start");
+    chunk.operands = {id, start >= 0 ? out_.node(id).operands[start] : NodeId{}};
+    const DimId along = node(m.node).attrs.dims[0];
+    chunk.attrs.dims = {along, out_.add_tiles(along, options_.recompute)};
+    chunk.name = out_.node(id).name + ".chunks";
+    chunk.location = node(m.node).location;
+    chunk.kernel = number;
+    chunk_nodes_[m.node.index] = out_.append(std::move(chunk));
+  }
+}
+
+Graph Fuser::emit() {
+  out_ = Graph();
+  out_.name = graph_.name;
+  for (const Dim& dim : graph_.dims()) {
+    if (dim.is_tiles())
+      out_.add_tiles(dim.base, dim.divisor);
+    else
+      out_.add_dim(dim.name, dim.size);
+  }
+  for (uint32_t i = 0; i < graph_.size(); ++i)  // the interface keeps its order
+    if (node(NodeId{i}).op == Op::Input || node(NodeId{i}).op == Op::Param) emit_value(-1, NodeId{i});
+  for (int g : unit_order()) emit_unit(g);
+  for (const Output& output : graph_.outputs())
+    out_.outputs().push_back({output.name, emit_value(-1, output_value(output.value))});
+  return std::move(out_);
+}
+
+}  // namespace mambac

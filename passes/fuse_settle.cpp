@@ -1,0 +1,204 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "passes/contraction.h"
+#include "passes/fuser.h"
+
+namespace mambac {
+
+void Fuser::drop_unneeded() {
+  std::set<std::pair<int, uint32_t>> needed;
+  std::vector<std::pair<int, NodeId>> stack;
+  auto need = [&](int group, NodeId id) {
+    if (group < 0 || !holds(groups_[group].members, id)) {
+      if (view_root(id) != id) group = -1;  // views show memory, never a value that is made again
+      id = view_root(id);
+    }
+    if (is_join(node(id)) || (home_[id.index] < 0 && !is_source(id))) {
+      if (needed.insert({-1, id.index}).second) stack.push_back({-1, id});
+      return;
+    }
+    if (is_source(id)) return;
+    const int g = group >= 0 && holds(groups_[group].members, id) ? group : home_[id.index];
+    if (needed.insert({g, id.index}).second) stack.push_back({g, id});
+  };
+  for (const Output& output : graph_.outputs()) need(-1, output_value(output.value));
+  while (!stack.empty()) {
+    const auto [g, id] = stack.back();
+    stack.pop_back();
+    bool resumed = false;
+    if (g >= 0)
+      for (const Member& m : groups_[g].members) resumed |= m.node == id && m.resumed;
+    if (resumed) need(-1, state_source(id));  // its states at the tiles come from where it runs whole
+    const int start = operand_index(node(id).op, "start");
+    for (size_t i = 0; i < node(id).operands.size(); ++i) {
+      const NodeId o = node(id).operands[i];
+      if (!o.present() || (resumed && static_cast<int>(i) == start)) continue;
+      const bool library = g >= 0 && groups_[g].library;
+      need(library ? -1 : g, o);
+    }
+  }
+  std::fill(chunks_.begin(), chunks_.end(), false);
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    auto& members = groups_[g].members;
+    members.erase(std::remove_if(members.begin(), members.end(),
+                                 [&](const Member& m) {
+                                   return !needed.count({static_cast<int>(g), m.node.index});
+                                 }),
+                  members.end());
+    if (members.empty()) groups_[g].alive = false;
+    for (const Member& m : members)
+      if (m.resumed) chunks_[state_source(m.node).index] = true;
+  }
+  for (size_t g = 0, count = groups_.size(); g < count; ++g) {
+    std::string why;
+    if (groups_[g].alive && !groups_[g].library && !describe_group(graph_, lanes_, groups_[g].members, &why))
+      split(static_cast<int>(g), why);
+  }
+}
+
+void Fuser::split(int g, const std::string& why) {
+  std::vector<Member> old = std::move(groups_[g].members);
+  groups_[g].members.clear();
+  for (Member& m : old) {  // what nobody else computes any more is this group's own
+    if (home_[m.node.index] == g || holds(groups_[home_[m.node.index]].members, m.node)) continue;
+    home_[m.node.index] = g;
+    m.resumed = false;
+  }
+  groups_[g].split = true;
+  int piece = g;
+  std::vector<std::pair<NodeId, int>> placed;
+  for (const Member& m : old) {
+    if (home_[m.node.index] != g) continue;
+    std::vector<Member> wanted = with_remade(m, old);
+    std::string reason;
+    if (!describe_group(graph_, lanes_, wanted, &reason)) wanted = {m};  // what it remade is read from memory
+    const std::vector<Member>& there = groups_[piece].members;
+    std::vector<Member> all = there;
+    for (const Member& w : wanted) all = merged(all, {}, w);
+    if (!reads_cut_of(wanted, there) && describe_group(graph_, lanes_, all, &reason)) {
+      groups_[piece].members = all;
+    } else if (describe_group(graph_, lanes_, wanted, &reason)) {
+      groups_.push_back({groups_[g].level, false, true, true, wanted});
+      piece = static_cast<int>(groups_.size()) - 1;
+    } else if (is_view(graph_, m.node)) {
+      home_[m.node.index] = -1;
+      store(view_root(m.node), m.node, reason);
+      copy_after_all(m.node, groups_[g].level + 1);
+      continue;
+    } else {
+      throw cannot(m.node, reason);
+    }
+    placed.push_back({m.node, piece});
+  }
+  for (const auto& [id, home] : placed) home_[id.index] = home;
+  groups_[g].alive = !groups_[g].members.empty();
+  remarks_.push_back({"fuse", "split", node(old[0].node).location, node(old[0].node).name, why});
+}
+
+void Fuser::copy_after_all(NodeId view, int level) {
+  for (NodeId copy : copies_)
+    if (node(copy).operands[0] == view && home_[copy.index] < 0) open_group(copy, level, false);
+}
+
+std::vector<Member> Fuser::with_remade(const Member& member, const std::vector<Member>& group) const {
+  std::vector<Member> wanted{member}, stack{member};
+  while (!stack.empty()) {
+    const Member current = stack.back();
+    stack.pop_back();
+    for (NodeId o : node(current.node).operands)
+      for (const Member& m : group)
+        if (o.present() && m.node == o && home_[o.index] != home_[member.node.index] && !holds(wanted, o)) {
+          wanted = merged(wanted, {}, m);
+          stack.push_back(m);
+        }
+  }
+  return wanted;
+}
+
+bool Fuser::reads_cut_of(const std::vector<Member>& readers, const std::vector<Member>& members) const {
+  return std::any_of(readers.begin(), readers.end(), [&](const Member& m) {
+    return std::any_of(node(m.node).operands.begin(), node(m.node).operands.end(),
+                       [&](NodeId o) { return o.present() && view_root(o) != o && holds(members, view_root(o)); });
+  });
+}
+
+InputError Fuser::cannot(NodeId id, const std::string& why) const {
+  return InputError(node(id).location,
+                    fmt::format("{} ({}) cannot be compiled: {}", node(id).name, name_of(node(id).op), why));
+}
+
+std::vector<std::set<int>> Fuser::readers_of_groups() const {
+  std::vector<std::set<int>> readers(groups_.size());
+  auto read = [&](int reader, NodeId o) {
+    const NodeId root = view_root(o);
+    if (is_computed(root)) readers[home_[root.index]].insert(root == o ? reader : kOutside);
+  };
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (!groups_[g].alive) continue;
+    for (const Member& m : groups_[g].members) {
+      if (m.resumed) readers[home_[state_source(m.node).index]].insert(kOutside);
+      for (NodeId o : node(m.node).operands) {
+        if (!o.present()) continue;
+        if (groups_[g].library)
+          read(kOutside, o);
+        else if (!holds(groups_[g].members, o))
+          read(static_cast<int>(g), o);
+      }
+    }
+  }
+  for (uint32_t i = 0; i < graph_.size(); ++i)
+    if (is_join(node(NodeId{i})))
+      for (NodeId o : node(NodeId{i}).operands) read(kOutside, o);
+  return readers;
+}
+
+bool Fuser::sink() {
+  const std::vector<std::set<int>> readers = readers_of_groups();
+  std::vector<int> order;  // made when it is needed
+  for (int g = static_cast<int>(groups_.size()) - 1; g >= 0; --g) {
+    if (!groups_[g].alive || groups_[g].library || groups_[g].split || readers[g].empty()) continue;
+    if (*readers[g].begin() < 0) continue;
+    if (readers[g].size() == 1 && merge(*readers[g].begin(), g)) return true;
+    const bool fixed = is_fixed(g);
+    if (readers[g].size() == 1 && !fixed) continue;
+    if (order.empty()) order = unit_order();
+    // A place in a valid order that comes after all that the group reads and before all that read it.
+    auto first = std::find_if(order.begin(), order.end(), [&](int h) { return readers[g].count(h) > 0; });
+    if (merge(*first, g)) return true;
+    const std::set<int> needed = fixed ? dependencies(g) : std::set<int>();
+    for (auto at = first; fixed && at != order.begin();) {
+      const int h = *--at;
+      if (h == g) continue;
+      if (needed.count(h)) break;
+      if (is_walk(h) && merge(h, g)) return true;
+    }
+  }
+  return false;
+}
+
+bool Fuser::merge(int target, int g) {
+  if (groups_[target].library || target == g) return false;
+  std::vector<Member> all = groups_[target].members;
+  for (const Member& m : groups_[g].members) all = merged(all, {}, m);
+  std::string why;
+  if (!describe_group(graph_, lanes_, all, &why)) return false;
+  absorb(target, g);
+  return true;
+}
+
+bool Fuser::is_fixed(int g) const {
+  return std::all_of(groups_[g].members.begin(), groups_[g].members.end(), [&](const Member& m) {
+    return std::none_of(graph_.dims().begin(), graph_.dims().end(), [&](const Dim& d) {
+      return d.is_free() && touches(graph_, node(m.node), DimId{static_cast<uint32_t>(&d - graph_.dims().data())});
+    });
+  });
+}
+
+bool Fuser::is_walk(int g) const {
+  return std::any_of(groups_[g].members.begin(), groups_[g].members.end(),
+                     [&](const Member& m) { return is_directional(node(m.node).op); });
+}
+
+}  // namespace mambac
