@@ -102,14 +102,27 @@ KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool w
   return address;
 }
 
+Value KernelWriter::read(loop::StageBuilder& b, const Address& a, const Env& env) {
+  return b.load(a.buffer, a.offset, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr, ahead(a, env));
+}
+
+void KernelWriter::write(loop::StageBuilder& b, const Address& a, const Env& env, Value what) {
+  b.store(a.buffer, a.offset, what, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr, ahead(a, env));
+}
+
+int64_t KernelWriter::ahead(const Address& a, const Env& env) {
+  int64_t stride = 0;
+  return a.lane_stride && loop::is_constant(a.lane_stride, &stride) && stride == 1 ? env.ahead : 0;
+}
+
 Value KernelWriter::load(loop::StageBuilder& b, NodeId value, const Env& env) {
   const Address a = address(value, env, false);
-  return b.load(a.buffer, a.offset, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr);
+  return read(b, a, env);
 }
 
 void KernelWriter::store(loop::StageBuilder& b, NodeId value, const Env& env, Value what) {
   const Address a = address(value, env, true);
-  b.store(a.buffer, a.offset, what, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr);
+  write(b, a, env, what);
 }
 
 KernelWriter::Address KernelWriter::slot_address(int temporary, const Int& slot, const std::vector<DimId>& dims,
@@ -131,13 +144,13 @@ KernelWriter::Address KernelWriter::slot_address(int temporary, const Int& slot,
 Value KernelWriter::load_slot(loop::StageBuilder& b, int temporary, const Int& slot, const std::vector<DimId>& dims,
                               const Env& env) {
   const Address a = slot_address(temporary, slot, dims, env);
-  return b.load(a.buffer, a.offset, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr);
+  return read(b, a, env);
 }
 
 void KernelWriter::store_slot(loop::StageBuilder& b, int temporary, const Int& slot, const std::vector<DimId>& dims,
                               const Env& env, Value what) {
   const Address a = slot_address(temporary, slot, dims, env);
-  b.store(a.buffer, a.offset, what, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr);
+  write(b, a, env, what);
 }
 
 bool KernelWriter::is_immediate(NodeId id) const {

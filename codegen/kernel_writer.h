@@ -16,6 +16,7 @@ struct Env {
   DimId lane{};
   loop::Int lane_base;            // index of the first lane
   loop::Int lane_valid;           // number of lanes that exist; null: all
+  int64_t ahead = 0;              // the distance, in lanes, of the memory that accesses fetch ahead
 };
 
 class KernelWriter {
@@ -73,6 +74,9 @@ class KernelWriter {
   Address address(NodeId value, const Env& env, bool written);
   Address slot_address(int temporary, const loop::Int& slot, const std::vector<DimId>& dims, const Env& env);
   int buffer_of(NodeId root, bool written);
+  static loop::Value read(loop::StageBuilder& b, const Address& a, const Env& env);
+  static void write(loop::StageBuilder& b, const Address& a, const Env& env, loop::Value what);
+  static int64_t ahead(const Address& a, const Env& env);
 
   const Graph& graph_;
   const Layouts& layouts_;

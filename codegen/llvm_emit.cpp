@@ -60,6 +60,7 @@ class StageEmitter {
   // Values.
   Value* apply(const Stmt& s);
   Value* exp_of_product(const Stmt& s);
+  Value* multiply_add(const Stmt& s);
   size_t depth_of(const Int& a) const;
   size_t depth_of(const Stmt& s) const;
   Value* reduce(const Stmt& s);
@@ -69,6 +70,7 @@ class StageEmitter {
   // Memory.
   Value* load(const Stmt& s);
   void store(const Stmt& s);
+  void fetch(const Stmt& s, Type* type, Value* base);
   Value* mask(const Int& valid);
   Value* element(Type* type, Value* base, const Int& offset);
   Value* lane_pointers(Type* type, Value* base, const Int& stride);
@@ -310,8 +312,22 @@ Value* StageEmitter::exp_of_product(const Stmt& s) {
   return depths_[x] > depths_[y] ? maths_.exp_of_product(lanes(values_[x]), lanes(values_[y])) : nullptr;
 }
 
+/// A sum whose first summand is a product, as one instruction even if the product is used elsewhere: the next step of a
+/// scan waits for `decay * state + input`. Null for others.
+Value* StageEmitter::multiply_add(const Stmt& s) {
+  if (s.op != Op::Add) return nullptr;
+  const Stmt& product = *definitions_[static_cast<size_t>(s.args[0])];
+  if (product.kind != StmtKind::Apply || product.op != Op::Mul) return nullptr;
+  Value* a = values_[static_cast<size_t>(product.args[0])];
+  Value* b = values_[static_cast<size_t>(product.args[1])];
+  Value* c = values_[static_cast<size_t>(s.args[1])];
+  const bool vector = a->getType()->isVectorTy() || b->getType()->isVectorTy() || c->getType()->isVectorTy();
+  return vector ? maths_.fma(lanes(a), lanes(b), lanes(c)) : maths_.fma(a, b, c);
+}
+
 Value* StageEmitter::apply(const Stmt& s) {
   if (Value* v = exp_of_product(s)) return v;
+  if (Value* v = multiply_add(s)) return v;
   std::vector<Value*> args;
   for (loop::Value v : s.args) args.push_back(values_.at(static_cast<size_t>(v)));
   if (std::any_of(args.begin(), args.end(), [](Value* v) { return v->getType()->isVectorTy(); }))
@@ -364,6 +380,15 @@ Value* StageEmitter::lane_pointers(Type* type, Value* base, const Int& stride) {
   return b_.CreateInBoundsGEP(type, base, steps);
 }
 
+/// Asks for the memory that a later access of the same kind will need; harmless where none will.
+void StageEmitter::fetch(const Stmt& s, Type* type, Value* base) {
+  if (s.ahead == 0) return;
+  Value* at = b_.CreateConstGEP1_64(type, base, static_cast<uint64_t>(s.ahead));
+  constexpr uint32_t kKeep = 3, kData = 1;
+  b_.CreateIntrinsic(llvm::Intrinsic::prefetch, {at->getType()},
+                     {at, b_.getInt32(s.kind == StmtKind::Store), b_.getInt32(kKeep), b_.getInt32(kData)});
+}
+
 Value* StageEmitter::load(const Stmt& s) {
   const DType dtype = kernel_.buffers.at(static_cast<size_t>(s.buffer)).dtype;
   const llvm::Align align(bytes_of(dtype));
@@ -376,6 +401,7 @@ Value* StageEmitter::load(const Stmt& s) {
   Value* zero = llvm::Constant::getNullValue(many);
   int64_t stride = 0;
   if (is_constant(s.lane_stride, &stride) && stride == 1) {
+    fetch(s, one, base);
     Value* stored = exist ? b_.CreateMaskedLoad(many, base, align, exist, zero)
                           : static_cast<Value*>(b_.CreateAlignedLoad(many, base, align));
     return maths_.widen(dtype, stored);
@@ -398,6 +424,7 @@ void StageEmitter::store(const Stmt& s) {
   Value* exist = mask(s.valid);
   int64_t stride = 0;
   if (is_constant(s.lane_stride, &stride) && stride == 1) {
+    fetch(s, one, base);
     if (exist)
       b_.CreateMaskedStore(stored, base, align, exist);
     else

@@ -34,6 +34,9 @@ class Maths {
   /// loop: one multiplication less there.
   llvm::Value* exp_of_product(llvm::Value* x, llvm::Value* invariant);
 
+  /// x * y + z, rounded once where the processor has such an instruction.
+  llvm::Value* fma(llvm::Value* x, llvm::Value* y, llvm::Value* z);
+
   /// The larger; NaN when one is NaN.
   llvm::Value* larger(llvm::Value* x, llvm::Value* y) { return extreme(x, y, llvm::CmpInst::FCMP_OGT); }
   llvm::Value* smaller(llvm::Value* x, llvm::Value* y) { return extreme(x, y, llvm::CmpInst::FCMP_OLT); }
@@ -51,7 +54,6 @@ class Maths {
   llvm::Type* int_type(llvm::Type* shape);
   llvm::Value* bits(llvm::Value* x);
   llvm::Value* as_float(llvm::Value* x);
-  llvm::Value* fma(llvm::Value* x, llvm::Value* y, llvm::Value* z);
   llvm::Value* horner(llvm::Value* x, std::span<const float> coefficients);
   llvm::Value* truth(llvm::Value* condition, llvm::Value* like);
   llvm::Value* extreme(llvm::Value* x, llvm::Value* y, llvm::CmpInst::Predicate first);

@@ -226,18 +226,20 @@ Value StageBuilder::apply(Op op, std::vector<Value> args) {
   return push(std::move(stmt)).result;
 }
 
-Value StageBuilder::load(int buffer, const Int& offset, const Int& lane_stride, const Int& valid) {
+Value StageBuilder::load(int buffer, const Int& offset, const Int& lane_stride, const Int& valid, int64_t ahead) {
   Stmt stmt;
   stmt.kind = StmtKind::Load;
   stmt.buffer = buffer;
   stmt.offset = offset;
   stmt.lane_stride = lane_stride;
   stmt.valid = valid;
+  stmt.ahead = ahead;
   stmt.result = fresh(lane_stride != nullptr);
   return push(std::move(stmt)).result;
 }
 
-void StageBuilder::store(int buffer, const Int& offset, Value value, const Int& lane_stride, const Int& valid) {
+void StageBuilder::store(int buffer, const Int& offset, Value value, const Int& lane_stride, const Int& valid,
+                         int64_t ahead) {
   Stmt stmt;
   stmt.kind = StmtKind::Store;
   stmt.buffer = buffer;
@@ -245,6 +247,7 @@ void StageBuilder::store(int buffer, const Int& offset, Value value, const Int& 
   stmt.args = {value};
   stmt.lane_stride = lane_stride;
   stmt.valid = valid;
+  stmt.ahead = ahead;
   push(std::move(stmt));
 }
 

@@ -82,6 +82,7 @@ struct Stmt {
   Int offset;                // in elements; of a `lanes` array in vectors
   Int lane_stride;
   Int valid;
+  int64_t ahead = 0;         // Load, Store of neighbouring lanes: the elements this far on are fetched, too; 0: none
   Var var = -1;              // For
   Int begin, end;            // For, If
   int64_t step = 1;          // For
@@ -152,8 +153,10 @@ class StageBuilder {
   Value index(const Int& offset);
   Value lane_index(const Int& offset);
   Value apply(Op op, std::vector<Value> args);
-  Value load(int buffer, const Int& offset, const Int& lane_stride = nullptr, const Int& valid = nullptr);
-  void store(int buffer, const Int& offset, Value value, const Int& lane_stride = nullptr, const Int& valid = nullptr);
+  Value load(int buffer, const Int& offset, const Int& lane_stride = nullptr, const Int& valid = nullptr,
+             int64_t ahead = 0);
+  void store(int buffer, const Int& offset, Value value, const Int& lane_stride = nullptr, const Int& valid = nullptr,
+             int64_t ahead = 0);
   Value load_array(int array, const Int& offset);
   void store_array(int array, const Int& offset, Value value);
   Value reduce(Op op, Value value, const Int& valid = nullptr);

@@ -72,7 +72,8 @@ class Printer {
                                                                  : fmt::format(" + lane * ({})", str(s.lane_stride));
     }
     std::string subscript = fmt::format("{}[{}]", kernel_.buffers.at(static_cast<size_t>(s.buffer)).name, text);
-    return s.valid ? fmt::format("{} valid {}", subscript, str(s.valid)) : subscript;
+    if (s.valid) subscript += fmt::format(" valid {}", str(s.valid));
+    return s.ahead != 0 ? fmt::format("{} ahead {}", subscript, s.ahead) : subscript;
   }
 
   std::string element(const Stmt& s) const {

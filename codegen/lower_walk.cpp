@@ -270,7 +270,10 @@ void WalkLowering::one_tile(const Int& length) {
     phases(lane_plan_, true);
   } else if (!lane_nodes_.empty()) {
     open_blocks();
+    // Each block touches a line of many rows, more streams than a processor sees by itself.
+    env_.ahead = blocks_per_task_ > s_.ahead ? int64_t{s_.ahead} * s_.width : 0;
     phases(lane_plan_, true);
+    env_.ahead = 0;
     b_->close();
   }
   for (const auto& [id, array] : sums_)
