@@ -59,8 +59,10 @@ std::vector<Stage> make_stages() {
        [](const Graph& g, Options o, Remarks&) {
          return o.narrow_parameters ? narrow_parameters(g, o.storage) : g;
        }},
-      {"fuse", "last: kernels are made of the ops that are really left", all,
+      {"fuse", "kernels are made of the ops that are really left", all,
        [](const Graph& g, Options o, Remarks& remarks) { return fuse(g, o.fuse, remarks); }},
+      {"stores", "after fuse, which knows what is stored between kernels", all,
+       [](const Graph& g, Options o, Remarks&) { return narrow_stores(g, o.storage); }},
   };
 }
 

@@ -1,10 +1,15 @@
 // bf16 storage: which values become narrow, and that the result stays near.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
+#include "ir/builder.h"
 #include "ir/print.h"
 #include "ir/verify.h"
 #include "passes/contraction.h"
 #include "passes/differentiate.h"
+#include "passes/fuse.h"
 #include "passes/precision.h"
 #include "passes/simplify.h"
 #include "passes/step_form.h"
@@ -81,8 +86,54 @@ TEST(Precision, OutputsAndStatesKeepTheirType) {
   }
 }
 
+Graph fused_training_graph() {
+  Remarks remarks;
+  return fuse(lower_precision(training_graph(), DType::bf16), {}, remarks);
+}
+
+/// Values of the size of activations, states aside, that a walk reads from another one.
+std::vector<NodeId> between_walks(const Graph& fused) {
+  std::set<NodeId> found;
+  const auto walk = [&](const Node& node) {
+    return node.kernel >= 0 && fused.kernels[static_cast<size_t>(node.kernel)].kind == KernelGroup::walk;
+  };
+  for (const Node& reader : fused.nodes())
+    for (NodeId o : reader.operands)
+      if (o.present() && walk(reader) && walk(fused.node(o)) && fused.node(o).kernel != reader.kernel &&
+          fused.node(o).op != Op::ChunkStarts)
+        found.insert(o);
+  return {found.begin(), found.end()};
+}
+
+TEST(Precision, WalksLeaveNarrowValuesForWalks) {
+  const Graph fused = fused_training_graph(), narrow = narrow_stores(fused, DType::bf16);
+  verify(narrow);
+  EXPECT_EQ(narrow.kernels, fused.kernels);
+  EXPECT_EQ(print(narrow_stores(fused, DType::f32)), print(fused));
+  const std::vector<NodeId> before = between_walks(fused), after = between_walks(narrow);
+  EXPECT_EQ(before.size(), after.size());
+  EXPECT_TRUE(std::any_of(before.begin(), before.end(),
+                          [&](NodeId id) { return fused.node(id).type.dtype == DType::f32; }));
+  for (NodeId id : after) EXPECT_EQ(narrow.node(id).type.dtype, DType::bf16) << narrow.node(id).name;
+}
+
+TEST(Precision, SumsOntoValuesFromElsewhereAndWhatScansReadStayWhole) {
+  Graph graph;
+  Builder b(graph);
+  const DimId L = graph.add_dim("L", 0), D = graph.add_dim("D", 4);
+  const NodeId x = b.input("x", {DType::f32, {L, D}}), decay = b.input("decay", {DType::f32, {L, D}});
+  const NodeId stream = b.Add(x, b.scan(decay, x, L));
+  const NodeId back = b.scan(decay, b.Mul(stream, decay), L, true);
+  graph.outputs().push_back({"out", b.Mul(stream, back)});
+  Remarks remarks;
+  const Graph fused = fuse(graph, {}, remarks);
+  EXPECT_EQ(between_walks(fused).size(), 2U);
+  EXPECT_EQ(print(narrow_stores(fused, DType::bf16)), print(fused));
+}
+
 TEST(Precision, ResultsStayNear) {
-  const Graph graph = training_graph(), narrow = lower_precision(graph, DType::bf16);
+  const Graph graph = training_graph();
+  const Graph narrow = narrow_stores(fused_training_graph(), DType::bf16);
   const Bindings bindings{{"B", 1}, {"L", 8}};
   Mixer mixer = make_mixer(kWide);
   for (const char* name : {"in_proj", "x_proj", "out_proj"}) mixer.ranges[name] = {Range::uniform, -0.2, 0.2};

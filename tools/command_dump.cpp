@@ -29,7 +29,7 @@ The text of a graph is the language of definitions: it can be read back. Remarks
 
 struct Arguments {
   ModelArguments model;
-  std::string graph = "train", stage = "fuse", dtype = "f32", out, kernel;
+  std::string graph = "train", stage = "stores", dtype = "f32", out, kernel;
   bool remarks = false, json = false, list = false;
 };
 
