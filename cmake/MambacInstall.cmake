@@ -6,9 +6,7 @@ get_property(libraries GLOBAL PROPERTY MAMBAC_LIBRARIES)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/mambac)
 
 install(TARGETS ${libraries} mambac_llvm EXPORT mambacTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-if(TARGET mambac)
-  install(TARGETS mambac RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
+install(TARGETS mambac RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(EXPORT mambacTargets NAMESPACE mambac:: DESTINATION ${package_dir})
 install(DIRECTORY ir passes codegen runtime frontend DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mambac
         FILES_MATCHING PATTERN "*.h" PATTERN "*.def")

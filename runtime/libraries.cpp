@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <link.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace mambac {
@@ -30,11 +31,15 @@ bool try_to_open(LibraryProbe& probe, const std::string& name) {
 
 std::vector<std::string> cuda_folders() {
   std::vector<std::string> folders;
+  const auto add = [&](const std::string& root) {
+    const std::string folder = root + "/lib64";
+    if (std::find(folders.begin(), folders.end(), folder) == folders.end()) folders.push_back(folder);
+  };
   for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
     const char* value = std::getenv(variable);
-    if (value != nullptr && *value != '\0') folders.push_back(std::string(value) + "/lib64");
+    if (value != nullptr && *value != '\0') add(value);
   }
-  folders.push_back("/usr/local/cuda/lib64");
+  add("/usr/local/cuda");
   return folders;
 }
 
