@@ -73,24 +73,21 @@ std::span<const float> Generator::logits(int64_t row) const {
 struct Generator::Row {
   std::string prompt;
   Rng rng;
-  std::string* written;  // null: the row only fills the batch
+  int64_t wanted;  // bytes to write; 0: the row only fills the batch
+  int64_t written = 0;
+  uint8_t last = 0;
 
-  bool done(int64_t bytes) const { return !written || static_cast<int64_t>(written->size()) >= bytes; }
-  uint8_t byte(int64_t at) const {
-    const auto length = static_cast<int64_t>(prompt.size());
-    if (at < length) return static_cast<uint8_t>(prompt[static_cast<size_t>(at)]);
-    const auto own = static_cast<size_t>(at - length);
-    return written && own < written->size() ? static_cast<uint8_t>((*written)[own]) : 0;
-  }
+  bool reads_prompt(int64_t at) const { return at < static_cast<int64_t>(prompt.size()); }
+  bool done() const { return written >= wanted; }
+  uint8_t byte(int64_t at) const { return reads_prompt(at) ? static_cast<uint8_t>(prompt[static_cast<size_t>(at)]) : last; }
 };
 
-bool Generator::generate_batch(std::span<const std::string> prompts, size_t first, const GenerateOptions& options,
-                               const ByteCallback& on_byte, std::span<std::string> written) {
+bool Generator::stream_batch(std::span<const std::string> prompts, size_t first, const GenerateOptions& options,
+                             const ByteCallback& on_byte) {
   std::vector<Row> rows;
   for (size_t i = 0; i < static_cast<size_t>(batch_); ++i) {
     const bool real = i < prompts.size();
-    rows.push_back(
-        {real && !prompts[i].empty() ? prompts[i] : "\n", Rng(options.seed, first + i), real ? &written[i] : nullptr});
+    rows.push_back({real && !prompts[i].empty() ? prompts[i] : "\n", Rng(options.seed, first + i), real ? options.bytes : 0});
     if (!real) rows.back().prompt = rows.front().prompt;  // must not hold the others back
   }
   int64_t at = INT64_MAX;
@@ -103,29 +100,36 @@ bool Generator::generate_batch(std::span<const std::string> prompts, size_t firs
   state_.reset();
   feed(starts, at);
   while (true) {  // `at` bytes of each row have been read
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      if (at < static_cast<int64_t>(rows[i].prompt.size()) || rows[i].done(options.bytes)) continue;
-      const auto byte = static_cast<uint8_t>(sampler.draw(logits(static_cast<int64_t>(i)), rows[i].rng));
-      written[i].push_back(static_cast<char>(byte));
-      if (on_byte && !on_byte(first + i, byte)) return false;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      Row& row = rows[i];
+      if (row.reads_prompt(at) || row.done()) continue;
+      row.last = static_cast<uint8_t>(sampler.draw(logits(static_cast<int64_t>(i)), row.rng));
+      ++row.written;
+      if (!on_byte(first + i, row.last)) return false;
     }
-    if (std::ranges::all_of(rows, [&](const Row& row) { return row.done(options.bytes); })) return true;
+    if (std::ranges::all_of(rows, &Row::done)) return true;
     for (size_t i = 0; i < rows.size(); ++i) step_bytes_[i] = rows[i].byte(at);
     run_step();
     ++at;
   }
 }
 
-std::vector<std::string> Generator::generate(const std::vector<std::string>& prompts, const GenerateOptions& options,
-                                             const ByteCallback& on_byte) {
+void Generator::stream(const std::vector<std::string>& prompts, const GenerateOptions& options,
+                       const ByteCallback& on_byte) {
   if (options.bytes < 0)
     throw InputError(fmt::format("the bytes to generate: found {}, expected 0 or more", options.bytes));
-  std::vector<std::string> written(prompts.size());
   for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(batch_)) {
     const size_t count = std::min(static_cast<size_t>(batch_), prompts.size() - first);
-    if (!generate_batch({prompts.data() + first, count}, first, options, on_byte, {written.data() + first, count}))
-      break;
+    if (!stream_batch({prompts.data() + first, count}, first, options, on_byte)) break;
   }
+}
+
+std::vector<std::string> Generator::generate(const std::vector<std::string>& prompts, const GenerateOptions& options) {
+  std::vector<std::string> written(prompts.size());
+  stream(prompts, options, [&](size_t prompt, uint8_t byte) {
+    written[prompt].push_back(static_cast<char>(byte));
+    return true;
+  });
   return written;
 }
 

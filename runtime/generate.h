@@ -39,17 +39,19 @@ class Generator {
   std::span<const float> logits(int64_t row) const;
   int64_t batch() const { return batch_; }
 
-  /// Goes on from each prompt. Prompts of different lengths share batches; what is written for a prompt depends on the
-  /// prompt, its index and the options, not on its neighbours, but for the rounding by which step and prefill differ:
-  /// prefill reads what the shortest prompt of the batch has whole chunks of. An empty prompt counts as a line feed.
+  /// Goes on from each prompt, in constant memory: bytes are handed over and forgotten. Prompts of different lengths
+  /// share batches; what is written for a prompt depends on the prompt, its index and the options, not on its
+  /// neighbours, but for the rounding by which step and prefill differ: prefill reads what the shortest prompt of the
+  /// batch has whole chunks of. An empty prompt counts as a line feed.
   /// InputError: options out of range, logits that are not finite.
-  std::vector<std::string> generate(const std::vector<std::string>& prompts, const GenerateOptions& options,
-                                    const ByteCallback& on_byte = {});
+  void stream(const std::vector<std::string>& prompts, const GenerateOptions& options, const ByteCallback& on_byte);
+  /// The same, collected.
+  std::vector<std::string> generate(const std::vector<std::string>& prompts, const GenerateOptions& options);
 
  private:
   struct Row;
-  bool generate_batch(std::span<const std::string> prompts, size_t first, const GenerateOptions& options,
-                      const ByteCallback& on_byte, std::span<std::string> written);
+  bool stream_batch(std::span<const std::string> prompts, size_t first, const GenerateOptions& options,
+                    const ByteCallback& on_byte);
   void run_step();
 
   Executable* prefill_;

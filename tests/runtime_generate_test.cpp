@@ -193,12 +193,7 @@ TEST(Generate, BatchOfPromptsOfDifferentLengths) {
                                             "middle length"};
   const GenerateOptions options{.bytes = 25, .sampling = {.temperature = 0.7}, .seed = 9};
   FakeExecutable step = bound_recurrent(2, 0), prefill = bound_recurrent(2, 4);
-  std::vector<std::string> streamed(prompts.size());
-  const auto together = Generator(&prefill, step).generate(prompts, options, [&](size_t prompt, uint8_t byte) {
-    streamed[prompt].push_back(static_cast<char>(byte));
-    return true;
-  });
-  EXPECT_EQ(streamed, together);
+  const auto together = Generator(&prefill, step).generate(prompts, options);
   FakeExecutable wide = bound_recurrent(5, 0);
   EXPECT_EQ(Generator(nullptr, wide).generate(prompts, options), together);
   for (const std::string& text : together) EXPECT_EQ(text.size(), 25u);
@@ -212,11 +207,13 @@ TEST(Generate, SeedAndStop) {
   };
   EXPECT_EQ(with_seed(1), with_seed(1));
   EXPECT_NE(with_seed(1), with_seed(2));
-  int64_t calls = 0;
-  const auto stopped = generator.generate({"abc", "def"}, {.bytes = 30, .sampling = {}, .seed = 1},
-                                          [&](size_t, uint8_t) { return ++calls < 4; });
-  EXPECT_EQ(stopped[0], with_seed(1).substr(0, 4));
-  EXPECT_EQ(stopped[1], "");
+  std::string stopped;
+  generator.stream({"abc", "def"}, {.bytes = 30, .sampling = {}, .seed = 1}, [&](size_t prompt, uint8_t byte) {
+    EXPECT_EQ(prompt, 0U);
+    stopped.push_back(static_cast<char>(byte));
+    return stopped.size() < 4;
+  });
+  EXPECT_EQ(stopped, with_seed(1).substr(0, 4));
   EXPECT_EQ(generator.generate({"abc"}, {.bytes = 0})[0], "");
   EXPECT_THROW(generator.generate({"abc"}, {.bytes = -1}), InputError);
 }

@@ -106,13 +106,19 @@ void run_generate(const Arguments& arguments) {
   Generator generator(writer.prefill ? &**writer.prefill : nullptr, **writer.step);
 
   const bool stream = prompts.size() == 1 && !arguments.json;
-  const auto on_byte = [&](size_t, uint8_t byte) {
-    if (!stream) return true;
+  std::vector<std::string> written(prompts.size());
+  int64_t bytes = 0;
+  const auto on_byte = [&](size_t prompt, uint8_t byte) {
+    ++bytes;
+    if (!stream) {
+      written[prompt].push_back(static_cast<char>(byte));
+      return true;
+    }
     std::fputc(byte, stdout);
     return std::fflush(stdout) == 0;  // a closed pipe ends the writing
   };
   const auto begin = std::chrono::steady_clock::now();
-  const std::vector<std::string> written = generator.generate(prompts, arguments.options, on_byte);
+  generator.stream(prompts, arguments.options, on_byte);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   const size_t planned = writer.planned_bytes + 2 * generator.state().bytes();
   const int64_t used = memory_use().anonymous - before.anonymous + static_cast<int64_t>(writer.weights->bytes());
@@ -124,8 +130,6 @@ void run_generate(const Arguments& arguments) {
       fmt::print("\n");
     }
   }
-  int64_t bytes = 0;
-  for (const std::string& text : written) bytes += static_cast<int64_t>(text.size());
   talk(fmt::format("{}{} bytes in {:.1f} s, {}/s; memory: planned {}, used {}", stream ? "\n" : "", bytes,
                    seconds.count(), byte_text(static_cast<double>(bytes) / seconds.count()),
                    byte_text(static_cast<double>(planned)), byte_text(static_cast<double>(used))));
