@@ -76,6 +76,15 @@ dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& a, const dnnl::m
 #endif
 }
 
+/// Whether a layout has blocks within it, unlike any order of rows and columns.
+bool is_blocked(const dnnl::memory::desc& layout) {
+#if DNNL_VERSION_MAJOR >= 3
+  return layout.get_inner_nblks() > 0;
+#else
+  return layout.data.format_kind == dnnl_blocked && layout.data.format_desc.blocking.inner_nblks > 0;
+#endif
+}
+
 /// Sets the number of threads that the library sees: when it makes a primitive, it blocks the loops for that many.
 class ThreadsSet {
  public:
@@ -118,12 +127,15 @@ Grid cut(const MatmulShape& s) {
 /// A product of f32 or bf16 operands that the library computes itself, cut into slices.
 class Slices {
  public:
-  Slices(const MatmulShape& shape, bool packed, Partition partition);
+  enum class Packing { never, when_faster, always };
+
+  Slices(const MatmulShape& shape, Packing packing, Partition partition);
 
   size_t scratch_bytes() const { return scratch_per_thread_ * static_cast<size_t>(tasks_at_once_); }
+  /// Of B as the slices read it; 0 when that is as it is given.
   size_t packed_bytes() const { return packed_bytes_; }
-  void pack(const void* b);
-  bool is_packed() const { return !weights_.empty(); }
+  void pack(const void* b, void* to);
+  /// `b` is packed unless packed_bytes() is 0.
   void run(const void* a, const void* b, void* c, void* scratch);
 
  private:
@@ -131,47 +143,70 @@ class Slices {
     dnnl::matmul::primitive_desc description;
     dnnl::matmul primitive;
   };
-  Kernel make(int64_t rows, int64_t cols, const std::optional<dnnl::memory::desc>& packed_layout) const;
+  void make_kernels(bool packed);
+  void prepare_packing();
+  Kernel make(int64_t rows, int64_t cols, const dnnl::memory::desc& b) const;
   dnnl::memory::desc plain_b(int64_t cols) const;
+  int64_t cols_of(int64_t slice) const { return std::min(grid_.cols, shape_.n - slice * grid_.cols); }
+  dnnl::memory::desc layout_b(int64_t slice) const {
+    return kernels_[slice == grid_.col_slices - 1 ? 3 : 1]->description.weights_desc();
+  }
   void run_slice(int64_t index, const void* a, const void* b, void* c, char* scratch);
   void copy_out(const char* from, void* c, int64_t rows, int64_t cols) const;
   int64_t column_offset_b(int64_t column) const { return shape_.transpose_b ? column * shape_.ldb : column; }
 
   MatmulShape shape_;
-  bool packed_, fixed_;
+  bool fixed_;
   Grid grid_;
   bool compact_c_;     // a slice of columns is computed without gaps between its rows, then copied: twice as fast
   int tasks_at_once_;
   std::array<std::optional<Kernel>, 4> kernels_;  // [last row slice + 2 * last column slice]
-  std::vector<dnnl::memory> weights_;             // the packed B of each slice of columns
-  size_t packed_bytes_ = 0, scratch_per_thread_ = 0;
-  Buffer packed_storage_;
+  std::vector<dnnl::reorder> packing_;            // of each slice of columns
+  std::vector<size_t> packed_at_;                 // where it lies in the packed B
+  size_t packed_bytes_ = 0, scratch_per_thread_ = 0, compact_bytes_ = 0;
 };
 
-Slices::Slices(const MatmulShape& shape, bool packed, Partition partition)
-    : shape_(shape), packed_(packed), fixed_(partition == Partition::fixed) {
+Slices::Slices(const MatmulShape& shape, Packing packing, Partition partition)
+    : shape_(shape), fixed_(partition == Partition::fixed) {
   grid_ = fixed_ ? cut(shape) : Grid{shape.m, shape.n, 1, 1};
   compact_c_ = grid_.col_slices > 1 && !shape.accumulate;
   int64_t tasks = shape.batch * grid_.row_slices * grid_.col_slices;
   tasks_at_once_ = fixed_ ? static_cast<int>(std::min<int64_t>(omp_get_max_threads(), tasks)) : 1;
-  ThreadsSet threads(fixed_ ? 1 : omp_get_max_threads());
-  int64_t last_rows = shape.m - (grid_.row_slices - 1) * grid_.rows;
-  int64_t last_cols = shape.n - (grid_.col_slices - 1) * grid_.cols;
+  // Slices of rows share a packed B; without it each of them would pack B for itself.
+  bool packed = packing == Packing::always || (packing == Packing::when_faster && fixed_ && grid_.row_slices > 1);
+  {
+    ThreadsSet threads(fixed_ ? 1 : omp_get_max_threads());
+    make_kernels(packed);
+    if (packed && packing == Packing::when_faster && !is_blocked(layout_b(0))) make_kernels(packed = false);
+  }
+  if (packed) prepare_packing();  // by all threads
+  for (const auto& kernel : kernels_)
+    if (kernel)
+      scratch_per_thread_ = std::max(scratch_per_thread_, align_up(kernel->description.scratchpad_desc().get_size()));
+  if (compact_c_) compact_bytes_ = align_up(shape.m * grid_.cols * bytes_of(shape.c));
+  scratch_per_thread_ += compact_bytes_;
+}
+
+void Slices::prepare_packing() {
+  for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
+    packing_.emplace_back(
+        dnnl::reorder::primitive_desc(engine(), plain_b(cols_of(slice)), engine(), layout_b(slice)));
+    packed_at_.push_back(packed_bytes_);
+    packed_bytes_ += align_up(layout_b(slice).get_size());
+  }
+}
+
+void Slices::make_kernels(bool packed) {
+  int64_t last_rows = shape_.m - (grid_.row_slices - 1) * grid_.rows;
   for (int variant = 0; variant < 4; ++variant) {
     bool last_row = variant & 1, last_col = variant & 2;
     if ((!last_row && grid_.row_slices == 1) || (!last_col && grid_.col_slices == 1)) continue;
+    int64_t cols = last_col ? cols_of(grid_.col_slices - 1) : grid_.cols;
+    dnnl::memory::desc b = plain_b(cols);
+    if (packed) b = {{shape_.k, cols}, library_type(shape_.b), dnnl::memory::format_tag::any};
     // All slices of rows read one packed B, so the first of them chooses its layout.
-    std::optional<dnnl::memory::desc> layout;
-    if (packed && last_row && kernels_[variant - 1]) layout = kernels_[variant - 1]->description.weights_desc();
-    kernels_[variant] = make(last_row ? last_rows : grid_.rows, last_col ? last_cols : grid_.cols, layout);
-    size_t own = align_up(kernels_[variant]->description.scratchpad_desc().get_size());
-    scratch_per_thread_ = std::max(scratch_per_thread_, own);
-  }
-  if (compact_c_) scratch_per_thread_ += align_up(shape.m * grid_.cols * bytes_of(shape.c));
-  if (!packed) return;
-  for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
-    const Kernel& kernel = *kernels_[slice == grid_.col_slices - 1 ? 3 : 1];
-    packed_bytes_ += align_up(kernel.description.weights_desc().get_size());
+    if (packed && last_row && grid_.row_slices > 1) b = kernels_[variant - 1]->description.weights_desc();
+    kernels_[variant] = make(last_row ? last_rows : grid_.rows, cols, b);
   }
 }
 
@@ -181,14 +216,11 @@ dnnl::memory::desc Slices::plain_b(int64_t cols) const {
           shape_.transpose_b ? Dims{1, shape_.ldb} : Dims{shape_.ldb, 1}};
 }
 
-Slices::Kernel Slices::make(int64_t rows, int64_t cols, const std::optional<dnnl::memory::desc>& packed_layout) const {
+Slices::Kernel Slices::make(int64_t rows, int64_t cols, const dnnl::memory::desc& b) const {
   using Dims = dnnl::memory::dims;
   Dims a_strides = shape_.transpose_a ? Dims{1, shape_.lda} : Dims{shape_.lda, 1};
   dnnl::memory::desc a(Dims{rows, shape_.k}, library_type(shape_.a), a_strides);
   dnnl::memory::desc c(Dims{rows, cols}, library_type(shape_.c), Dims{compact_c_ ? cols : shape_.ldc, 1});
-  dnnl::memory::desc b = plain_b(cols);
-  if (packed_) b = {Dims{shape_.k, cols}, library_type(shape_.b), dnnl::memory::format_tag::any};
-  if (packed_layout) b = *packed_layout;
   try {
     dnnl::matmul::primitive_desc description = describe(a, b, c, shape_.accumulate);
     return {description, dnnl::matmul(description)};  // the library caches the code it generates
@@ -197,19 +229,12 @@ Slices::Kernel Slices::make(int64_t rows, int64_t cols, const std::optional<dnnl
   }
 }
 
-void Slices::pack(const void* b) {
-  char* to = static_cast<char*>(packed_storage_.reserve(packed_bytes_));
-  weights_.clear();
+void Slices::pack(const void* b, void* to) {
   for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
-    bool last = slice == grid_.col_slices - 1;
-    int64_t first_col = slice * grid_.cols;
-    const dnnl::memory::desc layout = kernels_[last ? 3 : 1]->description.weights_desc();
-    dnnl::memory from(plain_b(std::min(grid_.cols, shape_.n - first_col)), engine(),
-                      const_cast<char*>(offset(b, column_offset_b(first_col), shape_.b)));
-    dnnl::memory packed(layout, engine(), to);
-    dnnl::reorder(from, packed).execute(stream(), from, packed);
-    weights_.push_back(packed);
-    to += align_up(layout.get_size());
+    dnnl::memory from(plain_b(cols_of(slice)), engine(),
+                      const_cast<char*>(offset(b, column_offset_b(slice * grid_.cols), shape_.b)));
+    dnnl::memory packed(layout_b(slice), engine(), static_cast<char*>(to) + packed_at_[slice]);
+    packing_[slice].execute(stream(), from, packed);
   }
 }
 
@@ -235,30 +260,23 @@ void Slices::run_slice(int64_t index, const void* a, const void* b, void* c, cha
   int variant = (row_slice == grid_.row_slices - 1 ? 1 : 0) + (col_slice == grid_.col_slices - 1 ? 2 : 0);
   Kernel& kernel = *kernels_[variant];
   const auto& description = kernel.description;
+  char* compact_c = scratch;
+  char* own_scratch = compact_c + compact_bytes_;
 
   int64_t a_offset = entry * shape_.batch_stride_a + (shape_.transpose_a ? row : row * shape_.lda);
   dnnl::memory a_slice(description.src_desc(), engine(), const_cast<char*>(offset(a, a_offset, shape_.a)));
   void* c_place = offset(c, entry * shape_.batch_stride_c + row * shape_.ldc + col, shape_.c);
-  char* own_scratch = scratch;
-  void* c_result = c_place;
-  if (compact_c_) {
-    c_result = scratch;
-    own_scratch += align_up(shape_.m * grid_.cols * bytes_of(shape_.c));
-  }
-  dnnl::memory c_slice(description.dst_desc(), engine(), c_result);
-  dnnl::memory b_slice;
-  if (packed_) {
-    b_slice = weights_[col_slice];
-  } else {
-    int64_t b_offset = entry * shape_.batch_stride_b + column_offset_b(col);
-    b_slice = dnnl::memory(description.weights_desc(), engine(), const_cast<char*>(offset(b, b_offset, shape_.b)));
-  }
+  dnnl::memory c_slice(description.dst_desc(), engine(), compact_c_ ? compact_c : c_place);
+  const void* b_place = packed_bytes_ > 0
+                            ? static_cast<const char*>(b) + packed_at_[col_slice]
+                            : offset(b, entry * shape_.batch_stride_b + column_offset_b(col), shape_.b);
+  dnnl::memory b_slice(description.weights_desc(), engine(), const_cast<void*>(b_place));
   dnnl::memory pad(description.scratchpad_desc(), engine(), own_scratch);
   kernel.primitive.execute(stream(), {{DNNL_ARG_SRC, a_slice},
                                       {DNNL_ARG_WEIGHTS, b_slice},
                                       {DNNL_ARG_DST, c_slice},
                                       {DNNL_ARG_SCRATCHPAD, pad}});
-  if (compact_c_) copy_out(scratch, c_place, shape_.m, std::min(grid_.cols, shape_.n - col));
+  if (compact_c_) copy_out(compact_c, c_place, shape_.m, cols_of(col_slice));
 }
 
 void Slices::copy_out(const char* from, void* c, int64_t rows, int64_t cols) const {
@@ -328,8 +346,10 @@ bool is_native(const MatmulShape& s) {
 /// What Matmul and PackedMatmul share: sizes of zero, conversion to f32 where needed, and the slices.
 class Product {
  public:
-  Product(const MatmulShape& shape, bool packed, Partition partition) : shape_(completed(shape)), packed_(packed) {
-    check(!packed || shape_.batch <= 1 || shape_.batch_stride_b == 0, "a packed B that differs within the batch");
+  /// `keep_b`: B is given to pack() and kept; otherwise to each run.
+  Product(const MatmulShape& shape, bool keep_b, Partition partition) : shape_(completed(shape)), keep_b_(keep_b) {
+    const bool one_b = shape_.batch <= 1 || shape_.batch_stride_b == 0;
+    check(!keep_b || one_b, "a packed B that differs within the batch");
     empty_ = shape_.batch == 0 || shape_.m == 0 || shape_.n == 0 || shape_.k == 0;
     if (empty_) return;
     MatmulShape inner = shape_;
@@ -338,13 +358,14 @@ class Product {
       if (shape_.b != DType::f32) widen(conversion_of_b(shape_), b_, inner.b, inner.ldb, inner.batch_stride_b);
       if (shape_.c != DType::f32) widen(conversion_of_c(shape_), c_, inner.c, inner.ldc, inner.batch_stride_c);
     }
-    slices_.emplace(inner, packed, partition);
+    using Packing = Slices::Packing;
+    slices_.emplace(inner, keep_b ? Packing::always : one_b ? Packing::when_faster : Packing::never, partition);
   }
 
   size_t scratch_bytes() const {
     if (empty_) return 0;
     size_t bytes = slices_->scratch_bytes() + bytes_for(a_) + bytes_for(c_);
-    return packed_ ? bytes : bytes + bytes_for(b_);
+    return keep_b_ ? bytes : bytes + bytes_for(b_) + slices_->packed_bytes();
   }
   size_t packed_bytes() const { return empty_ ? 0 : slices_->packed_bytes(); }
 
@@ -352,21 +373,28 @@ class Product {
     if (empty_) return;
     Buffer wide;
     if (b_) b = read(*b_, b, static_cast<char*>(wide.reserve(bytes_for(b_))));
-    slices_->pack(b);
+    slices_->pack(b, kept_b_.reserve(slices_->packed_bytes()));
   }
 
   void run(const void* a, const void* b, void* c, void* scratch) {
     if (empty_) return clear(c);
-    check(!packed_ || slices_->is_packed(), "a packed product was run before its B was packed");
+    check(!keep_b_ || kept_b_.memory, "a packed product was run before its B was packed");
     if (scratch == nullptr) scratch = own_scratch_.reserve(scratch_bytes());
     char* free = static_cast<char*>(scratch) + slices_->scratch_bytes();
     if (a_) {
       a = read(*a_, a, free);
       free += bytes_for(a_);
     }
-    if (b_ && !packed_) {
+    if (keep_b_) {
+      b = kept_b_.memory.get();
+    } else if (b_) {
       b = read(*b_, b, free);
       free += bytes_for(b_);
+    }
+    if (!keep_b_ && slices_->packed_bytes() > 0) {
+      slices_->pack(b, free);
+      b = free;
+      free += slices_->packed_bytes();
     }
     if (!c_) return slices_->run(a, b, c, scratch);
     float* wide = reinterpret_cast<float*>(free);
@@ -402,10 +430,10 @@ class Product {
   }
 
   MatmulShape shape_;
-  bool packed_, empty_ = false;
+  bool keep_b_, empty_ = false;
   std::optional<Conversion> a_, b_, c_;  // of the operands that the library gets as f32
   std::optional<Slices> slices_;
-  Buffer own_scratch_;
+  Buffer own_scratch_, kept_b_;
 };
 
 }  // namespace
