@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <vector>
 
 #include "ir/error.h"
 #include "runtime/cpu_info.h"
@@ -32,31 +33,32 @@ double seconds_of(Work&& work) {
 }
 
 template <class Work>
-double fastest(int repeats, Work&& work) {
-  double best = seconds_of(work);
-  for (int repeat = 1; repeat < repeats; ++repeat) best = std::min(best, seconds_of(work));
-  return best;
+double median_seconds(int repeats, Work&& work) {
+  std::vector<double> seconds(static_cast<size_t>(repeats));
+  for (double& s : seconds) s = seconds_of(work);
+  std::nth_element(seconds.begin(), seconds.begin() + repeats / 2, seconds.end());
+  return seconds[static_cast<size_t>(repeats / 2)];
 }
 
-/// Seconds of one unit of work at best: `work(units)` is repeated with so many units that it takes some milliseconds.
-/// Other programs only ever make it slower, so the shortest time is the machine's own. `units`: as many as surely take
+/// Seconds of one unit of work: `work(units)` is repeated with so many units that it takes some milliseconds. The median,
+/// as of the work that is held against it: what disturbs the machine then touches both. `units`: as many as surely take
 /// less than that; on a busy machine the start of a parallel region alone may take some milliseconds.
 template <class Work>
-double best_seconds(Work&& work, int64_t units = 1) {
+double seconds_per_unit(Work&& work, int64_t units = 1) {
   constexpr double kRepeat = 5e-3;
-  constexpr int kRepeats = 10;
-  double best = fastest(3, [&] { work(units); });
-  while (best < kRepeat && units < (int64_t{1} << 40)) {
-    double wanted = 1.2 * static_cast<double>(units) * kRepeat / std::max(best, 1e-7);
+  constexpr int kRepeats = 11;
+  double typical = median_seconds(3, [&] { work(units); });
+  while (typical < kRepeat && units < (int64_t{1} << 40)) {
+    double wanted = 1.2 * static_cast<double>(units) * kRepeat / std::max(typical, 1e-7);
     units = std::max(units * 2, static_cast<int64_t>(std::min(wanted, 64.0 * static_cast<double>(units))));
-    best = fastest(3, [&] { work(units); });
+    typical = median_seconds(3, [&] { work(units); });
   }
-  return std::min(best, fastest(kRepeats, [&] { work(units); })) / static_cast<double>(units);
+  return median_seconds(kRepeats, [&] { work(units); }) / static_cast<double>(units);
 }
 
 double values_per_second(void (*loop)(int64_t), int lanes, int64_t iterations) {
   int threads = omp_get_max_threads();
-  double seconds = best_seconds([&](int64_t units) {
+  double seconds = seconds_per_unit([&](int64_t units) {
 #pragma omp parallel num_threads(threads)
     loop(units);
   }, iterations);
@@ -112,7 +114,7 @@ double read_bytes_per_second(size_t bytes) {
   };
   // Each thread touches its own part first, so that it lies near that thread.
   with_each_part([&](char* own) { std::memset(own, 1, part); });
-  double seconds = best_seconds([&](int64_t times) {
+  double seconds = seconds_per_unit([&](int64_t times) {
     with_each_part([&](char* own) {
       for (int64_t i = 0; i < times; ++i) read(own, part);
     });
@@ -121,19 +123,29 @@ double read_bytes_per_second(size_t bytes) {
 }
 
 double product_seconds(const MatmulShape& shape) {
-  auto zeros = [&](int64_t elements, DType dtype) {
+  auto memory = [&](int64_t elements, DType dtype) {
     return std::vector<char>(static_cast<size_t>(std::max<int64_t>(elements, 1)) * bytes_of(dtype));
+  };
+  // Numbers of 0.5 and more: a processor that multiplies zeros draws less power and may run faster.
+  auto numbers = [&](int64_t elements, DType dtype) {
+    std::vector<char> bytes = memory(elements, dtype);
+    uint32_t state = 1;
+    for (size_t i = 0; i < bytes.size(); ++i) {
+      state = state * 1664525 + 1013904223;
+      bytes[i] = (i + 1) % bytes_of(dtype) == 0 ? 0x3f : static_cast<char>(state >> 24);
+    }
+    return bytes;
   };
   MatmulShape dense = shape;
   dense.lda = dense.ldb = dense.ldc = 0;
   dense.batch_stride_a = shape.m * shape.k;
   dense.batch_stride_b = 0;
   dense.batch_stride_c = shape.m * shape.n;
-  auto a = zeros(shape.batch * shape.m * shape.k, shape.a), b = zeros(shape.k * shape.n, shape.b);
-  auto c = zeros(shape.batch * shape.m * shape.n, shape.c);
+  auto a = numbers(shape.batch * shape.m * shape.k, shape.a), b = numbers(shape.k * shape.n, shape.b);
+  auto c = memory(shape.batch * shape.m * shape.n, shape.c);
   PackedMatmul product(dense, Partition::library);
   product.pack(b.data());
-  return best_seconds([&](int64_t times) {
+  return seconds_per_unit([&](int64_t times) {
     for (int64_t i = 0; i < times; ++i) product.run(a.data(), c.data());
   });
 }
