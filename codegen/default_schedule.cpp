@@ -29,9 +29,11 @@ Schedule default_schedule(const Graph& fused, int number, int width) {
     }
   }
   if (group.kind == KernelGroup::rows && !group.outer.empty()) {
-    // Short rows: many per task, so that a task is worth its start.
-    const int64_t lanes = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
-    schedule.rows_per_task = static_cast<int>(std::clamp<int64_t>(8192 / lanes, 1, 256));
+    // Short rows: many per task, so that a task is worth its start. With inner loops a row is one vector of lanes.
+    int64_t elements = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
+    if (!group.inner.empty()) elements = width;
+    for (DimId d : group.inner) elements *= fused.dim(d).size;
+    schedule.rows_per_task = static_cast<int>(std::clamp<int64_t>(group.inner.empty() ? 8192 / elements : 2048 / elements, 1, 256));
   }
   return schedule;
 }

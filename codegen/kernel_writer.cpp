@@ -1,6 +1,7 @@
 #include "codegen/kernel_writer.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "passes/fuse.h"
@@ -80,17 +81,43 @@ int KernelWriter::temporary(const std::string& name, const Int& elements) {
   return static_cast<int>(out_.buffers.size()) - 1;
 }
 
+void KernelWriter::begin_columns(DimId dim) { columns_ = {dim, {}, {}}; }
+
+bool KernelWriter::in_columns(const MemoryPlace& place, const Env& env, int64_t* column) const {
+  const size_t count = place.indices.size();
+  if (columns_.dim == DimId{} || count < 2 || env.lane_valid) return false;
+  const MemoryIndex& last = place.indices[count - 1];
+  const int64_t size = graph_.dim(last.root_dim).size;
+  return last.from == columns_.dim && last.offset == 0 && place.indices[count - 2].from == env.lane &&
+         size == graph_.dim(columns_.dim).size && size > 1 && size <= schedule_.width &&
+         std::has_single_bit(static_cast<uint64_t>(size)) && loop::is_constant(env.at.at(columns_.dim), column);
+}
+
 KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool written) {
   const MemoryPlace place = place_of(graph_, layouts_, value);
   Address address{buffer_of(place.root, written), loop::constant(0), nullptr};
   Int stride = loop::constant(1);
-  for (auto index = place.indices.rbegin(); index != place.indices.rend(); ++index) {
+  auto index = place.indices.rbegin();
+  if (int64_t column = 0; in_columns(place, env, &column)) {
+    stride = size(index->root_dim);
+    loop::is_constant(stride, &address.columns);
+    address.column = column;
+    ++index;
+  }
+  for (; index != place.indices.rend(); ++index) {
     Int at;
     if (index->from == DimId{}) {
       at = index->offset >= 0 ? loop::constant(index->offset) : size(index->root_dim) + index->offset;
     } else if (index->from == env.lane) {
       at = env.lane_base + index->offset;
-      address.lane_stride = stride;
+      int64_t neighbours = 0;
+      if (env.lane_step > 1 && loop::is_constant(stride, &neighbours) && neighbours == 1) {
+        address.columns = env.lane_step;
+        address.column = env.lane_offset;
+      } else {
+        at = at + env.lane_offset;
+      }
+      address.lane_stride = stride * env.lane_step;
     } else {
       auto found = env.at.find(index->from);
       check(found != env.at.end(), "lowering: a value is read outside the loops of its dimensions");
@@ -117,11 +144,22 @@ int64_t KernelWriter::ahead(const Address& a, const Env& env) {
 
 Value KernelWriter::load(loop::StageBuilder& b, NodeId value, const Env& env) {
   const Address a = address(value, env, false);
+  if (a.columns > 0) {
+    std::vector<Value>& block = columns_.loaded[value];
+    if (block.empty()) block = b.load_block(a.buffer, a.offset, a.columns, env.ahead);
+    return block[static_cast<size_t>(a.column)];
+  }
   return read(b, a, env);
 }
 
 void KernelWriter::store(loop::StageBuilder& b, NodeId value, const Env& env, Value what) {
   const Address a = address(value, env, true);
+  if (a.columns > 0) {
+    std::vector<Value>& block = columns_.to_store[value];
+    block.push_back(what);
+    if (static_cast<int64_t>(block.size()) == a.columns) b.store_block(a.buffer, a.offset, std::move(block));
+    return;
+  }
   write(b, a, env, what);
 }
 

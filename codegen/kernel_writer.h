@@ -16,6 +16,8 @@ struct Env {
   DimId lane{};
   loop::Int lane_base;            // index of the first lane
   loop::Int lane_valid;           // number of lanes that exist; null: all
+  int64_t lane_step = 1;          // between the indices of neighbouring lanes; a power of two
+  int64_t lane_offset = 0;        // of the first lane from lane_base, below lane_step
   int64_t ahead = 0;              // the distance, in lanes, of the memory that accesses fetch ahead
 };
 
@@ -46,6 +48,10 @@ class KernelWriter {
   int temporary(const std::string& name, const loop::Int& elements);
   loop::Value load(loop::StageBuilder& b, NodeId value, const Env& env);
   void store(loop::StageBuilder& b, NodeId value, const Env& env, loop::Value what);
+  /// From here on the index of `dim` (absent: of none) runs through all its values, each a constant, and all others stay
+  /// the same. What lies in memory as [.., lane, dim] is then read and written in blocks of all its columns. Likewise with
+  /// Env::lane_offset, for what lies there as [.., lane].
+  void begin_columns(DimId dim);
   /// The same in a temporary made of slots, each laid out over `dims` in their order.
   loop::Value load_slot(loop::StageBuilder& b, int temporary, const loop::Int& slot, const std::vector<DimId>& dims,
                         const Env& env);
@@ -70,9 +76,15 @@ class KernelWriter {
   struct Address {
     int buffer;
     loop::Int offset, lane_stride;
+    int64_t columns = 0, column = 0;  // of a block, whose first column is at the offset; 0: an access of its own
+  };
+  struct Columns {
+    DimId dim{};
+    std::map<NodeId, std::vector<loop::Value>> loaded, to_store;
   };
   Address address(NodeId value, const Env& env, bool written);
   Address slot_address(int temporary, const loop::Int& slot, const std::vector<DimId>& dims, const Env& env);
+  bool in_columns(const MemoryPlace& place, const Env& env, int64_t* column) const;
   int buffer_of(NodeId root, bool written);
   static loop::Value read(loop::StageBuilder& b, const Address& a, const Env& env);
   static void write(loop::StageBuilder& b, const Address& a, const Env& env, loop::Value what);
@@ -87,6 +99,7 @@ class KernelWriter {
   std::vector<bool> stored_;
   std::map<NodeId, std::vector<NodeId>> readers_;
   std::map<NodeId, int> buffers_;
+  Columns columns_;
   LoweredKernel out_;
 };
 

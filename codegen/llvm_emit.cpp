@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <bit>
 #include <cctype>
+#include <span>
 
 #include "ir/error.h"
 
@@ -53,6 +54,7 @@ class StageEmitter {
   // Control.
   void block(const Block& statements);
   void statement(const Stmt& s);
+  void define(const Stmt& s, Value* v, int64_t column = 0);
   void loop(const Stmt& s);
   void branch(const Stmt& s);
   void open_loop(Value* begin, Value* end, int64_t step, int var, const Block& body);
@@ -63,7 +65,8 @@ class StageEmitter {
   Value* multiply_add(const Stmt& s);
   size_t depth_of(const Int& a) const;
   size_t depth_of(const Stmt& s) const;
-  Value* reduce(const Stmt& s);
+  void reduce(std::span<const Stmt> run);
+  Value* fold(Value* a, Value* b, unsigned rows, Op op);
   Value* lanes(Value* v) { return v->getType()->isVectorTy() ? v : b_.CreateVectorSplat(width_, v); }
   Value* lane_numbers(Type* element);
 
@@ -71,6 +74,11 @@ class StageEmitter {
   Value* load(const Stmt& s);
   void store(const Stmt& s);
   void fetch(const Stmt& s, Type* type, Value* base);
+  void load_block(const Stmt& s);
+  void store_block(const Stmt& s);
+  std::vector<Value*> columns_of(const std::vector<Value*>& flat);
+  std::vector<Value*> columns_of(const std::vector<Value*>& evens, const std::vector<Value*>& odds);
+  std::vector<Value*> flat_of(const std::vector<Value*>& columns);
   Value* mask(const Int& valid);
   Value* element(Type* type, Value* base, const Int& offset);
   Value* lane_pointers(Type* type, Value* base, const Int& stride);
@@ -181,16 +189,28 @@ Linear StageEmitter::linear(const Int& e) {
 // ---- control --------------------------------------------------------------------------------------------------------
 
 void StageEmitter::block(const Block& statements) {
-  for (const Stmt& s : statements) statement(s);
+  for (size_t i = 0; i < statements.size();) {
+    size_t run = 0;  // reductions that follow each other and are alike
+    while (i + run < statements.size() && run < width_ && statements[i + run].kind == StmtKind::Reduce &&
+           statements[i + run].op == statements[i].op)
+      ++run;
+    if (run > 0)
+      reduce({&statements[i], std::bit_floor(run)});
+    else
+      statement(statements[i]);
+    i += std::max<size_t>(1, std::bit_floor(run));
+  }
+}
+
+void StageEmitter::define(const Stmt& s, Value* v, int64_t column) {
+  const auto at = static_cast<size_t>(s.result + column);
+  values_.at(at) = v;
+  definitions_[at] = &s;
+  depths_[at] = depth_of(s);
 }
 
 void StageEmitter::statement(const Stmt& s) {
-  auto set = [&](Value* v) {
-    const auto at = static_cast<size_t>(s.result);
-    values_.at(at) = v;
-    definitions_[at] = &s;
-    depths_[at] = depth_of(s);
-  };
+  auto set = [&](Value* v) { define(s, v); };
   switch (s.kind) {
     case StmtKind::For: loop(s); break;
     case StmtKind::If: branch(s); break;
@@ -204,6 +224,8 @@ void StageEmitter::statement(const Stmt& s) {
     case StmtKind::Apply: set(apply(s)); break;
     case StmtKind::Load: set(load(s)); break;
     case StmtKind::Store: store(s); break;
+    case StmtKind::LoadBlock: load_block(s); break;
+    case StmtKind::StoreBlock: store_block(s); break;
     case StmtKind::LoadArray: {
       Type* type = nullptr;
       Value* at = array_element(s, &type);
@@ -217,7 +239,7 @@ void StageEmitter::statement(const Stmt& s) {
       b_.CreateAlignedStore(type == vector_ ? lanes(v) : v, at, llvm::Align(type->getPrimitiveSizeInBits() / 8));
       break;
     }
-    case StmtKind::Reduce: set(reduce(s)); break;
+    case StmtKind::Reduce: break;  // see block
   }
 }
 
@@ -295,7 +317,8 @@ size_t StageEmitter::depth_of(const Stmt& s) const {
   size_t depth = std::max({depth_of(s.offset), depth_of(s.lane_stride), depth_of(s.valid)});
   for (loop::Value v : s.args) depth = std::max(depth, depths_[static_cast<size_t>(v)]);
   const auto buffer = static_cast<size_t>(s.buffer);
-  if (s.kind == StmtKind::Load && kernel_.buffers[buffer].written) depth = stored_.size();
+  const bool loads = s.kind == StmtKind::Load || s.kind == StmtKind::LoadBlock;
+  if (loads && kernel_.buffers[buffer].written) depth = stored_.size();
   if (s.kind == StmtKind::LoadArray)
     for (size_t i = stored_.size(); i > depth; i--)
       if (stored_[i - 1][buffer]) depth = i;
@@ -335,25 +358,42 @@ Value* StageEmitter::apply(const Stmt& s) {
   return maths_.apply(s.op, args);
 }
 
-// Halves are folded onto each other: a fixed order, log2(width) steps.
-Value* StageEmitter::reduce(const Stmt& s) {
-  const bool sum = s.op == Op::Sum;
-  Value* v = lanes(values_.at(static_cast<size_t>(s.args[0])));
-  if (Value* m = mask(s.valid)) {
-    const double neutral = sum ? 0.0 : -std::numeric_limits<double>::infinity();
-    v = b_.CreateSelect(m, v, llvm::ConstantFP::get(vector_, neutral));
-  }
-  for (unsigned half = width_ / 2; half > 0; half /= 2) {
-    std::vector<int> low(half), high(half);
+/// Rows of `width_ / rows` values each, `rows` of them in a vector: the halves of every row are folded onto each other.
+/// With b: the rows of two vectors, whose results fill one.
+Value* StageEmitter::fold(Value* a, Value* b, unsigned rows, Op op) {
+  const unsigned size = llvm::cast<llvm::FixedVectorType>(a->getType())->getNumElements(), half = size / rows / 2;
+  std::vector<int> low, high;
+  for (unsigned row = 0; row < (b ? 2 * rows : rows); row++)
     for (unsigned i = 0; i < half; i++) {
-      low[i] = static_cast<int>(i);
-      high[i] = static_cast<int>(i + half);
+      low.push_back(static_cast<int>(2 * row * half + i));
+      high.push_back(low.back() + static_cast<int>(half));
     }
-    Value* a = b_.CreateShuffleVector(v, low);
-    Value* b = b_.CreateShuffleVector(v, high);
-    v = sum ? b_.CreateFAdd(a, b) : maths_.larger(a, b);
+  if (!b) b = a;
+  Value* x = b_.CreateShuffleVector(a, b, low);
+  Value* y = b_.CreateShuffleVector(a, b, high);
+  return op == Op::Sum ? b_.CreateFAdd(x, y) : maths_.larger(x, y);
+}
+
+/// Each vector is folded in a fixed order, log2(width) steps. Several (a power of two) share the steps: as their rows
+/// become shorter, they move together into one vector.
+void StageEmitter::reduce(std::span<const Stmt> run) {
+  const Op op = run[0].op;
+  std::vector<Value*> vectors;
+  for (const Stmt& s : run) {
+    Value* v = lanes(values_.at(static_cast<size_t>(s.args[0])));
+    if (Value* m = mask(s.valid)) {
+      const double neutral = op == Op::Sum ? 0.0 : -std::numeric_limits<double>::infinity();
+      v = b_.CreateSelect(m, v, llvm::ConstantFP::get(vector_, neutral));
+    }
+    vectors.push_back(v);
   }
-  return b_.CreateExtractElement(v, uint64_t{0});
+  unsigned rows = 1;  // in a vector
+  for (; vectors.size() > 1; rows *= 2) {
+    for (size_t i = 0; i < vectors.size() / 2; i++) vectors[i] = fold(vectors[2 * i], vectors[2 * i + 1], rows, op);
+    vectors.resize(vectors.size() / 2);
+  }
+  for (unsigned size = width_; size > rows; size /= 2) vectors[0] = fold(vectors[0], nullptr, rows, op);
+  for (size_t i = 0; i < run.size(); i++) define(run[i], b_.CreateExtractElement(vectors[0], uint64_t{i}));
 }
 
 // ---- memory ---------------------------------------------------------------------------------------------------------
@@ -432,6 +472,91 @@ void StageEmitter::store(const Stmt& s) {
     return;
   }
   b_.CreateMaskedScatter(stored, lane_pointers(one, base, s.lane_stride), align, exist);
+}
+
+/// Neighbours in memory belong to neighbouring columns. In each of log2(columns) steps the even columns and the odd
+/// ones part.
+std::vector<Value*> StageEmitter::columns_of(const std::vector<Value*>& flat) {
+  if (flat.size() == 1) return flat;
+  std::vector<int> even, odd;
+  for (unsigned i = 0; i < width_; i++) {
+    even.push_back(static_cast<int>(2 * i));
+    odd.push_back(static_cast<int>(2 * i + 1));
+  }
+  std::vector<Value*> evens, odds;
+  for (size_t i = 0; i < flat.size(); i += 2) {
+    evens.push_back(b_.CreateShuffleVector(flat[i], flat[i + 1], even));
+    odds.push_back(b_.CreateShuffleVector(flat[i], flat[i + 1], odd));
+  }
+  return columns_of(evens, odds);
+}
+
+std::vector<Value*> StageEmitter::columns_of(const std::vector<Value*>& evens, const std::vector<Value*>& odds) {
+  const std::vector<Value*> even = columns_of(evens), odd = columns_of(odds);
+  std::vector<Value*> columns;
+  for (size_t i = 0; i < even.size(); i++) columns.insert(columns.end(), {even[i], odd[i]});
+  return columns;
+}
+
+/// The same backwards.
+std::vector<Value*> StageEmitter::flat_of(const std::vector<Value*>& columns) {
+  if (columns.size() == 1) return columns;
+  std::vector<int> low, high;
+  const int width = static_cast<int>(width_);
+  for (int i = 0; i < width / 2; i++) {
+    low.insert(low.end(), {i, width + i});
+    high.insert(high.end(), {width / 2 + i, width + width / 2 + i});
+  }
+  std::vector<Value*> evens, odds, flat;
+  for (size_t i = 0; i < columns.size(); i += 2) {
+    evens.push_back(columns[i]);
+    odds.push_back(columns[i + 1]);
+  }
+  evens = flat_of(evens);
+  odds = flat_of(odds);
+  for (size_t i = 0; i < evens.size(); i++)
+    flat.insert(flat.end(), {b_.CreateShuffleVector(evens[i], odds[i], low), b_.CreateShuffleVector(evens[i], odds[i], high)});
+  return flat;
+}
+
+void StageEmitter::load_block(const Stmt& s) {
+  const DType dtype = kernel_.buffers.at(static_cast<size_t>(s.buffer)).dtype;
+  Type* one = maths_.storage_type(dtype, scalar_);
+  Value* base = element(one, function_->getArg(static_cast<unsigned>(s.buffer)), s.offset);
+  auto load = [&](Type* type, int64_t i) {
+    Value* at = b_.CreateConstInBoundsGEP1_64(type, base, static_cast<uint64_t>(i));
+    fetch(s, one, at);
+    return b_.CreateAlignedLoad(type, at, llvm::Align(bytes_of(dtype)));
+  };
+  std::vector<Value*> columns;
+  if (dtype == DType::bf16) {  // the upper halves of f32: a word holds an even column and an odd one
+    Type* words = vector_->getWithNewType(b_.getInt32Ty());
+    std::vector<Value*> evens, odds;
+    for (int64_t i = 0; i < s.columns / 2; i++) {
+      Value* both = load(words, i);
+      evens.push_back(b_.CreateBitCast(b_.CreateShl(both, 16), vector_));
+      odds.push_back(b_.CreateBitCast(b_.CreateAnd(both, 0xffff0000u), vector_));
+    }
+    columns = columns_of(evens, odds);
+  } else {
+    std::vector<Value*> flat;
+    for (int64_t i = 0; i < s.columns; i++)
+      flat.push_back(maths_.widen(dtype, load(maths_.storage_type(dtype, vector_), i)));
+    columns = columns_of(flat);
+  }
+  for (int64_t i = 0; i < s.columns; i++) define(s, columns[static_cast<size_t>(i)], i);
+}
+
+void StageEmitter::store_block(const Stmt& s) {
+  const DType dtype = kernel_.buffers.at(static_cast<size_t>(s.buffer)).dtype;
+  Type* type = maths_.storage_type(dtype, vector_);
+  Value* base = element(maths_.storage_type(dtype, scalar_), function_->getArg(static_cast<unsigned>(s.buffer)), s.offset);
+  std::vector<Value*> columns;
+  for (loop::Value v : s.args) columns.push_back(lanes(values_.at(static_cast<size_t>(v))));
+  const std::vector<Value*> flat = flat_of(columns);
+  for (size_t i = 0; i < flat.size(); i++)
+    b_.CreateAlignedStore(maths_.round(dtype, flat[i]), b_.CreateConstInBoundsGEP1_64(type, base, i),
+                          llvm::Align(bytes_of(dtype)));
 }
 
 Value* StageEmitter::array_element(const Stmt& s, Type** type) {

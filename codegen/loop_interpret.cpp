@@ -240,6 +240,20 @@ class Interpreter {
       case StmtKind::Apply: set(apply(s)); break;
       case StmtKind::Load: set(load(s)); break;
       case StmtKind::Store: store(s); break;
+      case StmtKind::LoadBlock:
+        for (int64_t c = 0; c < s.columns; c++) {
+          Lanes& column = values_.at(static_cast<size_t>(s.result + c));
+          column.resize(width_);
+          for (size_t i = 0; i < width_; i++)
+            column[i] = read(dtype(s), base(s), inside(s, eval(s.offset) + static_cast<int64_t>(i) * s.columns + c));
+        }
+        break;
+      case StmtKind::StoreBlock:
+        for (size_t c = 0; c < s.args.size(); c++)
+          for (size_t i = 0; i < width_; i++)
+            write(dtype(s), base(s), inside(s, eval(s.offset) + static_cast<int64_t>(i * s.args.size() + c)),
+                  lane(value(s.args[c]), i));
+        break;
       case StmtKind::LoadArray: set(element(s)); break;
       case StmtKind::StoreArray: {
         Lanes& to = element(s);

@@ -251,6 +251,29 @@ void StageBuilder::store(int buffer, const Int& offset, Value value, const Int& 
   push(std::move(stmt));
 }
 
+std::vector<Value> StageBuilder::load_block(int buffer, const Int& offset, int64_t columns, int64_t ahead) {
+  Stmt stmt;
+  stmt.kind = StmtKind::LoadBlock;
+  stmt.buffer = buffer;
+  stmt.offset = offset;
+  stmt.columns = columns;
+  stmt.ahead = ahead;
+  std::vector<Value> results;
+  for (int64_t c = 0; c < columns; c++) results.push_back(fresh(true));
+  stmt.result = results.at(0);
+  push(std::move(stmt));
+  return results;
+}
+
+void StageBuilder::store_block(int buffer, const Int& offset, std::vector<Value> columns) {
+  Stmt stmt;
+  stmt.kind = StmtKind::StoreBlock;
+  stmt.buffer = buffer;
+  stmt.offset = offset;
+  stmt.args = std::move(columns);
+  push(std::move(stmt));
+}
+
 Value StageBuilder::load_array(int array, const Int& offset) {
   Stmt stmt;
   stmt.kind = StmtKind::LoadArray;

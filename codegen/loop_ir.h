@@ -65,6 +65,8 @@ enum class StmtKind : uint8_t {
   Apply,      // result = op(args)   op: a Pointwise op of the table         lanes when one argument is
   Load,       // result = buffer[offset + lane * lane_stride]                see below
   Store,      // buffer[offset + lane * lane_stride] = args[0]
+  LoadBlock,  // result + c = buffer[offset + lane * columns + c] for c < columns: all that neighbouring lanes hold,
+  StoreBlock, // buffer[offset + lane * columns + c] = args[c]    in one piece of memory; columns: a power of two
   LoadArray,  // result = array[offset]
   StoreArray, // array[offset] = args[0]
   Reduce,     // result = sum or maximum of args[0] over the lanes           uniform
@@ -82,6 +84,7 @@ struct Stmt {
   Int offset;                // in elements; of a `lanes` array in vectors
   Int lane_stride;
   Int valid;
+  int64_t columns = 0;       // LoadBlock
   int64_t ahead = 0;         // Load, Store of neighbouring lanes: the elements this far on are fetched, too; 0: none
   Var var = -1;              // For
   Int begin, end;            // For, If
@@ -157,6 +160,8 @@ class StageBuilder {
              int64_t ahead = 0);
   void store(int buffer, const Int& offset, Value value, const Int& lane_stride = nullptr, const Int& valid = nullptr,
              int64_t ahead = 0);
+  std::vector<Value> load_block(int buffer, const Int& offset, int64_t columns, int64_t ahead = 0);
+  void store_block(int buffer, const Int& offset, std::vector<Value> columns);
   Value load_array(int array, const Int& offset);
   void store_array(int array, const Int& offset, Value value);
   Value reduce(Op op, Value value, const Int& valid = nullptr);

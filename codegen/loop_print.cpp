@@ -76,6 +76,12 @@ class Printer {
     return s.ahead != 0 ? fmt::format("{} ahead {}", subscript, s.ahead) : subscript;
   }
 
+  std::string block(const Stmt& s, int64_t columns) const {
+    const std::string text = fmt::format("{}[{} + lane * {} ..]", kernel_.buffers.at(static_cast<size_t>(s.buffer)).name,
+                                         str(s.offset), columns);
+    return s.ahead != 0 ? fmt::format("{} ahead {}", text, s.ahead) : text;
+  }
+
   std::string element(const Stmt& s) const {
     return fmt::format("{}[{}]", stage_->arrays.at(static_cast<size_t>(s.buffer)).name, str(s.offset));
   }
@@ -110,6 +116,10 @@ class Printer {
       case StmtKind::Apply: line("v{} = {}({})", s.result, mambac::name_of(s.op), arguments(s)); break;
       case StmtKind::Load: line("v{} = {}", s.result, access(s)); break;
       case StmtKind::Store: line("{} = {}", access(s), arguments(s)); break;
+      case StmtKind::LoadBlock:
+        line("v{}..v{} = {}", s.result, s.result + s.columns - 1, block(s, s.columns));
+        break;
+      case StmtKind::StoreBlock: line("{} = {}", block(s, static_cast<int64_t>(s.args.size())), arguments(s)); break;
       case StmtKind::LoadArray: line("v{} = {}", s.result, element(s)); break;
       case StmtKind::StoreArray: line("{} = {}", element(s), arguments(s)); break;
       case StmtKind::Reduce:

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+
 #include "ir/error.h"
 
 namespace mambac::loop {
@@ -54,12 +56,14 @@ class Verifier {
     return shapes_[static_cast<size_t>(v)];
   }
 
-  void define(const Stmt& s, Shape shape) {
-    if (s.result < 0 || s.result >= stage_.values) fail(fmt::format("v{} is out of range", s.result));
-    if (defined_[static_cast<size_t>(s.result)]) fail(fmt::format("v{} is defined twice", s.result));
-    defined_[static_cast<size_t>(s.result)] = true;
-    shapes_[static_cast<size_t>(s.result)] = shape;
-    open_.push_back(s.result);
+  void define(const Stmt& s, Shape shape) { define(s.result, shape); }
+
+  void define(Value result, Shape shape) {
+    if (result < 0 || result >= stage_.values) fail(fmt::format("v{} is out of range", result));
+    if (defined_[static_cast<size_t>(result)]) fail(fmt::format("v{} is defined twice", result));
+    defined_[static_cast<size_t>(result)] = true;
+    shapes_[static_cast<size_t>(result)] = shape;
+    open_.push_back(result);
   }
 
   // What a block defines is not visible after it.
@@ -93,6 +97,16 @@ class Verifier {
     if (s.valid) expression(s.valid, "a number of lanes");
     if (s.valid && !s.lane_stride) fail("a uniform access counts lanes");
     return s.lane_stride ? Shape::Lanes : Shape::Uniform;
+  }
+
+  void written(const Stmt& s) const {
+    const Buffer& buffer = kernel_.buffers[static_cast<size_t>(s.buffer)];
+    if (!buffer.written) fail(fmt::format("buffer {} is read only", buffer.name));
+  }
+
+  void columns(int64_t count) const {
+    if (count < 2 || count > kernel_.schedule.width || !std::has_single_bit(static_cast<uint64_t>(count)))
+      fail(fmt::format("a block has {} columns", count));
   }
 
   void element_store(const Stmt& s, Shape shape) const {
@@ -137,8 +151,18 @@ class Verifier {
       case StmtKind::Load: define(s, access(s)); break;
       case StmtKind::Store:
         element_store(s, access(s));
-        if (!kernel_.buffers[static_cast<size_t>(s.buffer)].written)
-          fail(fmt::format("buffer {} is read only", kernel_.buffers[static_cast<size_t>(s.buffer)].name));
+        written(s);
+        break;
+      case StmtKind::LoadBlock:
+        access(s);
+        columns(s.columns);
+        for (int64_t c = 0; c < s.columns; c++) define(s.result + static_cast<Value>(c), Shape::Lanes);
+        break;
+      case StmtKind::StoreBlock:
+        access(s);
+        columns(static_cast<int64_t>(s.args.size()));
+        for (Value v : s.args) use(v);
+        written(s);
         break;
       case StmtKind::LoadArray: define(s, array(s)); break;
       case StmtKind::StoreArray: element_store(s, array(s)); break;

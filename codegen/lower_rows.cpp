@@ -68,6 +68,10 @@ class RowsLowering {
     lane_size_ = group_.lane == DimId{} ? 1 : w_.graph().dim(group_.lane).size;
     vectors_ = (lane_size_ + s_.width - 1) / s_.width;
     decide_lane_tasks();
+    if (splits_rows()) {
+      parts_ = vectors_;
+      vectors_ = 1;
+    }
     PhaseRules rules;
     rules.inner = [&](NodeId id) { return loops_of(id, w_.node(id).op == Op::At || w_.node(id).op == Op::Slice); };
     rules.against = [](NodeId) { return std::optional<bool>(); };
@@ -97,23 +101,38 @@ class RowsLowering {
     });
   }
 
+  /// Nodes with inner loops see one vector of a row at a time, their values stay in registers, and tasks have parts of rows
+  /// to share even when there is but one row. Inner loops are written out, so that the memory of neighbouring lanes, which
+  /// inner dimensions usually come in between, is read and written as a block.
+  bool splits_rows() const {
+    if (group_.inner.empty() || lane_tasks_ || vectors_ == 1 || lane_size_ % s_.width != 0) return false;
+    return nest(group_.inner) <= kUnrolledNest && std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
+      return result_has_lane(id) && !sums_lanes(id) && !is_late(w_.graph(), group_, w_.node(id));
+    });
+  }
+
+  int64_t nest(const std::vector<DimId>& dims) const {
+    int64_t bodies = 1;
+    for (DimId d : dims) bodies *= w_.graph().dim(d).size;
+    return bodies;
+  }
+
   bool any_late() const {
     return std::any_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) { return late(id); });
   }
 
   Int tasks() {
-    rows_ = w_.size(group_.outer);
+    rows_ = w_.size(group_.outer) * parts_;
     if (lane_tasks_) {
       const int64_t per_task = std::max<int64_t>(16, (vectors_ + kSummingTasks - 1) / kSummingTasks);
       vectors_per_task_ = per_task;
       task_count_ = constant((vectors_ + per_task - 1) / per_task);
-    } else if (any_late()) {
-      rows_per_task_ = (rows_ + (kSummingTasks - 1)) / kSummingTasks;
-      task_count_ = (rows_ + (rows_per_task_ - 1)) / rows_per_task_;
-    } else {
-      rows_per_task_ = constant(std::max(1, s_.rows_per_task));
-      task_count_ = (rows_ + (rows_per_task_ - 1)) / rows_per_task_;
+      return task_count_;
     }
+    const int64_t unit = whole_blocks() ? rows_together() : 1;
+    const int64_t per_task = (std::max(1, s_.rows_per_task) + unit - 1) / unit;
+    rows_per_task_ = (any_late() ? (rows_ / unit + (kSummingTasks - 1)) / kSummingTasks : constant(per_task)) * unit;
+    task_count_ = (rows_ + (rows_per_task_ - 1)) / rows_per_task_;
     return task_count_;
   }
 
@@ -122,39 +141,46 @@ class RowsLowering {
     env_.lane = group_.lane;
     for (const auto& [id, partial] : partials_) zero_partial(id, partial);
     if (lane_tasks_) {
-      run_rows({constant(0)});
+      run_rows(constant(0), 1);
       return;
     }
     const Int first = b_->task() * rows_per_task_, end = loop::min(first + rows_per_task_, rows_);
     const int64_t together = rows_together();
     Int rest = first;
     if (together > 1) {
-      rest = first + (end - first) / together * together;
-      const Int row = b_->open_for(first, rest, together);
-      std::vector<Int> rows;
-      for (int64_t r = 0; r < together; ++r) rows.push_back(row + r);
-      run_rows(rows);
+      if (!whole_blocks()) rest = first + (end - first) / together * together;
+      run_rows(b_->open_for(first, whole_blocks() ? end : rest, together), together);
       b_->close();
+      if (whole_blocks()) return;
     }
-    run_rows({b_->open_for(rest, end)});
+    run_rows(b_->open_for(rest, end), 1);
     b_->close();
   }
 
   /// Rows that go through the lanes together: what they share is loaded once, and their sums do not wait for each other.
   int64_t rows_together() const {
     const bool sums = std::any_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) { return sums_lanes(id); });
-    const bool few_rows = lane_size_ < 64 || any_late() || lane_tasks_ || group_.outer.empty();
-    return sums && !few_rows && group_.inner.empty() ? kRowsTogether : 1;
+    return sums && !lane_tasks_ && !group_.outer.empty() && group_.inner.empty() ? kRowsTogether : 1;
   }
 
-  void run_rows(const std::vector<Int>& rows) {
+  /// Whether blocks of rows that go together fill the innermost outer dimension: then they share all other indices.
+  bool whole_blocks() const {
+    return rows_together() > 1 && w_.graph().dim(group_.outer.back()).size % rows_together() == 0 &&
+           !w_.graph().dim(group_.outer.back()).is_free();
+  }
+
+  void run_rows(const Int& row, int64_t together) {
     slot_indices_.clear();
-    for (Int rest : rows) {
+    first_vector_ = row % parts_;
+    for (int64_t slot = 0; slot < together; ++slot) {
+      Int rest = whole_blocks() ? row : (row + slot) / parts_;
       std::map<DimId, Int> indices;
       for (auto d = group_.outer.rbegin(); d != group_.outer.rend(); ++d) {
-        indices[*d] = rest % w_.size(*d);
+        const bool outermost = d + 1 == group_.outer.rend();
+        indices[*d] = outermost ? rest : rest % w_.size(*d);
         rest = rest / w_.size(*d);
       }
+      if (whole_blocks()) indices[group_.outer.back()] = indices[group_.outer.back()] + slot;
       slot_indices_.push_back(std::move(indices));
     }
     for (const Phase& phase : plan_.phases) run_phase(phase);
@@ -195,7 +221,7 @@ class RowsLowering {
     for (NodeId r : w_.readers(id)) crosses |= plan_.slots.at(r).phase != plan_.slots.at(id).phase;
     if (!crosses) return;
     const bool scalar = array_size(id) == 1;
-    arrays_[id] = b_->array(w_.node(id).name, array_size(id) * rows_together(), result_has_lane(id), scalar);
+    arrays_[id] = b_->array(w_.node(id).name, array_size(id) * rows_together(), result_has_lane(id), scalar || parts_ > 1);
     // Partial sums over lanes: vectors, several in flight.
     if (sums_lanes(id)) lane_sums_[id] = b_->array(w_.node(id).name + ".lanes", flights() * rows_together(), true, true);
   }
@@ -230,39 +256,62 @@ class RowsLowering {
     std::vector<DimId> inner = phase.inner;
     const bool on_lanes = !inner.empty() && inner.back() == group_.lane && group_.lane != DimId{};
     if (on_lanes) inner.pop_back();
-    // Indices of results of lane sums are outside the loop over lanes, so each keeps its own partial vectors.
-    int64_t nest = 1;
-    for (DimId d : inner) nest *= w_.graph().dim(d).size;
-    for (DimId d : inner) {  // of a large nest the inner loops are written out
-      const int64_t n = w_.graph().dim(d).size;
-      env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, n <= kUnrolledInner && nest <= kUnrolledNest);
-      nest /= n;
+    if (parts_ > 1) {
+      write_out(phase, inner, on_lanes);
+    } else {
+      loop_over(phase, inner, on_lanes);
     }
-    each_row([&] {
-      for (NodeId id : phase.sweeps[0].nodes)
-        if (lane_sums_.count(id)) start_lane_sum(id);
-    });
-    if (on_lanes)
-      lane_loops(phase);
-    else
-      each_row([&] { run_nodes(phase); });
-    each_row([&] {
-      for (NodeId id : phase.sweeps[0].nodes)
-        if (lane_sums_.count(id)) end_lane_sum(id, inner);
-    });
-    for (size_t k = 0; k < inner.size(); ++k) b_->close();
-    for (DimId d : inner) env_.at.erase(d);
     each_row([&] {
       for (NodeId id : phase.sweeps[0].nodes)
         if (arrays_.count(id) && sums_in_phase(id) && !late(id) && w_.stored(id)) store_sum(id);
     });
   }
 
+  void write_out(const Phase& phase, const std::vector<DimId>& inner, bool on_lanes) {
+    for (int64_t i = 0, bodies = nest(inner); i < bodies; ++i) {
+      int64_t rest = i;
+      for (auto d = inner.rbegin(); d != inner.rend(); ++d) {
+        const int64_t n = w_.graph().dim(*d).size;
+        env_.at[*d] = constant(rest % n);
+        if (d == inner.rbegin() && rest % n == 0) w_.begin_columns(*d);
+        rest /= n;
+      }
+      run_body(phase, on_lanes);
+    }
+    w_.begin_columns({});
+    for (DimId d : inner) env_.at.erase(d);
+  }
+
+  void run_body(const Phase& phase, bool on_lanes) {
+    if (on_lanes)
+      lane_loops(phase);
+    else
+      each_row([&] { run_nodes(phase); });
+  }
+
+  void loop_over(const Phase& phase, const std::vector<DimId>& inner, bool on_lanes) {
+    // Indices of results of lane sums are outside the loop over lanes, so each keeps its own partial vectors.
+    int64_t bodies = nest(inner);
+    for (DimId d : inner) {  // of a large nest the inner loops are written out
+      const int64_t n = w_.graph().dim(d).size;
+      env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, n <= kUnrolledInner && bodies <= kUnrolledNest);
+      bodies /= n;
+    }
+    each_row([&] {
+      for (NodeId id : phase.sweeps[0].nodes)
+        if (lane_sums_.count(id)) start_lane_sum(id);
+    });
+    run_body(phase, on_lanes);
+    end_lane_sums(phase, inner);
+    for (size_t k = 0; k < inner.size(); ++k) b_->close();
+    for (DimId d : inner) env_.at.erase(d);
+  }
+
   double neutral(NodeId id) const { return neutral_value(w_.node(id)); }
   Op combine(NodeId id) const { return combining_op(w_.node(id)); }
 
   void start_sum(NodeId id) {
-    const Int i = b_->open_for(constant(0), constant(array_size(id)), 1, array_size(id) == 1);
+    const Int i = b_->open_for(constant(0), constant(array_size(id)), 1, array_size(id) == 1 || parts_ > 1);
     b_->store_array(arrays_.at(id), i + slot_ * array_size(id), b_->number(neutral(id)));
     b_->close();
   }
@@ -273,13 +322,27 @@ class RowsLowering {
     b_->close();
   }
 
-  void end_lane_sum(NodeId id, const std::vector<DimId>& inner) {
-    const Op op = combine(id);
+  /// The reductions follow each other, so that a target can do those of several rows in one go.
+  void end_lane_sums(const Phase& phase, const std::vector<DimId>& inner) {
+    for (NodeId id : phase.sweeps[0].nodes) {
+      if (!lane_sums_.count(id)) continue;
+      std::vector<Value> sums;
+      each_row([&] { sums.push_back(vector_sum(id)); });
+      for (Value& sum : sums) sum = b_->reduce(lane_reduction(w_.node(id)), sum);
+      each_row([&] { end_lane_sum(id, sums[static_cast<size_t>(slot_)], inner); });
+    }
+  }
+
+  Value vector_sum(NodeId id) {
     const int64_t first = slot_ * flights();
     Value sum = b_->load_array(lane_sums_.at(id), constant(first));
     for (int64_t i = 1; i < flights(); ++i)
-      sum = b_->apply(op, {sum, b_->load_array(lane_sums_.at(id), constant(first + i))});
-    const Value total = b_->reduce(lane_reduction(w_.node(id)), sum);
+      sum = b_->apply(combine(id), {sum, b_->load_array(lane_sums_.at(id), constant(first + i))});
+    return sum;
+  }
+
+  void end_lane_sum(NodeId id, Value total, const std::vector<DimId>& inner) {
+    const Op op = combine(id);
     // An inner loop that is summed too adds up across its iterations.
     std::vector<Int> summed;
     for (DimId d : inner)
@@ -307,8 +370,14 @@ class RowsLowering {
       b_->close();
       return;
     }
-    const int64_t whole = lane_size_ / s_.width;  // vectors without missing lanes
-    const int64_t in_flight = whole / by * by;
+    if (lanes_in_any_order(phase)) {
+      env_.lane_base = b_->open_for(constant(0), constant(lane_size_), 2 * s_.width);
+      each_row([&] { alternate_lanes(phase); });
+      b_->close();
+      return;
+    }
+    const int64_t whole = parts_ > 1 ? 1 : lane_size_ / s_.width;  // vectors without missing lanes
+    const int64_t in_flight = whole > 1 ? whole / by * by : 0;
     if (in_flight > 0) {
       const Int outer = b_->open_for(constant(0), constant(in_flight), by);
       const Int flight = b_->open_for(constant(0), constant(by), 1, true);
@@ -323,9 +392,39 @@ class RowsLowering {
     }
   }
 
+  /// Sums need no order of lanes, but that all values have the same one. Where rows are stored in bf16, the even elements
+  /// and the odd ones of two vectors make the lanes: they lie in the halves of words, and words need no unpacking.
+  bool lanes_in_any_order(const Phase& phase) const {
+    if (lane_size_ % (2 * s_.width) != 0 || flights() != 2 || !whole_blocks()) return false;
+    bool any = false;
+    for (NodeId id : phase.sweeps[0].nodes) {
+      if (!lane_sums_.count(id) && (!result_has_lane(id) || arrays_.count(id) || w_.stored(id) || late(id))) return false;
+      for (NodeId o : w_.node(id).operands) {
+        if (!o.present() || !result_has_lane(o) || (w_.inside(o) && !arrays_.count(o))) continue;
+        if (w_.inside(o) || w_.is_immediate(o) || w_.node(id).op == Op::Put) return false;
+        if (!w_.has(o, group_.outer.back())) continue;
+        if (w_.node(o).type.dtype != DType::bf16) return false;
+        any = true;
+      }
+    }
+    return any;
+  }
+
+  void alternate_lanes(const Phase& phase) {
+    w_.begin_columns({});
+    env_.lane_step = 2;
+    for (int64_t offset = 0; offset < 2; ++offset) {
+      env_.lane_offset = offset;
+      flight_ = constant(offset);
+      run_nodes(phase);
+    }
+    env_.lane_step = 1;
+    env_.lane_offset = 0;
+  }
+
   void lane_body(const Phase& phase, const Int& flight, bool short_vector) {
     flight_ = flight;
-    env_.lane_base = vector_ * constant(s_.width);
+    env_.lane_base = (first_vector_ + vector_) * constant(s_.width);
     env_.lane_valid = short_vector ? loop::min(constant(lane_size_) - env_.lane_base, constant(s_.width)) : Int();
     each_row([&] { run_nodes(phase); });
     env_.lane_valid = nullptr;
@@ -371,8 +470,8 @@ class RowsLowering {
       if (w_.has(id, d)) dims.push_back(d);
     for (DimId d : dims) env_.at[d] = b_->open_for(constant(0), w_.size(d));
     if (result_has_lane(id)) {
-      vector_ = b_->open_for(constant(0), constant(vectors_));
-      env_.lane_base = vector_ * constant(s_.width);
+      vector_ = b_->open_for(constant(0), constant(vectors_), 1, vectors_ == 1);
+      env_.lane_base = (first_vector_ + vector_) * constant(s_.width);
       if (lane_size_ % s_.width != 0)
         env_.lane_valid = loop::min(constant(lane_size_) - env_.lane_base, constant(s_.width));
     }
@@ -417,8 +516,17 @@ class RowsLowering {
     else if (w_.inside(o))
       value = b_->load_array(arrays_.at(o), array_index(o));
     else
-      value = w_.load(*b_, o, env_);
+      value = load(o);
     return cache_[o] = value;
+  }
+
+  /// Rows are fetched while the block of rows before them is computed: the processor itself reads ahead along a row only.
+  Value load(NodeId id) {
+    const bool rows_follow = whole_blocks() && w_.has(id, group_.outer.back()) && result_has_lane(id);
+    env_.ahead = rows_follow ? rows_together() * lane_size_ : 0;
+    const Value value = w_.load(*b_, id, env_);
+    env_.ahead = 0;
+    return value;
   }
 
   KernelWriter& w_;
@@ -427,7 +535,9 @@ class RowsLowering {
   loop::StageBuilder* b_ = nullptr;
   PhasePlan plan_;
   bool lane_tasks_ = false;
-  int64_t lane_size_ = 1, vectors_ = 1, vectors_per_task_ = 1;
+  int64_t lane_size_ = 1, vectors_ = 1, vectors_per_task_ = 1;  // vectors_: that a task sees of a row
+  int64_t parts_ = 1;                                           // that a row is split into; see splits_rows
+  Int first_vector_;                                            // of the part
   Int rows_, rows_per_task_, task_count_;
   std::map<NodeId, int> arrays_, lane_sums_, partials_;
   Env env_;
