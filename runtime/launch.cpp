@@ -32,23 +32,27 @@ class FlushDenormals {
 #endif
 };
 
-/// The tasks of one stage, handed out in blocks; tasks differ in cost, so a thread gets several blocks.
+/// The tasks of one stage, handed out in blocks: large ones first, because neighbouring tasks stream through neighbouring
+/// memory, then smaller ones, because tasks and threads differ in speed.
 struct Queue {
   int64_t tasks = 0;
-  int64_t block = 1;
+  int64_t shares = 1;
   std::atomic<int64_t> next{0};
 
   void open(int64_t count, int threads) {
-    constexpr int64_t kBlocksPerThread = 16;
+    constexpr int64_t kSharesPerThread = 2;
     tasks = count;
-    block = std::max<int64_t>(1, count / (threads * kBlocksPerThread));
+    shares = threads * kSharesPerThread;
     next.store(0, std::memory_order_relaxed);
   }
 
   bool take(int64_t* begin, int64_t* end) {
-    *begin = next.fetch_add(block, std::memory_order_relaxed);
-    *end = std::min(tasks, *begin + block);
-    return *begin < tasks;
+    *begin = next.load(std::memory_order_relaxed);
+    do {
+      if (*begin >= tasks) return false;
+      *end = *begin + std::max<int64_t>(1, (tasks - *begin) / shares);
+    } while (!next.compare_exchange_weak(*begin, *end, std::memory_order_relaxed));
+    return true;
   }
 };
 
