@@ -15,6 +15,8 @@ const Node* parameter(const Graph& graph, const std::string& name) {
   return nullptr;
 }
 
+size_t bytes_of(const Port& port) { return static_cast<size_t>(port.elements) * mambac::bytes_of(port.dtype); }
+
 void fill(const Port& port, const Node* param, const Filling& filling, uint64_t stream, void* to) {
   Rng rng(1, stream);
   if (!is_float(port.dtype)) {
@@ -38,17 +40,34 @@ void fill(const Port& port, const Node* param, const Filling& filling, uint64_t 
 
 }  // namespace
 
+void PortMemory::place(const std::vector<Port>& ports) {
+  constexpr size_t kAlignment = 64;
+  std::map<std::string, size_t> offsets;
+  size_t total = 0;
+  for (const Port& port : ports) {
+    const size_t bytes = bytes_of(port);
+    if (has(port.name)) {
+      check(memory_.at(port.name).size() >= bytes, "PortMemory: a port of the same name and another size");
+    } else if (offsets.emplace(port.name, total).second) {
+      total += std::max<size_t>((bytes + kAlignment - 1) / kAlignment, 1) * kAlignment;
+    }
+  }
+  pieces_.emplace_back(total);
+  for (const Port& port : ports)
+    if (const auto offset = offsets.find(port.name); offset != offsets.end())
+      memory_[port.name] = {static_cast<char*>(pieces_.back().data()) + offset->second, bytes_of(port)};
+}
+
 void PortMemory::bind(Executable& executable, const Port& port) {
-  auto [entry, fresh] = memory_.try_emplace(port.name);
-  const size_t bytes = static_cast<size_t>(port.elements) * bytes_of(port.dtype);
-  if (fresh) entry->second = ZeroedMemory(std::max<size_t>(bytes, 64));
-  check(entry->second.bytes() >= bytes, "PortMemory: a port of the same name and another size");
-  executable.bind(port.name, entry->second.data());
+  place({port});
+  executable.bind(port.name, at(port.name));
 }
 
 void PortMemory::bind(Executable& executable) {
-  for (const Port& port : executable.inputs()) bind(executable, port);
-  for (const Port& port : executable.outputs()) bind(executable, port);
+  for (const auto* ports : {&executable.inputs(), &executable.outputs()}) {
+    place(*ports);
+    for (const Port& port : *ports) executable.bind(port.name, at(port.name));
+  }
 }
 
 void PortMemory::alias(Executable& executable, const std::string& name, const std::string& other) {

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <map>
-#include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "ir/graph.h"
 #include "runtime/executable.h"
@@ -11,7 +12,8 @@
 
 namespace mambac::tools {
 
-/// Zeroed memory for each port, bound to it. It may be shared: a name that is there already is bound to the same
+/// Zeroed memory for each port, bound to it; for those of an executable in one piece, as weights lie in generation (on
+/// pages as large as can be had). It may be shared: a name that is there already is bound to the same
 /// memory, so that executables see each other's values.
 class PortMemory {
  public:
@@ -24,7 +26,10 @@ class PortMemory {
   bool has(const std::string& name) const { return memory_.contains(name); }
 
  private:
-  std::map<std::string, ZeroedMemory> memory_;
+  void place(const std::vector<Port>& ports);
+
+  std::vector<ZeroedMemory> pieces_;
+  std::map<std::string, std::span<char>> memory_;
 };
 
 /// Values for a benchmark: parameters by their initialisers, other floats uniform in a range, integers below a limit.
