@@ -20,6 +20,9 @@ using loop::Value;
 constexpr int64_t kRowsTogether = 4;
 constexpr int64_t kUnrolledInner = 4;
 constexpr int64_t kUnrolledNest = 16;  // bodies that a nest of loops is written out to
+constexpr int64_t kBlocks = 8;         // at least, of rows that go together
+constexpr int64_t kBlockElements = int64_t{1} << 18;
+constexpr int64_t kBytesAhead = 2048;
 constexpr int64_t kSummingTasks = 16;  // partial results of a sum over rows
 
 class RowsLowering {
@@ -129,7 +132,7 @@ class RowsLowering {
       task_count_ = constant((vectors_ + per_task - 1) / per_task);
       return task_count_;
     }
-    const int64_t unit = whole_blocks() ? rows_together() : 1;
+    const int64_t unit = whole_blocks() ? block_rows() : 1;
     const int64_t per_task = (std::max(1, s_.rows_per_task) + unit - 1) / unit;
     rows_per_task_ = (any_late() ? (rows_ / unit + (kSummingTasks - 1)) / kSummingTasks : constant(per_task)) * unit;
     task_count_ = (rows_ + (rows_per_task_ - 1)) / rows_per_task_;
@@ -148,10 +151,13 @@ class RowsLowering {
     const int64_t together = rows_together();
     Int rest = first;
     if (together > 1) {
-      if (!whole_blocks()) rest = first + (end - first) / together * together;
-      run_rows(b_->open_for(first, whole_blocks() ? end : rest, together), together);
+      if (whole_blocks()) {
+        run_blocks(first, end);
+        return;
+      }
+      rest = first + (end - first) / together * together;
+      run_rows(b_->open_for(first, rest, together), together);
       b_->close();
-      if (whole_blocks()) return;
     }
     run_rows(b_->open_for(rest, end), 1);
     b_->close();
@@ -163,26 +169,49 @@ class RowsLowering {
     return sums && !lane_tasks_ && !group_.outer.empty() && group_.inner.empty() ? kRowsTogether : 1;
   }
 
-  /// Whether blocks of rows that go together fill the innermost outer dimension: then they share all other indices.
+  /// Whether blocks of rows fill the innermost outer dimension: then the rows of a block share all other indices.
   bool whole_blocks() const {
     return rows_together() > 1 && w_.graph().dim(group_.outer.back()).size % rows_together() == 0 &&
            !w_.graph().dim(group_.outer.back()).is_free();
   }
 
+  /// Rows of a block: enough for long streams, few enough for several tasks.
+  int64_t block_rows() const {
+    const int64_t together = rows_together(), size = w_.graph().dim(group_.outer.back()).size;
+    int64_t rows = std::max(std::min(size / kBlocks, kBlockElements / lane_size_) / together, int64_t{1}) * together;
+    while (size % rows != 0) rows -= together;
+    return rows;
+  }
+
+  /// The rows that go together are a part of the block apart, so that each reads a stream of its own.
+  void run_blocks(const Int& first, const Int& end) {
+    const int64_t part = block_rows() / rows_together();
+    const DimId d = group_.outer.back();
+    const Int block = b_->open_for(first, end, block_rows());
+    const Int row = b_->open_for(constant(0), constant(part));
+    slot_indices_.assign(static_cast<size_t>(rows_together()), indices_of(block));
+    for (int64_t slot = 0; slot < rows_together(); ++slot) {
+      Int& index = slot_indices_[static_cast<size_t>(slot)][d];
+      index = index + row + slot * part;
+    }
+    for (const Phase& phase : plan_.phases) run_phase(phase);
+    b_->close();
+    b_->close();
+  }
+
+  std::map<DimId, Int> indices_of(Int row) {
+    std::map<DimId, Int> indices;
+    for (auto d = group_.outer.rbegin(); d != group_.outer.rend(); ++d) {
+      indices[*d] = d + 1 == group_.outer.rend() ? row : row % w_.size(*d);
+      row = row / w_.size(*d);
+    }
+    return indices;
+  }
+
   void run_rows(const Int& row, int64_t together) {
     slot_indices_.clear();
     first_vector_ = row % parts_;
-    for (int64_t slot = 0; slot < together; ++slot) {
-      Int rest = whole_blocks() ? row : (row + slot) / parts_;
-      std::map<DimId, Int> indices;
-      for (auto d = group_.outer.rbegin(); d != group_.outer.rend(); ++d) {
-        const bool outermost = d + 1 == group_.outer.rend();
-        indices[*d] = outermost ? rest : rest % w_.size(*d);
-        rest = rest / w_.size(*d);
-      }
-      if (whole_blocks()) indices[group_.outer.back()] = indices[group_.outer.back()] + slot;
-      slot_indices_.push_back(std::move(indices));
-    }
+    for (int64_t slot = 0; slot < together; ++slot) slot_indices_.push_back(indices_of((row + slot) / parts_));
     for (const Phase& phase : plan_.phases) run_phase(phase);
   }
 
@@ -520,10 +549,10 @@ class RowsLowering {
     return cache_[o] = value;
   }
 
-  /// Rows are fetched while the block of rows before them is computed: the processor itself reads ahead along a row only.
+  /// Rows that are read once are fetched ahead: the processor's own reading ahead starts late and stops at pages.
   Value load(NodeId id) {
     const bool rows_follow = whole_blocks() && w_.has(id, group_.outer.back()) && result_has_lane(id);
-    env_.ahead = rows_follow ? rows_together() * lane_size_ : 0;
+    env_.ahead = rows_follow ? kBytesAhead / static_cast<int64_t>(bytes_of(w_.node(id).type.dtype)) : 0;
     const Value value = w_.load(*b_, id, env_);
     env_.ahead = 0;
     return value;
@@ -537,7 +566,7 @@ class RowsLowering {
   bool lane_tasks_ = false;
   int64_t lane_size_ = 1, vectors_ = 1, vectors_per_task_ = 1;  // vectors_: that a task sees of a row
   int64_t parts_ = 1;                                           // that a row is split into; see splits_rows
-  Int first_vector_;                                            // of the part
+  Int first_vector_ = constant(0);                               // of the part
   Int rows_, rows_per_task_, task_count_;
   std::map<NodeId, int> arrays_, lane_sums_, partials_;
   Env env_;
