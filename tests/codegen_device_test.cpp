@@ -1,6 +1,7 @@
 // Compiled kernels against the float64 evaluator: a whole Mamba layer and its gradients at shapes that are not round.
 #include <gtest/gtest.h>
 
+#include "ir/builder.h"
 #include "passes/differentiate.h"
 #include "passes/simplify.h"
 #include "tests/device_check.h"
@@ -45,6 +46,53 @@ INSTANTIATE_TEST_SUITE_P(Shapes, MixerOnCpu,
                          testing::Combine(testing::Values(Shape{1, 1, 1, 1}, Shape{2, 7, 17, 5}, Shape{3, 65, 8, 3},
                                                           Shape{1, 513, 48, 16}, Shape{2, 130, 200, 4}),
                                           testing::Bool()));
+
+// ---- one step ------------------------------------------------------------------------------------------------------
+
+class OneStep : public testing::TestWithParam<std::tuple<int64_t, int64_t, int64_t, DType>> {};
+
+/// A product of a matrix with few vectors, added to what was there, beside the sum of squares that a norm wants.
+TEST_P(OneStep, MatrixVectorProductsAgree) {
+  const auto [batch, rows, lanes, storage] = GetParam();
+  Graph graph;
+  Builder build(graph);
+  const DimId b = graph.add_dim("B", 0), d = graph.add_dim("D", rows), e = graph.add_dim("E", lanes);
+  const NodeId x = build.input("x", {storage, {b, e}}), before = build.input("before", {storage, {b, d}});
+  const NodeId w = build.input("w", {storage, {d, e}});
+  const NodeId product = build.op(Op::Dot, {x, w}, {.dims = {e}, .dtype = DType::f32});
+  const NodeId after = build.Add(build.cast(before, DType::f32), product);
+  graph.outputs() = {{"after", after}, {"squares", build.sum(build.Mul(after, after), {d})}};
+  Arrays values = draw_values(graph, {{"B", batch}}, {}, 3);
+  for (auto& [name, array] : values)
+    for (double& value : array.data) value = round_to(storage, value);
+  EXPECT_EQ(check_on_cpu(graph, {{"B", batch}}, values, {.fuse = {.library_contractions = false}}), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, OneStep,
+                         testing::Combine(testing::Values(1, 3), testing::Values(6, 40, 96),
+                                          testing::Values(48, 64, 100, 160), testing::Values(DType::f32, DType::bf16)));
+
+class States : public testing::TestWithParam<std::tuple<int64_t, int64_t, int64_t, DType>> {};
+
+/// States lie as [channels, states]; the channels are the lanes.
+TEST_P(States, UpdatesAgree) {
+  const auto [batch, channels, states, storage] = GetParam();
+  Graph graph;
+  Builder build(graph);
+  const DimId b = graph.add_dim("B", 0), d = graph.add_dim("D", channels), n = graph.add_dim("N", states);
+  const NodeId h = build.input("h", {DType::f32, {b, d, n}}), rate = build.input("rate", {storage, {d, n}});
+  const NodeId dt = build.input("dt", {DType::f32, {b, d}}), gain = build.input("gain", {DType::f32, {b, n}});
+  const NodeId rates = storage == DType::f32 ? rate : build.cast(rate, DType::f32);
+  const NodeId next = build.Add(build.Mul(h, build.Exp(build.Mul(dt, rates))), build.Mul(dt, gain));
+  graph.outputs() = {{"next", next}, {"read", build.sum(build.Mul(next, gain), {n})}};
+  Arrays values = draw_values(graph, {{"B", batch}}, {}, 4);
+  for (double& value : values.at("rate").data) value = round_to(storage, value);
+  EXPECT_EQ(check_on_cpu(graph, {{"B", batch}}, values), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, States,
+                         testing::Combine(testing::Values(1, 3), testing::Values(20, 64),
+                                          testing::Values(2, 3, 4, 16, 32), testing::Values(DType::f32, DType::bf16)));
 
 }  // namespace
 }  // namespace mambac::test

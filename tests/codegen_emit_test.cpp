@@ -370,6 +370,68 @@ TEST(Emit, ReduceCountsTheLanesThatExist) {
     }
 }
 
+TEST(Emit, ReductionsInARowAreTheSameAsAlone) {
+  for (int width : {4, 16})
+    for (Op op : {Op::Sum, Op::Amax})
+      for (int count : {2, 3, 7, 19}) {
+        Kernel kernel = one_in_one_out(width);
+        Stage stage;
+        stage.name = "reduce";
+        stage.tasks = constant(1);
+        StageBuilder b(stage);
+        std::vector<Value> vectors, together;
+        for (int i = 0; i < count; i++) vectors.push_back(b.load(0, constant(i * width), constant(1)));
+        for (Value v : vectors) together.push_back(b.reduce(op, v));
+        for (int i = 0; i < count; i++) {
+          b.store(1, constant(2 * i), together[static_cast<size_t>(i)]);
+          b.store(1, constant(2 * i + 1), b.reduce(op, vectors[static_cast<size_t>(i)]));
+        }
+        kernel.stages.push_back(std::move(stage));
+        const std::vector<float> in = ramp(static_cast<size_t>(count * width));
+        std::vector<float> out(static_cast<size_t>(2 * count));
+        for (Jit* jit : jits()) {
+          test::run(*jit, kernel, {(void*)in.data(), out.data()}, {1, 1});
+          for (size_t i = 0; i < out.size(); i += 2) EXPECT_EQ(out[i], out[i + 1]) << width << " " << count;
+        }
+      }
+}
+
+TEST(Emit, BlocksHoldNeighboursInNeighbouringColumns) {
+  for (DType dtype : {DType::f32, DType::bf16, DType::f16})
+    for (int width : {4, 16})
+      for (int64_t columns = 2; columns <= width; columns *= 2) {
+        Kernel kernel = one_in_one_out(width);
+        kernel.buffers = {{"in", dtype}, {"out", dtype, true}};
+        Stage stage;
+        stage.name = "reverse";
+        stage.tasks = constant(3);
+        StageBuilder b(stage);
+        std::vector<Value> block = b.load_block(0, b.task() * (width * columns) + 1, columns, 64);
+        std::reverse(block.begin(), block.end());
+        b.store_block(1, b.task() * (width * columns), block);
+        kernel.stages.push_back(std::move(stage));
+        const size_t elements = static_cast<size_t>(3 * width * columns) + 1;
+        std::vector<uint8_t> in(elements * bytes_of(dtype)), want(in.size(), 0x2a), found = want;
+        for (size_t i = 0; i < elements; i++) {
+          const auto v = static_cast<float>(i % 251);
+          uint32_t bits = 0;
+          std::memcpy(&bits, &v, 4);
+          const auto half = static_cast<uint16_t>(dtype == DType::bf16 ? bits >> 16 : i % 1000 + 0x3c00);
+          if (dtype == DType::f32) std::memcpy(&in[i * 4], &v, 4);
+          else std::memcpy(&in[i * 2], &half, 2);
+        }
+        void* const buffers[] = {in.data(), want.data()};
+        const std::vector<int64_t> sizes = {1, 1};
+        interpret(kernel, buffers, sizes.data());
+        const size_t element = bytes_of(dtype), c = static_cast<size_t>(columns);
+        EXPECT_TRUE(std::equal(&want[0], &want[element], &in[c * element])) << "the last column comes first";
+        for (Jit* jit : jits()) {
+          test::run(*jit, kernel, {in.data(), found.data()}, sizes);
+          EXPECT_EQ(found, want) << name_of(dtype) << " " << short_name(*jit) << "\n" << print(kernel);
+        }
+      }
+}
+
 TEST(Emit, LoopsBranchesAndArrays) {
   Kernel kernel = one_in_one_out(8);
   Stage stage;
