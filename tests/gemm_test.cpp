@@ -186,6 +186,18 @@ TEST(Gemm, PackingAgainReplacesTheWeights) {
   problem.compare(result);
 }
 
+TEST(Gemm, EachRunReadsItsOwnB) {
+  Problem first({.m = 520, .n = 192, .k = 100, .a = DType::bf16, .b = DType::bf16, .c = DType::bf16});
+  Problem second = first;
+  second.b = Array(DType::bf16, static_cast<int64_t>(first.b.bytes.size() / 2), 7);
+  Matmul product(first.shape);  // several slices of rows: B is packed within each run
+  for (const Problem* problem : {&first, &second, &first}) {
+    Array result = problem->c;
+    product.run(problem->a.bytes.data(), problem->b.bytes.data(), result.bytes.data());
+    problem->compare(result);
+  }
+}
+
 TEST(Gemm, UsesOnlyTheScratchItAskedFor) {
   for (DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     Problem problem({.m = 700, .n = 90, .k = 333, .transpose_a = true, .a = dtype, .b = dtype, .c = dtype});
