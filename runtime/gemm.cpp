@@ -172,8 +172,11 @@ Slices::Slices(const MatmulShape& shape, Packing packing, Partition partition)
   compact_c_ = grid_.col_slices > 1 && !shape.accumulate;
   int64_t tasks = shape.batch * grid_.row_slices * grid_.col_slices;
   tasks_at_once_ = fixed_ ? static_cast<int>(std::min<int64_t>(omp_get_max_threads(), tasks)) : 1;
-  // Slices of rows share a packed B; without it each of them would pack B for itself.
-  bool packed = packing == Packing::always || (packing == Packing::when_faster && fixed_ && grid_.row_slices > 1);
+  // Slices of rows share a packed B; without it each of them packs B for itself, piece by piece within its own cache,
+  // which for few slices costs less than the way of the whole B through memory.
+  constexpr int64_t kSlicesToShare = 4;
+  bool packed = packing == Packing::always ||
+                (packing == Packing::when_faster && fixed_ && grid_.row_slices >= kSlicesToShare);
   {
     ThreadsSet threads(fixed_ ? 1 : omp_get_max_threads());
     make_kernels(packed);

@@ -187,7 +187,7 @@ TEST(Gemm, PackingAgainReplacesTheWeights) {
 }
 
 TEST(Gemm, EachRunReadsItsOwnB) {
-  Problem first({.m = 520, .n = 192, .k = 100, .a = DType::bf16, .b = DType::bf16, .c = DType::bf16});
+  Problem first({.m = 1100, .n = 192, .k = 100, .a = DType::bf16, .b = DType::bf16, .c = DType::bf16});
   Problem second = first;
   second.b = Array(DType::bf16, static_cast<int64_t>(first.b.bytes.size() / 2), 7);
   Matmul product(first.shape);  // several slices of rows: B is packed within each run
@@ -219,7 +219,7 @@ TEST(Gemm, BytesDoNotDependOnTheNumberOfThreads) {
   const MatmulShape shapes[] = {
       {.m = 768, .n = 500, .k = 2048, .transpose_a = true},   // a weight's gradient
       {.m = 80, .n = 1536, .k = 2048, .transpose_a = true},
-      {.m = 1000, .n = 333, .k = 777},
+      {.m = 1100, .n = 333, .k = 777},
       {.m = 16, .n = 16, .k = 20000, .transpose_a = true},
       {.m = 48, .n = 640, .k = 4096, .transpose_a = true},
       {.m = 4, .n = 3072, .k = 768, .transpose_b = true},
