@@ -17,7 +17,7 @@ namespace mambac {
 struct FuseOptions {
   bool library_contractions = true;  // false: matrix-vector kernels are generated (one step, small batch)
   bool fuse_projections = true;      // small projections (of dt) are computed inside the walk; false: library calls
-  int recompute = 16;                // steps between stored states of a recurrence that is made again
+  int recompute = 8;                 // steps between stored states of a recurrence that is made again
 };
 
 /// The same graph with Node::kernel and Graph::kernels set and recomputed nodes written out.

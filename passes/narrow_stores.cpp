@@ -1,6 +1,7 @@
 // What one walk leaves in memory for another, in half the bytes.
 #include <algorithm>
 
+#include "passes/group.h"
 #include "passes/precision.h"
 #include "passes/rewrite.h"
 
@@ -46,6 +47,7 @@ class StoreNarrower {
     const Node& value = node(id);
     if (!group || value.type.dtype != DType::f32 || is_output_[id.index] || is_directional(value.op)) return false;
     if (!value.type.has(group->along) || !value.type.has(group->lane) || is_running_sum(value)) return false;
+    if (is_late(rewriter_.from, *group, value)) return false;  // complete only when its kernel is over
     bool leaves = false;
     for (NodeId user : users_[id.index]) {
       if (node(user).kernel == value.kernel) continue;

@@ -88,8 +88,8 @@ Placement place_all(const Graph& fused, const std::vector<LoweredKernel>& lowere
 
 class CpuExecutable : public Executable {
  public:
-  CpuExecutable(const CpuProgram& program, const Bindings& bindings, std::vector<KernelTime>* times)
-      : program_(program), times_(times), placement_(place_all(program.graph(), program.lowered(), bindings)),
+  CpuExecutable(const CpuProgram& program, const Bindings& bindings, const ExecutableOptions& options)
+      : program_(program), options_(options), placement_(place_all(program.graph(), program.lowered(), bindings)),
         arena_(placement_.bytes) {
     make_ports(bindings);
     for (size_t k = 0; k < program.graph().kernels.size(); ++k) add_step(k, bindings);
@@ -102,14 +102,17 @@ class CpuExecutable : public Executable {
   void bind(std::string_view name, void* data) override {
     auto found = bindable_.find(name);
     check(found != bindable_.end(), "bind: no input or output of this name");
-    for (uint32_t node : found->second) pointers_[node] = static_cast<char*>(data);
+    for (uint32_t node : found->second) {
+      pointers_[node] = static_cast<char*>(data);
+      forget(NodeId{node});
+    }
   }
 
   void run() override {
     for (const Port& p : inputs_) require_bound(p);
     for (const Port& p : outputs_) require_bound(p);
     std::vector<void*> buffers;
-    if (times_) times_->resize(steps_.size());
+    if (options_.times) options_.times->resize(steps_.size());
     for (size_t i = 0; i < steps_.size(); ++i) {
       Step& step = steps_[i];
       buffers.clear();
@@ -120,13 +123,14 @@ class CpuExecutable : public Executable {
         step.library->run(buffers.data(), library_scratch_ ? library_scratch_->at(0) : nullptr);
       else
         launch(*step.kernel, buffers.data(), step.sizes, scratch_);
-      if (times_)
-        (*times_)[i] = {step.name, std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
+      if (options_.times)
+        (*options_.times)[i] = {step.name, std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
     }
   }
 
   size_t planned_bytes() const override {
-    return arena_.bytes() + static_cast<size_t>(kernel_scratch_) + (library_scratch_ ? library_scratch_->bytes() : 0);
+    return arena_.bytes() + static_cast<size_t>(kernel_scratch_) + (library_scratch_ ? library_scratch_->bytes() : 0) +
+           kept_bytes_;
   }
 
  private:
@@ -173,10 +177,11 @@ class CpuExecutable : public Executable {
       for (uint32_t i = 0; i < graph.size(); ++i) {
         if (graph.node(NodeId{i}).kernel != static_cast<int>(k)) continue;
         std::vector<NodeId> roots;
-        step.library = make_library_call(graph, program_.layouts(), NodeId{i}, bindings, &roots);
+        step.library = make_library_call(graph, program_.layouts(), NodeId{i}, bindings, options_.constant_parameters, &roots);
         for (NodeId root : roots) step.sources.push_back({root, 0});
       }
       library_bytes_ = std::max(library_bytes_, step.library->scratch_bytes());
+      kept_bytes_ += step.library->kept_bytes();
     } else {
       step.kernel = &program_.compiled()[k];
       const LoweredKernel& lowered = program_.lowered()[k];
@@ -197,13 +202,20 @@ class CpuExecutable : public Executable {
     if (library_bytes_ > 0) library_scratch_ = std::make_unique<Arena>(static_cast<int64_t>(library_bytes_));
   }
 
+  void forget(NodeId bound) {
+    for (Step& step : steps_)
+      if (step.library && std::any_of(step.sources.begin(), step.sources.end(),
+                                      [&](const Step::Source& source) { return source.node == bound; }))
+        step.library->forget();
+  }
+
   void require_bound(const Port& p) const {
     for (uint32_t node : bindable_.find(p.name)->second)
       if (!pointers_[node]) throw InternalError(fmt::format("run: {} is not bound", p.name));
   }
 
   const CpuProgram& program_;
-  std::vector<KernelTime>* times_;
+  ExecutableOptions options_;
   Placement placement_;
   Arena arena_;
   std::vector<Port> inputs_, outputs_;
@@ -211,7 +223,7 @@ class CpuExecutable : public Executable {
   std::vector<char*> pointers_;
   std::vector<Step> steps_;
   ScratchPool scratch_;
-  size_t library_bytes_ = 0;
+  size_t library_bytes_ = 0, kept_bytes_ = 0;
   int64_t kernel_scratch_ = 0;
   std::unique_ptr<Arena> library_scratch_;
 };
@@ -234,12 +246,8 @@ CpuProgram::CpuProgram(Graph fused, const Scheduler& scheduler, Jit& jit)
   for (size_t i = 0; i < numbers.size(); ++i) compiled_[numbers[i]] = std::move(compiled[i]);
 }
 
-std::unique_ptr<Executable> CpuProgram::instantiate(const Bindings& bindings) const {
-  return instantiate(bindings, nullptr);
-}
-
-std::unique_ptr<Executable> CpuProgram::instantiate(const Bindings& bindings, std::vector<KernelTime>* times) const {
-  return std::make_unique<CpuExecutable>(*this, bindings, times);
+std::unique_ptr<Executable> CpuProgram::instantiate(const Bindings& bindings, const ExecutableOptions& options) const {
+  return std::make_unique<CpuExecutable>(*this, bindings, options);
 }
 
 int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings) {

@@ -19,6 +19,14 @@ struct KernelTime {
   double seconds = 0;
 };
 
+struct ExecutableOptions {
+  /// Filled with the seconds of each launch of the last run.
+  std::vector<KernelTime>* times = nullptr;
+  /// Parameters keep their values from one bind of them to the next: products with them keep a copy in the layout that
+  /// the library likes best.
+  bool constant_parameters = false;
+};
+
 class CpuProgram {
  public:
   /// Chooses the schedule of a kernel of the fused graph.
@@ -30,10 +38,7 @@ class CpuProgram {
 
   /// An executable for these sizes of the free dimensions. InputError when one is missing or a size overflows;
   /// EnvironmentError when the memory for the arena is not to be had. The program must outlive it.
-  std::unique_ptr<Executable> instantiate(const Bindings& bindings) const;
-
-  /// The same, which fills in the seconds of each launch of its last run.
-  std::unique_ptr<Executable> instantiate(const Bindings& bindings, std::vector<KernelTime>* times) const;
+  std::unique_ptr<Executable> instantiate(const Bindings& bindings, const ExecutableOptions& options = {}) const;
 
   const Graph& graph() const { return fused_; }
   const std::vector<LoweredKernel>& lowered() const { return lowered_; }  // empty entries for library kernels

@@ -33,7 +33,7 @@ class Executable {
 
   virtual void run() = 0;
 
-  /// Bytes of the arena and of scratch memory; what the caller binds is not included.
+  /// Bytes of the arena, of scratch memory and of copies of parameters; what the caller binds is not included.
   virtual size_t planned_bytes() const = 0;
 };
 

@@ -71,8 +71,28 @@ class MatmulCall : public LibraryCall {
   bool swapped_;
 };
 
+class PackedMatmulCall : public LibraryCall {
+ public:
+  PackedMatmulCall(const MatmulShape& shape, Pointer a, Pointer b, Pointer c, bool swapped)
+      : matmul_(shape), a_(a), b_(b), c_(c), swapped_(swapped) {}
+
+  void run(void* const* p, void* scratch) override {
+    if (!packed_) matmul_.pack(b_.in(static_cast<const void*>(p[swapped_ ? 0 : 1])));
+    packed_ = true;
+    matmul_.run(a_.in(static_cast<const void*>(p[swapped_ ? 1 : 0])), c_.in(p[2]), scratch);
+  }
+  size_t scratch_bytes() const override { return matmul_.scratch_bytes(); }
+  size_t kept_bytes() const override { return matmul_.packed_bytes(); }
+  void forget() override { packed_ = false; }
+
+ private:
+  PackedMatmul matmul_;
+  Pointer a_, b_, c_;
+  bool swapped_, packed_ = false;
+};
+
 std::unique_ptr<LibraryCall> make_matmul(const Graph& graph, const Layouts& layouts, NodeId id,
-                                         const Bindings& bindings) {
+                                         const Bindings& bindings, bool constant_parameters) {
   const Node& node = graph.node(id);
   ContractionSize dims = contraction_dims(graph, id);
   Strided x = strided(graph, layouts, node.operands[0], bindings);
@@ -104,6 +124,8 @@ std::unique_ptr<LibraryCall> make_matmul(const Graph& graph, const Layouts& layo
   shape.ldc = std::max(group_stride(graph, z, dims.rows, bindings), shape.n);
   auto unit = [](int64_t stride) { return stride == 0 || stride == 1; };
   check((unit(x_k) || unit(x_row)) && (unit(y_k) || unit(y_col)), "a matrix product needs one dense side per operand");
+  if (constant_parameters && graph.node(y.root).op == Op::Param)
+    return std::make_unique<PackedMatmulCall>(shape, pointer_of(x), pointer_of(y), pointer_of(z), swapped);
   return std::make_unique<MatmulCall>(shape, pointer_of(x), pointer_of(y), pointer_of(z), swapped);
 }
 
@@ -230,12 +252,13 @@ std::unique_ptr<LibraryCall> make_table_call(const Graph& graph, const Layouts& 
 }  // namespace
 
 std::unique_ptr<LibraryCall> make_library_call(const Graph& graph, const Layouts& layouts, NodeId id,
-                                               const Bindings& bindings, std::vector<NodeId>* roots) {
+                                               const Bindings& bindings, bool constant_parameters,
+                                               std::vector<NodeId>* roots) {
   const Node& node = graph.node(id);
   roots->clear();
   for (NodeId o : node.operands) roots->push_back(place_of(graph, layouts, o).root);
   roots->push_back(place_of(graph, layouts, id).root);
-  if (node.op == Op::Dot) return make_matmul(graph, layouts, id, bindings);
+  if (node.op == Op::Dot) return make_matmul(graph, layouts, id, bindings, constant_parameters);
   check(node.op == Op::Gather || node.op == Op::Scatter, "unknown library call");
   return make_table_call(graph, layouts, id, bindings);
 }

@@ -16,10 +16,15 @@ class LibraryCall {
   virtual ~LibraryCall() = default;
   virtual void run(void* const* pointers, void* scratch) = 0;
   virtual size_t scratch_bytes() const { return 0; }
+  /// What it keeps of constant parameters, and that they have changed.
+  virtual size_t kept_bytes() const { return 0; }
+  virtual void forget() {}
 };
 
-/// The call for a node of a library kernel at these sizes. `memory` gives the roots in the order of the pointers.
+/// The call for a node of a library kernel at these sizes. `roots` receives the memory roots in the order of the
+/// pointers. With constant parameters a product packs its weight in its first run and after forget() only.
 std::unique_ptr<LibraryCall> make_library_call(const Graph& fused, const Layouts& layouts, NodeId node,
-                                               const Bindings& bindings, std::vector<NodeId>* roots);
+                                               const Bindings& bindings, bool constant_parameters,
+                                               std::vector<NodeId>* roots);
 
 }  // namespace mambac

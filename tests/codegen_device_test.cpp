@@ -1,6 +1,9 @@
 // Compiled kernels against the float64 evaluator: a whole Mamba layer and its gradients at shapes that are not round.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "ir/builder.h"
 #include "passes/differentiate.h"
 #include "passes/simplify.h"
@@ -93,6 +96,37 @@ TEST_P(States, UpdatesAgree) {
 INSTANTIATE_TEST_SUITE_P(Shapes, States,
                          testing::Combine(testing::Values(1, 3), testing::Values(20, 64),
                                           testing::Values(2, 3, 4, 16, 32), testing::Values(DType::f32, DType::bf16)));
+
+/// Products keep packed copies of constant parameters until they are bound again.
+TEST(ConstantParameters, ArePackedAgainWhenBound) {
+  Graph graph;
+  Builder b(graph);
+  const DimId L = graph.add_dim("L", 0), E = graph.add_dim("E", 64), D = graph.add_dim("D", 96);
+  const NodeId x = b.input("x", {DType::f32, {L, E}});
+  const NodeId w = b.param("w", {DType::f32, {D, E}}, {"w", {Initialiser::normal, 0, 1}, true});
+  graph.outputs().push_back({"y", b.dot(x, w, {E})});
+  Remarks remarks;
+  const CpuProgram program(fuse(graph, {}, remarks));
+  ExecutableOptions constant;
+  constant.constant_parameters = true;
+  const auto packing = program.instantiate({{"L", 40}}, constant), plain = program.instantiate({{"L", 40}});
+  EXPECT_GT(packing->planned_bytes(), plain->planned_bytes());
+
+  std::vector<float> xs(40 * 64), ws(96 * 64), packed(40 * 96), wanted(40 * 96);
+  for (size_t i = 0; i < xs.size(); ++i) xs[i] = static_cast<float>(i % 7) - 3;
+  for (const float weight : {1.0F, -2.0F}) {
+    for (size_t i = 0; i < ws.size(); ++i) ws[i] = weight * static_cast<float>(i % 5);
+    for (const auto& [executable, y] : {std::pair(packing.get(), packed.data()), std::pair(plain.get(), wanted.data())}) {
+      executable->bind("x", xs.data());
+      executable->bind("w", ws.data());
+      executable->bind("y", y);
+      std::fill_n(y, packed.size(), NAN);
+      executable->run();
+      executable->run();
+    }
+    EXPECT_EQ(packed, wanted);  // whole numbers: no rounding
+  }
+}
 
 }  // namespace
 }  // namespace mambac::test

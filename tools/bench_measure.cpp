@@ -38,7 +38,7 @@ class Machine {
   }
 
   Floor floor_of(const KernelWork& work) {
-    if (work.product) return {product_seconds(*work.product), "product"};
+    if (work.product) return {product_seconds(*work.product, work.weight), "product"};
     Floor floor{read_seconds(work.bytes()), "bytes"};
     if (work.exponentials / exponentials() > floor.seconds)
       floor = {work.exponentials / exponentials(), "exponentials"};
@@ -56,15 +56,15 @@ class Machine {
     if (multiply_adds_ == 0) multiply_adds_ = floors::multiply_adds_per_second();
     return multiply_adds_;
   }
-  double product_seconds(const MatmulShape& shape) {
-    auto [entry, fresh] = products_.try_emplace(shape.str(), 0);
-    if (fresh) entry->second = floors::product_seconds(shape);
+  double product_seconds(const MatmulShape& shape, bool packed) {
+    auto [entry, fresh] = products_.try_emplace({shape.str(), packed}, 0);
+    if (fresh) entry->second = floors::product_seconds(shape, packed);
     return entry->second;
   }
 
   double exponentials_ = 0, multiply_adds_ = 0;
   std::map<int, double> bandwidth_;
-  std::map<std::string, double> products_;
+  std::map<std::pair<std::string, bool>, double> products_;
 };
 
 /// Times of all runs and floors of all rounds.

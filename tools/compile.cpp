@@ -92,7 +92,10 @@ std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& op
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                                   bool timed) {
   auto compiled = compile(source, options);
-  compiled->executable = compiled->program->instantiate(sizes, timed ? &compiled->kernel_times : nullptr);
+  ExecutableOptions how;
+  if (timed) how.times = &compiled->kernel_times;
+  how.constant_parameters = options.narrow_parameters;  // of graphs that do not train
+  compiled->executable = compiled->program->instantiate(sizes, how);
   return compiled;
 }
 

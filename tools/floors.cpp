@@ -123,7 +123,7 @@ double read_bytes_per_second(size_t bytes) {
   return static_cast<double>(part * threads) / seconds;
 }
 
-double product_seconds(const MatmulShape& shape) {
+double product_seconds(const MatmulShape& shape, bool packed) {
   MatmulShape dense = shape;
   dense.lda = dense.ldb = dense.ldc = 0;
   dense.batch_stride_a = shape.m * shape.k;
@@ -143,10 +143,16 @@ double product_seconds(const MatmulShape& shape) {
               c = memory(shape.batch * shape.m * shape.n, shape.c);
   fill(a, shape.a);
   fill(b, shape.b);
-  PackedMatmul product(dense, Partition::library);
-  product.pack(b.data());
+  if (packed) {
+    PackedMatmul product(dense, Partition::library);
+    product.pack(b.data());
+    return seconds_per_unit([&](int64_t times) {
+      for (int64_t i = 0; i < times; ++i) product.run(a.data(), c.data());
+    });
+  }
+  Matmul product(dense, Partition::library);
   return seconds_per_unit([&](int64_t times) {
-    for (int64_t i = 0; i < times; ++i) product.run(a.data(), c.data());
+    for (int64_t i = 0; i < times; ++i) product.run(a.data(), b.data(), c.data());
   });
 }
 

@@ -28,8 +28,8 @@ double multiply_adds_per_second(Vectors vectors = vectors_available().back());
 /// An array that fits the caches is read from them.
 double read_bytes_per_second(size_t bytes);
 
-/// Seconds of the matrix product run bare in the library, its B packed beforehand.
-double product_seconds(const MatmulShape& shape);
+/// Seconds of the matrix product run bare in the library; packed: its B brought into the library's layout beforehand.
+double product_seconds(const MatmulShape& shape, bool packed);
 
 /// to[i] = 2^from[i] as exponentials_per_second computes it, for |from[i]| <= 126. The sizes are equal.
 void exp2_of(Vectors vectors, std::span<const float> from, std::span<float> to);

@@ -63,12 +63,24 @@ class Counter {
     const Cost cost = cost_of(graph_, id, sizes_);
     work.exponentials += cost.exponentials;
     if (cost.exponentials == 0) work.flops += cost.flops;
-    if (work.library && graph_.node(id).op == Op::Dot) work.product = product_of(id);
+    if (work.library && graph_.node(id).op == Op::Dot) add_product(work, id);
   }
 
-  MatmulShape product_of(NodeId id) const {
+  /// A parameter, or one cast for this product.
+  bool is_weight(NodeId id) const {
+    const Op op = graph_.node(id).op;
+    return op == Op::Param || ((op == Op::Cast || is_view(graph_, id)) && is_weight(graph_.node(id).operands[0]));
+  }
+
+  /// A weight comes second, whose layout is the library's; other operands lie as they do in the graph.
+  void add_product(KernelWork& work, NodeId id) const {
     const Node& node = graph_.node(id);
-    const ContractionSize dims = contraction_dims(graph_, id);
+    ContractionSize dims = contraction_dims(graph_, id);
+    NodeId a = node.operands[0], b = node.operands[1];
+    if (is_weight(a) && !is_weight(b)) {
+      std::swap(a, b);
+      std::swap(dims.rows, dims.columns);
+    }
     const auto size = [&](const std::vector<DimId>& list) {
       int64_t n = 1;
       for (DimId d : list) n *= size_of(graph_, d, sizes_);
@@ -79,10 +91,17 @@ class Counter {
     shape.m = size(dims.rows);
     shape.n = size(dims.columns);
     shape.k = size(dims.contracted);
-    shape.a = graph_.node(node.operands[0]).type.dtype;
-    shape.b = graph_.node(node.operands[1]).type.dtype;
+    const auto ends_in_sum = [&](NodeId operand) {
+      const std::vector<DimId>& of = graph_.node(operand).type.dims;
+      return std::find(dims.contracted.begin(), dims.contracted.end(), of.back()) != dims.contracted.end();
+    };
+    shape.transpose_a = !ends_in_sum(a);
+    shape.transpose_b = ends_in_sum(b);
+    shape.a = graph_.node(a).type.dtype;
+    shape.b = graph_.node(b).type.dtype;
     shape.c = node.type.dtype;
-    return shape;
+    work.product = shape;
+    work.weight = is_weight(b);
   }
 
   const Graph& graph_;

@@ -18,6 +18,7 @@ struct KernelWork {
   double bytes_read = 0;     // values in memory that the kernel reads, each element once
   double bytes_written = 0;  // values that it leaves in memory, each element once
   std::optional<MatmulShape> product;  // of a library kernel that is a matrix product
+  bool weight = false;                 // its B is a parameter, which can be packed beforehand
 
   double bytes() const { return bytes_read + bytes_written; }
 };
