@@ -207,8 +207,8 @@ Value KernelWriter::immediate(loop::StageBuilder& b, NodeId id, const Env& env) 
 Value KernelWriter::put(loop::StageBuilder& b, const Node& n, const Env& env, Value operand) {
   const DimId d = n.attrs.dims[0];
   const Int index = n.attrs.integer >= 0 ? loop::constant(n.attrs.integer) : size(d) + n.attrs.integer;
-  const Value here = d == env.lane ? b.lane_index(env.lane_base) : b.index(env.at.at(d));
-  return b.apply(Op::Select, {b.apply(Op::Eq, {here, b.index(index)}), operand, b.number(0)});
+  const Value here = d == env.lane ? lanes_at(b, env.lane_base, index) : is_at(b, env.at.at(d), index);
+  return b.apply(Op::Select, {here, operand, b.number(0)});
 }
 
 Value KernelWriter::moved(loop::StageBuilder& b, const Node& n, Env& env, const std::function<Value()>& read) {
@@ -229,8 +229,8 @@ Value KernelWriter::moved(loop::StageBuilder& b, const Node& n, Env& env, const 
   else
     env.at.erase(d);
   if (n.op != Op::Shift) return value;
-  const Value low = b.apply(Op::Le, {b.number(static_cast<double>(by)), b.index(here)});
-  const Value high = b.apply(Op::Lt, {b.index(here), b.index(size(d) + by)});
+  const Value low = is_before(b, loop::constant(by - 1), here);
+  const Value high = is_before(b, here, size(d) + by);
   return b.apply(Op::Select, {b.apply(Op::Mul, {low, high}), value, b.number(0)});
 }
 
@@ -275,6 +275,22 @@ void KernelWriter::finish(NodeId value, int partial, const Int& slots) {
   env.lane_valid = loop::min(lanes - env.lane_base, loop::constant(schedule_.width));
   column(env.lane_base, loop::constant(1), env.lane_valid);
   b.close();
+}
+
+Value is_before(loop::StageBuilder& b, const Int& position, const Int& end) {
+  return b.apply(Op::Lt, {b.index(position - end), b.number(0)});
+}
+
+Value is_at(loop::StageBuilder& b, const Int& position, const Int& place) {
+  return b.apply(Op::Eq, {b.index(position - place), b.number(0)});
+}
+
+Value lanes_before(loop::StageBuilder& b, const Int& first, const Int& end) {
+  return b.apply(Op::Lt, {b.lane_index(first - end), b.number(0)});
+}
+
+Value lanes_at(loop::StageBuilder& b, const Int& first, const Int& place) {
+  return b.apply(Op::Eq, {b.lane_index(first - place), b.number(0)});
 }
 
 Op combining_op(const Node& n) { return n.op == Op::Amax ? Op::Max : Op::Add; }

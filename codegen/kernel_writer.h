@@ -106,6 +106,13 @@ class KernelWriter {
 LoweredKernel lower_walk(KernelWriter& writer);
 LoweredKernel lower_rows(KernelWriter& writer);
 
+/// Comparisons of positions, as 1 or 0. What is compared is their difference and 0: f32 keeps its sign, however large the
+/// positions are. `lanes_`: of first + lane.
+loop::Value is_before(loop::StageBuilder& b, const loop::Int& position, const loop::Int& end);
+loop::Value is_at(loop::StageBuilder& b, const loop::Int& position, const loop::Int& place);
+loop::Value lanes_before(loop::StageBuilder& b, const loop::Int& first, const loop::Int& end);
+loop::Value lanes_at(loop::StageBuilder& b, const loop::Int& first, const loop::Int& place);
+
 /// How partial results of a Sum, Dot or Amax are combined, and what combining starts from.
 Op combining_op(const Node& node);
 double neutral_value(const Node& node);

@@ -467,8 +467,7 @@ class RowsLowering {
 
   Value masked(Value value, double neutral) {
     if (!env_.lane_valid) return value;
-    const Value here = b_->apply(Op::Lt, {b_->lane_index(env_.lane_base), b_->number(static_cast<double>(lane_size_))});
-    return b_->apply(Op::Select, {here, value, b_->number(neutral)});
+    return b_->apply(Op::Select, {lanes_before(*b_, env_.lane_base, constant(lane_size_)), value, b_->number(neutral)});
   }
 
   void run_node(NodeId id) {

@@ -221,8 +221,7 @@ void WalkLowering::add_late(NodeId id, Value value) {
 }
 
 Value WalkLowering::mask(Value value, double neutral) {
-  const Value here = b_->apply(Op::Lt, {b_->lane_index(env_.lane_base), b_->index(w_.size(group_.lane))});
-  return b_->apply(Op::Select, {here, value, b_->number(neutral)});
+  return b_->apply(Op::Select, {lanes_before(*b_, env_.lane_base, w_.size(group_.lane)), value, b_->number(neutral)});
 }
 
 void WalkLowering::store_sum(NodeId id, int array) {

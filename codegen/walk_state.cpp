@@ -168,7 +168,7 @@ Value WalkLowering::starts_between(NodeId starts, const Int& t, bool reverse) {
   const Int at = reverse ? loop::min(t + 1, length - 1) : t;
   const Value flag = load_at(starts, at);
   if (!reverse) return flag;
-  return b_->apply(Op::Mul, {flag, b_->apply(Op::Lt, {b_->index(t + 1), b_->index(length)})});
+  return b_->apply(Op::Mul, {flag, is_before(*b_, t + 1, length)});
 }
 
 Value WalkLowering::load_at(NodeId starts, const Int& t) {

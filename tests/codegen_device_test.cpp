@@ -97,6 +97,31 @@ INSTANTIATE_TEST_SUITE_P(Shapes, States,
                          testing::Combine(testing::Values(1, 3), testing::Values(20, 64),
                                           testing::Values(2, 3, 4, 16, 32), testing::Values(DType::f32, DType::bf16)));
 
+/// Positions that f32 cannot tell apart: 2^24 and the one after it.
+TEST(LongRows, TheLastElementCounts) {
+  Graph graph;
+  Builder b(graph);
+  constexpr int64_t kSize = (int64_t{1} << 24) + 1;
+  const DimId P = graph.add_dim("P", kSize);
+  const NodeId x = b.input("x", {DType::f32, {P}});
+  const NodeId total = b.sum(x, {P});
+  graph.outputs().push_back({"sum", total});
+  graph.outputs().push_back({"last", b.put(total, P, -1)});
+  Remarks remarks;
+  const CpuProgram program(fuse(graph, {}, remarks));
+  const auto executable = program.instantiate({});
+  std::vector<float> xs(kSize), last(kSize, NAN);
+  float sum = NAN;
+  xs.back() = 1;
+  executable->bind("x", xs.data());
+  executable->bind("sum", &sum);
+  executable->bind("last", last.data());
+  executable->run();
+  EXPECT_EQ(sum, 1);
+  EXPECT_EQ(std::count(last.begin(), last.end(), 0.0F), kSize - 1);
+  EXPECT_EQ(last.back(), 1);
+}
+
 /// Products keep packed copies of constant parameters until they are bound again.
 TEST(ConstantParameters, ArePackedAgainWhenBound) {
   Graph graph;
