@@ -4,6 +4,7 @@
 #include <queue>
 
 #include "passes/fuser.h"
+#include "passes/rewrite.h"
 
 namespace mambac {
 
@@ -150,14 +151,7 @@ void Fuser::emit_unit(int g) {
 }
 
 Graph Fuser::emit() {
-  out_ = Graph();
-  out_.name = graph_.name;
-  for (const Dim& dim : graph_.dims()) {
-    if (dim.is_tiles())
-      out_.add_tiles(dim.base, dim.divisor);
-    else
-      out_.add_dim(dim.name, dim.size);
-  }
+  out_ = empty_like(graph_);
   for (uint32_t i = 0; i < graph_.size(); ++i)  // the interface keeps its order
     if (node(NodeId{i}).op == Op::Input || node(NodeId{i}).op == Op::Param) emit_value(-1, NodeId{i});
   for (int g : unit_order()) emit_unit(g);

@@ -6,6 +6,7 @@
 
 #include "ir/builder.h"
 #include "passes/contraction.h"
+#include "passes/rewrite.h"
 
 namespace mambac {
 
@@ -26,13 +27,7 @@ class Preparer {
       : graph_(graph), options_(options), step_(step), build_(out_) {}
 
   Graph run() {
-    out_.name = graph_.name;
-    for (const Dim& dim : graph_.dims()) {
-      if (dim.is_tiles())
-        out_.add_tiles(dim.base, dim.divisor);
-      else
-        out_.add_dim(dim.name, dim.size);
-    }
+    out_ = empty_like(graph_);
     std::vector<int> join_uses(graph_.size(), 0);
     for (const Node& n : graph_.nodes())
       if (is_join(n))

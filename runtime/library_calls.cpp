@@ -53,33 +53,38 @@ struct Pointer {
 
 Pointer pointer_of(const Strided& s) { return {s.offset * static_cast<int64_t>(bytes_of(s.dtype))}; }
 
+/// Where the operands of a product lie. `swapped`: A is the node's second operand.
+struct Operands {
+  Pointer a, b, c;
+  bool swapped;
+
+  const void* first(void* const* p) const { return a.in(static_cast<const void*>(p[swapped ? 1 : 0])); }
+  const void* second(void* const* p) const { return b.in(static_cast<const void*>(p[swapped ? 0 : 1])); }
+  void* result(void* const* p) const { return c.in(p[2]); }
+};
+
 class MatmulCall : public LibraryCall {
  public:
-  MatmulCall(const MatmulShape& shape, Pointer a, Pointer b, Pointer c, bool swapped)
-      : matmul_(shape), a_(a), b_(b), c_(c), swapped_(swapped) {}
+  MatmulCall(const MatmulShape& shape, const Operands& operands) : matmul_(shape), operands_(operands) {}
 
   void run(void* const* p, void* scratch) override {
-    const void* a = a_.in(static_cast<const void*>(p[swapped_ ? 1 : 0]));
-    const void* b = b_.in(static_cast<const void*>(p[swapped_ ? 0 : 1]));
-    matmul_.run(a, b, c_.in(p[2]), scratch);
+    matmul_.run(operands_.first(p), operands_.second(p), operands_.result(p), scratch);
   }
   size_t scratch_bytes() const override { return matmul_.scratch_bytes(); }
 
  private:
   Matmul matmul_;
-  Pointer a_, b_, c_;
-  bool swapped_;
+  Operands operands_;
 };
 
 class PackedMatmulCall : public LibraryCall {
  public:
-  PackedMatmulCall(const MatmulShape& shape, Pointer a, Pointer b, Pointer c, bool swapped)
-      : matmul_(shape), a_(a), b_(b), c_(c), swapped_(swapped) {}
+  PackedMatmulCall(const MatmulShape& shape, const Operands& operands) : matmul_(shape), operands_(operands) {}
 
   void run(void* const* p, void* scratch) override {
-    if (!packed_) matmul_.pack(b_.in(static_cast<const void*>(p[swapped_ ? 0 : 1])));
+    if (!packed_) matmul_.pack(operands_.second(p));
     packed_ = true;
-    matmul_.run(a_.in(static_cast<const void*>(p[swapped_ ? 1 : 0])), c_.in(p[2]), scratch);
+    matmul_.run(operands_.first(p), operands_.result(p), scratch);
   }
   size_t scratch_bytes() const override { return matmul_.scratch_bytes(); }
   size_t kept_bytes() const override { return matmul_.packed_bytes(); }
@@ -87,8 +92,8 @@ class PackedMatmulCall : public LibraryCall {
 
  private:
   PackedMatmul matmul_;
-  Pointer a_, b_, c_;
-  bool swapped_, packed_ = false;
+  Operands operands_;
+  bool packed_ = false;
 };
 
 std::unique_ptr<LibraryCall> make_matmul(const Graph& graph, const Layouts& layouts, NodeId id,
@@ -124,9 +129,10 @@ std::unique_ptr<LibraryCall> make_matmul(const Graph& graph, const Layouts& layo
   shape.ldc = std::max(group_stride(graph, z, dims.rows, bindings), shape.n);
   auto unit = [](int64_t stride) { return stride == 0 || stride == 1; };
   check((unit(x_k) || unit(x_row)) && (unit(y_k) || unit(y_col)), "a matrix product needs one dense side per operand");
+  const Operands operands{pointer_of(x), pointer_of(y), pointer_of(z), swapped};
   if (constant_parameters && graph.node(y.root).op == Op::Param)
-    return std::make_unique<PackedMatmulCall>(shape, pointer_of(x), pointer_of(y), pointer_of(z), swapped);
-  return std::make_unique<MatmulCall>(shape, pointer_of(x), pointer_of(y), pointer_of(z), swapped);
+    return std::make_unique<PackedMatmulCall>(shape, operands);
+  return std::make_unique<MatmulCall>(shape, operands);
 }
 
 int64_t index_at(const void* indices, DType dtype, int64_t i) {
