@@ -33,7 +33,8 @@ Schedule default_schedule(const Graph& fused, int number, int width) {
     int64_t elements = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
     if (!group.inner.empty()) elements = width;
     for (DimId d : group.inner) elements *= fused.dim(d).size;
-    schedule.rows_per_task = static_cast<int>(std::clamp<int64_t>(group.inner.empty() ? 8192 / elements : 2048 / elements, 1, 256));
+    const int64_t per_task = group.inner.empty() ? 8192 : 2048;
+    schedule.rows_per_task = static_cast<int>(std::clamp<int64_t>(per_task / elements, 1, 256));
   }
   return schedule;
 }

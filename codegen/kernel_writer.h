@@ -103,8 +103,18 @@ class KernelWriter {
   LoweredKernel out_;
 };
 
+/// Bodies that a nest of inner loops is written out to.
+constexpr int64_t kMostWrittenOut = 16;
+
 LoweredKernel lower_walk(KernelWriter& writer);
 LoweredKernel lower_rows(KernelWriter& writer);
+
+/// Whether an inner loop over `size` is written out; `nest`: the bodies of it and the loops within. Of a large nest the
+/// inner ones are.
+inline bool is_written_out(int64_t size, int64_t nest) {
+  constexpr int64_t kLongest = 4;
+  return size <= kLongest && nest <= kMostWrittenOut;
+}
 
 /// Comparisons of positions, as 1 or 0. What is compared is their difference and 0: f32 keeps its sign, however large the
 /// positions are. `lanes_`: of first + lane.

@@ -18,8 +18,6 @@ using loop::Int;
 using loop::Value;
 
 constexpr int64_t kRowsTogether = 4;
-constexpr int64_t kUnrolledInner = 4;
-constexpr int64_t kUnrolledNest = 16;  // bodies that a nest of loops is written out to
 constexpr int64_t kBlocks = 8;         // at least, of rows that go together
 constexpr int64_t kBlockElements = int64_t{1} << 18;
 constexpr int64_t kBytesAhead = 2048;
@@ -109,7 +107,7 @@ class RowsLowering {
   /// inner dimensions usually come in between, is read and written as a block.
   bool splits_rows() const {
     if (group_.inner.empty() || lane_tasks_ || vectors_ == 1 || lane_size_ % s_.width != 0) return false;
-    return nest(group_.inner) <= kUnrolledNest && std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
+    return nest(group_.inner) <= kMostWrittenOut && std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
       return result_has_lane(id) && !sums_lanes(id) && !is_late(w_.graph(), group_, w_.node(id));
     });
   }
@@ -321,9 +319,9 @@ class RowsLowering {
   void loop_over(const Phase& phase, const std::vector<DimId>& inner, bool on_lanes) {
     // Indices of results of lane sums are outside the loop over lanes, so each keeps its own partial vectors.
     int64_t bodies = nest(inner);
-    for (DimId d : inner) {  // of a large nest the inner loops are written out
+    for (DimId d : inner) {
       const int64_t n = w_.graph().dim(d).size;
-      env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, n <= kUnrolledInner && bodies <= kUnrolledNest);
+      env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, is_written_out(n, bodies));
       bodies /= n;
     }
     each_row([&] {

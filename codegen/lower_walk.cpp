@@ -7,13 +7,6 @@ namespace mambac {
 
 using loop::Int;
 
-namespace {
-
-constexpr int64_t kUnrolledInner = 4;
-constexpr int64_t kUnrolledNest = 16;  // bodies that a nest of loops is written out to
-
-}  // namespace
-
 std::vector<NodeId> WalkLowering::stage_nodes() const {
   if (stores_results()) return w_.nodes();
   std::set<NodeId> needed;
@@ -184,10 +177,9 @@ void WalkLowering::open_blocks() {
 
 void WalkLowering::open_inner(const std::vector<DimId>& dims) {
   int64_t nest = count(dims);
-  for (DimId d : dims) {  // of a large nest the inner loops are written out
+  for (DimId d : dims) {
     const int64_t n = w_.graph().dim(d).size;
-    env_.at[d] = b_->open_for(constant(0), constant(n), 1,
-                              registers() || (n <= kUnrolledInner && nest <= kUnrolledNest));
+    env_.at[d] = b_->open_for(constant(0), constant(n), 1, registers() || is_written_out(n, nest));
     nest /= n;
   }
 }
