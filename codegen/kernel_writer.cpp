@@ -81,7 +81,9 @@ int KernelWriter::temporary(const std::string& name, const Int& elements) {
   return static_cast<int>(out_.buffers.size()) - 1;
 }
 
-void KernelWriter::begin_columns(DimId dim) { columns_ = {dim, {}, {}}; }
+void KernelWriter::begin_columns(DimId dim) {
+  columns_ = {dim, {}, {}};
+}
 
 bool KernelWriter::in_columns(const MemoryPlace& place, const Env& env, int64_t* column) const {
   const size_t count = place.indices.size();

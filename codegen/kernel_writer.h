@@ -48,9 +48,9 @@ class KernelWriter {
   int temporary(const std::string& name, const loop::Int& elements);
   loop::Value load(loop::StageBuilder& b, NodeId value, const Env& env);
   void store(loop::StageBuilder& b, NodeId value, const Env& env, loop::Value what);
-  /// From here on the index of `dim` (absent: of none) runs through all its values, each a constant, and all others stay
-  /// the same. What lies in memory as [.., lane, dim] is then read and written in blocks of all its columns. Likewise with
-  /// Env::lane_offset, for what lies there as [.., lane].
+  /// From here on the index of `dim` (absent: of none) runs through all its values, each a constant, and all others
+  /// stay the same. What lies in memory as [.., lane, dim] is then read and written in blocks of all its columns.
+  /// Likewise with Env::lane_offset, for what lies there as [.., lane].
   void begin_columns(DimId dim);
   /// The same in a temporary made of slots, each laid out over `dims` in their order.
   loop::Value load_slot(loop::StageBuilder& b, int temporary, const loop::Int& slot, const std::vector<DimId>& dims,
@@ -116,8 +116,8 @@ inline bool is_written_out(int64_t size, int64_t nest) {
   return size <= kLongest && nest <= kMostWrittenOut;
 }
 
-/// Comparisons of positions, as 1 or 0. What is compared is their difference and 0: f32 keeps its sign, however large the
-/// positions are. `lanes_`: of first + lane.
+/// Comparisons of positions, as 1 or 0. What is compared is their difference and 0: f32 keeps its sign, however large
+/// the positions are. `lanes_`: of first + lane.
 loop::Value is_before(loop::StageBuilder& b, const loop::Int& position, const loop::Int& end);
 loop::Value is_at(loop::StageBuilder& b, const loop::Int& position, const loop::Int& place);
 loop::Value lanes_before(loop::StageBuilder& b, const loop::Int& first, const loop::Int& end);

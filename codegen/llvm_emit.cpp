@@ -515,7 +515,8 @@ std::vector<Value*> StageEmitter::flat_of(const std::vector<Value*>& columns) {
   evens = flat_of(evens);
   odds = flat_of(odds);
   for (size_t i = 0; i < evens.size(); i++)
-    flat.insert(flat.end(), {b_.CreateShuffleVector(evens[i], odds[i], low), b_.CreateShuffleVector(evens[i], odds[i], high)});
+    flat.insert(flat.end(),
+                {b_.CreateShuffleVector(evens[i], odds[i], low), b_.CreateShuffleVector(evens[i], odds[i], high)});
   return flat;
 }
 
@@ -550,7 +551,8 @@ void StageEmitter::load_block(const Stmt& s) {
 void StageEmitter::store_block(const Stmt& s) {
   const DType dtype = kernel_.buffers.at(static_cast<size_t>(s.buffer)).dtype;
   Type* type = maths_.storage_type(dtype, vector_);
-  Value* base = element(maths_.storage_type(dtype, scalar_), function_->getArg(static_cast<unsigned>(s.buffer)), s.offset);
+  Value* base =
+      element(maths_.storage_type(dtype, scalar_), function_->getArg(static_cast<unsigned>(s.buffer)), s.offset);
   std::vector<Value*> columns;
   for (loop::Value v : s.args) columns.push_back(lanes(values_.at(static_cast<size_t>(v))));
   const std::vector<Value*> flat = flat_of(columns);

@@ -57,19 +57,19 @@ struct Stmt;
 using Block = std::vector<Stmt>;
 
 enum class StmtKind : uint8_t {
-  For,        // for (var = begin; var < end; var += step) body;  unroll: written out (begin, end constant)
-  If,         // if (begin < end) body else otherwise
-  Number,     // result = number                                             uniform
-  Index,      // result = f32(offset)                                        uniform
-  LaneIndex,  // result = f32(offset + lane)                                 lanes
-  Apply,      // result = op(args)   op: a Pointwise op of the table         lanes when one argument is
-  Load,       // result = buffer[offset + lane * lane_stride]                see below
-  Store,      // buffer[offset + lane * lane_stride] = args[0]
-  LoadBlock,  // result + c = buffer[offset + lane * columns + c] for c < columns: all that neighbouring lanes hold,
-  StoreBlock, // buffer[offset + lane * columns + c] = args[c]    in one piece of memory; columns: a power of two
-  LoadArray,  // result = array[offset]
-  StoreArray, // array[offset] = args[0]
-  Reduce,     // result = sum or maximum of args[0] over the lanes           uniform
+  For,         // for (var = begin; var < end; var += step) body;  unroll: written out (begin, end constant)
+  If,          // if (begin < end) body else otherwise
+  Number,      // result = number                                             uniform
+  Index,       // result = f32(offset)                                        uniform
+  LaneIndex,   // result = f32(offset + lane)                                 lanes
+  Apply,       // result = op(args)   op: a Pointwise op of the table         lanes when one argument is
+  Load,        // result = buffer[offset + lane * lane_stride]                see below
+  Store,       // buffer[offset + lane * lane_stride] = args[0]
+  LoadBlock,   // result + c = buffer[offset + lane * columns + c] for c < columns: all that neighbouring lanes hold,
+  StoreBlock,  // buffer[offset + lane * columns + c] = args[c]    in one piece of memory; columns: a power of two
+  LoadArray,   // result = array[offset]
+  StoreArray,  // array[offset] = args[0]
+  Reduce,      // result = sum or maximum of args[0] over the lanes           uniform
 };
 
 /// Memory access. lane_stride null: one uniform element. Otherwise lanes; `valid` (null: all) is the number of lanes

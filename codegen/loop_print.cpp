@@ -77,8 +77,8 @@ class Printer {
   }
 
   std::string block(const Stmt& s, int64_t columns) const {
-    const std::string text = fmt::format("{}[{} + lane * {} ..]", kernel_.buffers.at(static_cast<size_t>(s.buffer)).name,
-                                         str(s.offset), columns);
+    const std::string text = fmt::format(
+        "{}[{} + lane * {} ..]", kernel_.buffers.at(static_cast<size_t>(s.buffer)).name, str(s.offset), columns);
     return s.ahead != 0 ? fmt::format("{} ahead {}", text, s.ahead) : text;
   }
 
@@ -119,7 +119,9 @@ class Printer {
       case StmtKind::LoadBlock:
         line("v{}..v{} = {}", s.result, s.result + s.columns - 1, block(s, s.columns));
         break;
-      case StmtKind::StoreBlock: line("{} = {}", block(s, static_cast<int64_t>(s.args.size())), arguments(s)); break;
+      case StmtKind::StoreBlock:
+        line("{} = {}", block(s, static_cast<int64_t>(s.args.size())), arguments(s));
+        break;
       case StmtKind::LoadArray: line("v{} = {}", s.result, element(s)); break;
       case StmtKind::StoreArray: line("{} = {}", element(s), arguments(s)); break;
       case StmtKind::Reduce:

@@ -18,7 +18,7 @@ using loop::Int;
 using loop::Value;
 
 constexpr int64_t kRowsTogether = 4;
-constexpr int64_t kBlocks = 8;         // at least, of rows that go together
+constexpr int64_t kBlocks = 8;  // at least, of rows that go together
 constexpr int64_t kBlockElements = int64_t{1} << 18;
 constexpr int64_t kBytesAhead = 2048;
 constexpr int64_t kSummingTasks = 16;  // partial results of a sum over rows
@@ -102,14 +102,14 @@ class RowsLowering {
     });
   }
 
-  /// Nodes with inner loops see one vector of a row at a time, their values stay in registers, and tasks have parts of rows
-  /// to share even when there is but one row. Inner loops are written out, so that the memory of neighbouring lanes, which
-  /// inner dimensions usually come in between, is read and written as a block.
+  /// Nodes with inner loops see one vector of a row at a time, their values stay in registers, and tasks have parts of
+  /// rows to share even when there is but one row. Inner loops are written out, so that the memory of neighbouring
+  /// lanes, which inner dimensions usually come in between, is read and written as a block.
   bool splits_rows() const {
     if (group_.inner.empty() || lane_tasks_ || vectors_ == 1 || lane_size_ % s_.width != 0) return false;
     return nest(group_.inner) <= kMostWrittenOut && std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
-      return result_has_lane(id) && !sums_lanes(id) && !is_late(w_.graph(), group_, w_.node(id));
-    });
+             return result_has_lane(id) && !sums_lanes(id) && !is_late(w_.graph(), group_, w_.node(id));
+           });
   }
 
   int64_t nest(const std::vector<DimId>& dims) const {
@@ -248,7 +248,8 @@ class RowsLowering {
     for (NodeId r : w_.readers(id)) crosses |= plan_.slots.at(r).phase != plan_.slots.at(id).phase;
     if (!crosses) return;
     const bool scalar = array_size(id) == 1;
-    arrays_[id] = b_->array(w_.node(id).name, array_size(id) * rows_together(), result_has_lane(id), scalar || parts_ > 1);
+    arrays_[id] =
+        b_->array(w_.node(id).name, array_size(id) * rows_together(), result_has_lane(id), scalar || parts_ > 1);
     // Partial sums over lanes: vectors, several in flight.
     if (sums_lanes(id)) lane_sums_[id] = b_->array(w_.node(id).name + ".lanes", flights() * rows_together(), true, true);
   }
@@ -419,13 +420,15 @@ class RowsLowering {
     }
   }
 
-  /// Sums need no order of lanes, but that all values have the same one. Where rows are stored in bf16, the even elements
-  /// and the odd ones of two vectors make the lanes: they lie in the halves of words, and words need no unpacking.
+  /// Sums need no order of lanes, but that all values have the same one. Where rows are stored in bf16, the even
+  /// elements and the odd ones of two vectors make the lanes: they lie in the halves of words, and words need no
+  /// unpacking.
   bool lanes_in_any_order(const Phase& phase) const {
     if (lane_size_ % (2 * s_.width) != 0 || flights() != 2 || !whole_blocks()) return false;
     bool any = false;
     for (NodeId id : phase.sweeps[0].nodes) {
-      if (!lane_sums_.count(id) && (!result_has_lane(id) || arrays_.count(id) || w_.stored(id) || late(id))) return false;
+      if (!lane_sums_.count(id) && (!result_has_lane(id) || arrays_.count(id) || w_.stored(id) || late(id)))
+        return false;
       for (NodeId o : w_.node(id).operands) {
         if (!o.present() || !result_has_lane(o) || (w_.inside(o) && !arrays_.count(o))) continue;
         if (w_.inside(o) || w_.is_immediate(o) || w_.node(id).op == Op::Put) return false;
@@ -563,7 +566,7 @@ class RowsLowering {
   bool lane_tasks_ = false;
   int64_t lane_size_ = 1, vectors_ = 1, vectors_per_task_ = 1;  // vectors_: that a task sees of a row
   int64_t parts_ = 1;                                           // that a row is split into; see splits_rows
-  Int first_vector_ = constant(0);                               // of the part
+  Int first_vector_ = constant(0);                              // of the part
   Int rows_, rows_per_task_, task_count_;
   std::map<NodeId, int> arrays_, lane_sums_, partials_;
   Env env_;

@@ -65,7 +65,9 @@ std::set<DimId> dims_reduced_inside(const Graph& graph, const std::vector<Member
   return dims;
 }
 
-bool is_window(const Node& node) { return node.op == Op::Window || node.op == Op::Overlap; }
+bool is_window(const Node& node) {
+  return node.op == Op::Window || node.op == Op::Overlap;
+}
 
 struct WalkFacts {
   bool any = false;

@@ -12,7 +12,10 @@ namespace {
 class StoreNarrower {
  public:
   StoreNarrower(const Graph& fused, DType storage)
-      : rewriter_(fused), storage_(storage), users_(users_of(fused)), is_output_(output_nodes(fused)),
+      : rewriter_(fused),
+        storage_(storage),
+        users_(users_of(fused)),
+        is_output_(output_nodes(fused)),
         narrow_(fused.size()) {}
 
   Graph run() {
@@ -60,9 +63,8 @@ class StoreNarrower {
   /// A sum onto what came from elsewhere at full size: rounding it in every layer would add up.
   bool is_running_sum(const Node& value) const {
     if (value.op != Op::Add && value.op != Op::Sub) return false;
-    return std::any_of(value.operands.begin(), value.operands.end(), [&](NodeId o) {
-      return node(o).kernel != value.kernel && node(o).type == value.type;
-    });
+    return std::any_of(value.operands.begin(), value.operands.end(),
+                       [&](NodeId o) { return node(o).kernel != value.kernel && node(o).type == value.type; });
   }
 
   NodeId append_cast(NodeId id) {

@@ -28,8 +28,8 @@ Graph lower_precision(const Graph& graph, DType storage);
 Graph narrow_parameters(const Graph& graph, DType storage);
 
 /// The fused graph in which values that only walks read, from another walk, are stored as `storage`: what a mixer keeps
-/// for its gradient, and gradients between its kernels. Within their kernel they stay f32. Not states and what recurrences
-/// read, outputs, nor sums onto a value of the same type from elsewhere (a residual stream).
+/// for its gradient, and gradients between its kernels. Within their kernel they stay f32. Not states and what
+/// recurrences read, outputs, nor sums onto a value of the same type from elsewhere (a residual stream).
 ///
 /// After fuse, which knows what is stored.
 Graph narrow_stores(const Graph& fused, DType storage);

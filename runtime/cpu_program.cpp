@@ -89,7 +89,9 @@ Placement place_all(const Graph& fused, const std::vector<LoweredKernel>& lowere
 class CpuExecutable : public Executable {
  public:
   CpuExecutable(const CpuProgram& program, const Bindings& bindings, const ExecutableOptions& options)
-      : program_(program), options_(options), placement_(place_all(program.graph(), program.lowered(), bindings)),
+      : program_(program),
+        options_(options),
+        placement_(place_all(program.graph(), program.lowered(), bindings)),
         arena_(placement_.bytes) {
     make_ports(bindings);
     for (size_t k = 0; k < program.graph().kernels.size(); ++k) add_step(k, bindings);
@@ -124,7 +126,8 @@ class CpuExecutable : public Executable {
       else
         launch(*step.kernel, buffers.data(), step.sizes, scratch_);
       if (options_.times)
-        (*options_.times)[i] = {step.name, std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
+        (*options_.times)[i] = {step.name,
+                                std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
     }
   }
 
@@ -177,7 +180,8 @@ class CpuExecutable : public Executable {
       for (uint32_t i = 0; i < graph.size(); ++i) {
         if (graph.node(NodeId{i}).kernel != static_cast<int>(k)) continue;
         std::vector<NodeId> roots;
-        step.library = make_library_call(graph, program_.layouts(), NodeId{i}, bindings, options_.constant_parameters, &roots);
+        step.library =
+            make_library_call(graph, program_.layouts(), NodeId{i}, bindings, options_.constant_parameters, &roots);
         for (NodeId root : roots) step.sources.push_back({root, 0});
       }
       library_bytes_ = std::max(library_bytes_, step.library->scratch_bytes());

@@ -175,8 +175,8 @@ Slices::Slices(const MatmulShape& shape, Packing packing, Partition partition)
   // Slices of rows share a packed B; without it each of them packs B for itself, piece by piece within its own cache,
   // which for few slices costs less than the way of the whole B through memory.
   constexpr int64_t kSlicesToShare = 4;
-  bool packed = packing == Packing::always ||
-                (packing == Packing::when_faster && fixed_ && grid_.row_slices >= kSlicesToShare);
+  bool packed =
+      packing == Packing::always || (packing == Packing::when_faster && fixed_ && grid_.row_slices >= kSlicesToShare);
   {
     ThreadsSet threads(fixed_ ? 1 : omp_get_max_threads());
     make_kernels(packed);
@@ -192,8 +192,7 @@ Slices::Slices(const MatmulShape& shape, Packing packing, Partition partition)
 
 void Slices::prepare_packing() {
   for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
-    packing_.emplace_back(
-        dnnl::reorder::primitive_desc(engine(), plain_b(cols_of(slice)), engine(), layout_b(slice)));
+    packing_.emplace_back(dnnl::reorder::primitive_desc(engine(), plain_b(cols_of(slice)), engine(), layout_b(slice)));
     packed_at_.push_back(packed_bytes_);
     packed_bytes_ += align_up(layout_b(slice).get_size());
   }
@@ -270,9 +269,8 @@ void Slices::run_slice(int64_t index, const void* a, const void* b, void* c, cha
   dnnl::memory a_slice(description.src_desc(), engine(), const_cast<char*>(offset(a, a_offset, shape_.a)));
   void* c_place = offset(c, entry * shape_.batch_stride_c + row * shape_.ldc + col, shape_.c);
   dnnl::memory c_slice(description.dst_desc(), engine(), compact_c_ ? compact_c : c_place);
-  const void* b_place = packed_bytes_ > 0
-                            ? static_cast<const char*>(b) + packed_at_[col_slice]
-                            : offset(b, entry * shape_.batch_stride_b + column_offset_b(col), shape_.b);
+  const void* b_place = packed_bytes_ > 0 ? static_cast<const char*>(b) + packed_at_[col_slice]
+                                          : offset(b, entry * shape_.batch_stride_b + column_offset_b(col), shape_.b);
   dnnl::memory b_slice(description.weights_desc(), engine(), const_cast<void*>(b_place));
   dnnl::memory pad(description.scratchpad_desc(), engine(), own_scratch);
   kernel.primitive.execute(stream(), {{DNNL_ARG_SRC, a_slice},
@@ -479,7 +477,8 @@ bool bf16_native() {
     try {
       return std::string_view(describe(square, square, square, false).impl_info_str()).find("ref") == std::string::npos;
     } catch (const dnnl::error& error) {  // the library says so where the CPU has no AVX-512
-      if (error.status != dnnl_unimplemented) throw EnvironmentError(fmt::format("{}: {}", gemm_library(), error.what()));
+      if (error.status != dnnl_unimplemented)
+        throw EnvironmentError(fmt::format("{}: {}", gemm_library(), error.what()));
       return false;
     }
   }();

@@ -79,7 +79,9 @@ struct Generator::Row {
 
   bool reads_prompt(int64_t at) const { return at < static_cast<int64_t>(prompt.size()); }
   bool done() const { return written >= wanted; }
-  uint8_t byte(int64_t at) const { return reads_prompt(at) ? static_cast<uint8_t>(prompt[static_cast<size_t>(at)]) : last; }
+  uint8_t byte(int64_t at) const {
+    return reads_prompt(at) ? static_cast<uint8_t>(prompt[static_cast<size_t>(at)]) : last;
+  }
 };
 
 bool Generator::stream_batch(std::span<const std::string> prompts, size_t first, const GenerateOptions& options,
@@ -87,7 +89,8 @@ bool Generator::stream_batch(std::span<const std::string> prompts, size_t first,
   std::vector<Row> rows;
   for (size_t i = 0; i < static_cast<size_t>(batch_); ++i) {
     const bool real = i < prompts.size();
-    rows.push_back({real && !prompts[i].empty() ? prompts[i] : "\n", Rng(options.seed, first + i), real ? options.bytes : 0});
+    rows.push_back(
+        {real && !prompts[i].empty() ? prompts[i] : "\n", Rng(options.seed, first + i), real ? options.bytes : 0});
     if (!real) rows.back().prompt = rows.front().prompt;  // must not hold the others back
   }
   int64_t at = INT64_MAX;

@@ -32,8 +32,8 @@ class FlushDenormals {
 #endif
 };
 
-/// The tasks of one stage, handed out in blocks: large ones first, because neighbouring tasks stream through neighbouring
-/// memory, then smaller ones, because tasks and threads differ in speed.
+/// The tasks of one stage, handed out in blocks: large ones first, because neighbouring tasks stream through
+/// neighbouring memory, then smaller ones, because tasks and threads differ in speed.
 struct Queue {
   int64_t tasks = 0;
   int64_t shares = 1;

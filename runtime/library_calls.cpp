@@ -163,8 +163,14 @@ class TableCall : public LibraryCall {
 
   TableCall(bool gather, std::vector<TableLoop> loops, int64_t rows, int64_t row_stride, int64_t table_elements,
             Side values, Side index, Side table)
-      : gather_(gather), loops_(std::move(loops)), rows_(rows), row_stride_(row_stride),
-        table_elements_(table_elements), values_(values), index_(index), table_(table) {
+      : gather_(gather),
+        loops_(std::move(loops)),
+        rows_(rows),
+        row_stride_(row_stride),
+        table_elements_(table_elements),
+        values_(values),
+        index_(index),
+        table_(table) {
     if (loops_.empty()) loops_.push_back({1, 0, 0, 0});
   }
 

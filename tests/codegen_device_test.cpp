@@ -141,7 +141,8 @@ TEST(ConstantParameters, ArePackedAgainWhenBound) {
   for (size_t i = 0; i < xs.size(); ++i) xs[i] = static_cast<float>(i % 7) - 3;
   for (const float weight : {1.0F, -2.0F}) {
     for (size_t i = 0; i < ws.size(); ++i) ws[i] = weight * static_cast<float>(i % 5);
-    for (const auto& [executable, y] : {std::pair(packing.get(), packed.data()), std::pair(plain.get(), wanted.data())}) {
+    for (const auto& [executable, y] :
+         {std::pair(packing.get(), packed.data()), std::pair(plain.get(), wanted.data())}) {
       executable->bind("x", xs.data());
       executable->bind("w", ws.data());
       executable->bind("y", y);

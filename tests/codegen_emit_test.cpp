@@ -417,8 +417,10 @@ TEST(Emit, BlocksHoldNeighboursInNeighbouringColumns) {
           uint32_t bits = 0;
           std::memcpy(&bits, &v, 4);
           const auto half = static_cast<uint16_t>(dtype == DType::bf16 ? bits >> 16 : i % 1000 + 0x3c00);
-          if (dtype == DType::f32) std::memcpy(&in[i * 4], &v, 4);
-          else std::memcpy(&in[i * 2], &half, 2);
+          if (dtype == DType::f32)
+            std::memcpy(&in[i * 4], &v, 4);
+          else
+            std::memcpy(&in[i * 2], &half, 2);
         }
         void* const buffers[] = {in.data(), want.data()};
         const std::vector<int64_t> sizes = {1, 1};

@@ -217,7 +217,7 @@ TEST(Gemm, UsesOnlyTheScratchItAskedFor) {
 TEST(Gemm, BytesDoNotDependOnTheNumberOfThreads) {
   const int before = omp_get_max_threads();
   const MatmulShape shapes[] = {
-      {.m = 768, .n = 500, .k = 2048, .transpose_a = true},   // a weight's gradient
+      {.m = 768, .n = 500, .k = 2048, .transpose_a = true},  // a weight's gradient
       {.m = 80, .n = 1536, .k = 2048, .transpose_a = true},
       {.m = 1100, .n = 333, .k = 777},
       {.m = 16, .n = 16, .k = 20000, .transpose_a = true},

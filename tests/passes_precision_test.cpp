@@ -112,8 +112,8 @@ TEST(Precision, WalksLeaveNarrowValuesForWalks) {
   EXPECT_EQ(print(narrow_stores(fused, DType::f32)), print(fused));
   const std::vector<NodeId> before = between_walks(fused), after = between_walks(narrow);
   EXPECT_EQ(before.size(), after.size());
-  EXPECT_TRUE(std::any_of(before.begin(), before.end(),
-                          [&](NodeId id) { return fused.node(id).type.dtype == DType::f32; }));
+  EXPECT_TRUE(
+      std::any_of(before.begin(), before.end(), [&](NodeId id) { return fused.node(id).type.dtype == DType::f32; }));
   for (NodeId id : after) EXPECT_EQ(narrow.node(id).type.dtype, DType::bf16) << narrow.node(id).name;
 }
 

@@ -41,6 +41,7 @@ const std::vector<Mistake> kMistakes = {
     {"NoSuchPreset", "", "mambac cost mambabyte:smal", 1, {"'smal'", "did you mean 'small'"}},
     {"NoSuchSetting", "", "mambac cost mambabyte:tiny --set layer=3", 1, {"'layer'", "did you mean 'layers'"}},
     {"SettingWithoutNumber", "", "mambac cost mambabyte:tiny --set E=big", 1, {"'E=big'", "integer"}},
+    {"FewerThanNoBytes", "", "mambac generate run --bytes=-1", 2, {"--bytes", "found -1", "expected 0 or more"}},
     {"NoSuchStage", "", "mambac dump mambabyte:tiny --stage fused", 1, {"'fused'", "fuse"}},
     {"NoSuchGraph", "", "mambac dump mambabyte:tiny --graph trian", 1, {"'trian'", "train"}},
     {"NoSuchType", "", "mambac dump mambabyte:tiny --dtype f8", 1, {"'f8'", "bf16"}},

@@ -20,6 +20,12 @@ void add_model(CLI::App& command, ModelArguments& arguments) {
 
 void add_json(CLI::App& command, bool& json) { command.add_flag("--json", json, "report as JSON"); }
 
+CLI::Option* none_or_more(CLI::Option* option) {
+  return option->check([](const std::string& text) {
+    return text.starts_with('-') ? fmt::format("found {}, expected 0 or more", text) : std::string();
+  });
+}
+
 void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }

@@ -9,6 +9,7 @@
 
 namespace CLI {
 class App;
+class Option;
 }
 
 namespace mambac::tools {
@@ -24,6 +25,8 @@ struct ModelArguments {
 void add_model(CLI::App& command, ModelArguments& arguments);
 void add_settings(CLI::App& command, std::vector<std::string>& settings);
 void add_json(CLI::App& command, bool& json);
+/// Refuses a number below 0.
+CLI::Option* none_or_more(CLI::Option* option);
 
 /// Prints to standard output, with a line end. Numbers that are not finite become null.
 void print_json(const Json& json);

@@ -144,13 +144,14 @@ void add_generate(CLI::App& app) {
   command->add_option("--prompt", arguments->prompts, "the text to go on from; may be given several times")
       ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("TEXT");
   command->add_option("--prompt-file", arguments->prompt_file, "the same from a file; '-' is standard input");
-  command->add_option("--bytes", arguments->options.bytes, "how many to write")->capture_default_str()->check(CLI::NonNegativeNumber);
+  none_or_more(command->add_option("--bytes", arguments->options.bytes, "how many to write")->capture_default_str());
   command->add_option("--seed", arguments->options.seed, "of the random numbers")->capture_default_str();
   command->add_option("--temperature", arguments->options.sampling.temperature, "0: always the likeliest byte")->capture_default_str();
   command->add_option("--top-k", arguments->options.sampling.top_k, "only the so many likeliest; 0: all")->capture_default_str();
   command->add_option("--top-p", arguments->options.sampling.top_p, "only the likeliest that sum to so much")->capture_default_str();
-  command->add_option("--chunk", arguments->chunk, "bytes of the prompt taken at once; 0: one by one")->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+  none_or_more(
+      command->add_option("--chunk", arguments->chunk, "bytes of the prompt taken at once; 0: one by one")
+          ->capture_default_str());
   command->add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training")->type_name("");
   add_json(*command, arguments->json);
   command->callback([arguments] { run_generate(*arguments); });

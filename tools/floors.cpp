@@ -40,9 +40,9 @@ double median_seconds(int repeats, Work&& work) {
   return seconds[static_cast<size_t>(repeats / 2)];
 }
 
-/// Seconds of one unit of work: `work(units)` is repeated with so many units that it takes some milliseconds. The median,
-/// as of the work that is held against it: what disturbs the machine then touches both. `units`: as many as surely take
-/// less than that; on a busy machine the start of a parallel region alone may take some milliseconds.
+/// Seconds of one unit of work: `work(units)` is repeated with so many units that it takes some milliseconds. The
+/// median, as of the work that is held against it: what disturbs the machine then touches both. `units`: as many as
+/// surely take less than that; on a busy machine the start of a parallel region alone may take some milliseconds.
 template <class Work>
 double seconds_per_unit(Work&& work, int64_t units = 1) {
   constexpr double kRepeat = 5e-3;
@@ -58,10 +58,12 @@ double seconds_per_unit(Work&& work, int64_t units = 1) {
 
 double values_per_second(void (*loop)(int64_t), int lanes, int64_t iterations) {
   int threads = omp_get_max_threads();
-  double seconds = seconds_per_unit([&](int64_t units) {
+  double seconds = seconds_per_unit(
+      [&](int64_t units) {
 #pragma omp parallel num_threads(threads)
-    loop(units);
-  }, iterations);
+        loop(units);
+      },
+      iterations);
   return static_cast<double>(threads) * kChains * lanes / seconds;
 }
 
@@ -115,11 +117,13 @@ double read_bytes_per_second(size_t bytes) {
   };
   // Each thread touches its own part first, so that it lies near that thread.
   with_each_part([&](char* own) { std::memset(own, 1, part); });
-  double seconds = seconds_per_unit([&](int64_t times) {
-    with_each_part([&](char* own) {
-      for (int64_t i = 0; i < times; ++i) read(own, part);
-    });
-  }, std::max<int64_t>(1, static_cast<int64_t>((size_t{16} << 20) / (part * threads))));
+  double seconds = seconds_per_unit(
+      [&](int64_t times) {
+        with_each_part([&](char* own) {
+          for (int64_t i = 0; i < times; ++i) read(own, part);
+        });
+      },
+      std::max<int64_t>(1, static_cast<int64_t>((size_t{16} << 20) / (part * threads))));
   return static_cast<double>(part * threads) / seconds;
 }
 

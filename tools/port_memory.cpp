@@ -15,7 +15,9 @@ const Node* parameter(const Graph& graph, const std::string& name) {
   return nullptr;
 }
 
-size_t bytes_of(const Port& port) { return static_cast<size_t>(port.elements) * mambac::bytes_of(port.dtype); }
+size_t bytes_of(const Port& port) {
+  return static_cast<size_t>(port.elements) * mambac::bytes_of(port.dtype);
+}
 
 void fill(const Port& port, const Node* param, const Filling& filling, uint64_t stream, void* to) {
   Rng rng(1, stream);
