@@ -5,6 +5,32 @@
 
 namespace mambac {
 
+namespace {
+
+/// The tile that a walk's stored states allow, `wanted` at most where there is a choice.
+int tile_for(const Graph& fused, int number, int wanted) {
+  for (const Node& node : fused.nodes()) {
+    if (node.kernel != number || !is_directional(node.op)) continue;
+    const auto interval = [&](const Node& chunk_starts) {
+      return static_cast<int>(fused.dim(chunk_starts.attrs.dims[1]).divisor);
+    };
+    if (node.op == Op::ChunkStarts)
+      wanted = std::gcd(wanted, interval(node));  // states are stored where tiles begin
+    else if (operand(node, "resume").present())
+      return interval(fused.node(operand(node, "resume")));  // a resumed recurrence restarts at every tile
+  }
+  return wanted;
+}
+
+/// Threads for `elements`: whole warps, and not more than `most`.
+int threads_for(int64_t elements, int most) {
+  int threads = 32;
+  while (threads < most && threads < elements) threads *= 2;
+  return threads;
+}
+
+}  // namespace
+
 Schedule default_schedule(const Graph& fused, int number, int width) {
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   Schedule schedule;
@@ -16,18 +42,7 @@ Schedule default_schedule(const Graph& fused, int number, int width) {
     const int64_t blocks = (fused.dim(group.lane).size + width - 1) / width;
     schedule.blocks_per_task = static_cast<int>(std::clamp<int64_t>((blocks + 1) / 2, 1, 48));
   }
-  for (const Node& node : fused.nodes()) {
-    if (node.kernel != number || !is_directional(node.op)) continue;
-    const auto interval = [&](const Node& chunk_starts) {
-      return static_cast<int>(fused.dim(chunk_starts.attrs.dims[1]).divisor);
-    };
-    if (node.op == Op::ChunkStarts) {
-      schedule.tile = std::gcd(schedule.tile, interval(node));  // states are stored where tiles begin
-    } else if (operand(node, "resume").present()) {
-      schedule.tile = interval(fused.node(operand(node, "resume")));  // a resumed recurrence restarts at every tile
-      break;
-    }
-  }
+  schedule.tile = tile_for(fused, number, schedule.tile);
   if (group.kind == KernelGroup::rows && !group.outer.empty()) {
     // Short rows: many per task, so that a task is worth its start. With inner loops a row is one vector of lanes.
     int64_t elements = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
@@ -35,6 +50,25 @@ Schedule default_schedule(const Graph& fused, int number, int width) {
     for (DimId d : group.inner) elements *= fused.dim(d).size;
     const int64_t per_task = group.inner.empty() ? 8192 : 2048;
     schedule.rows_per_task = static_cast<int>(std::clamp<int64_t>(per_task / elements, 1, 256));
+  }
+  return schedule;
+}
+
+Schedule default_gpu_schedule(const Graph& fused, int number) {
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  const int64_t lanes = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
+  Schedule schedule;
+  schedule.ahead = 0;
+  schedule.unroll = 8;
+  if (group.kind == KernelGroup::walk) {
+    schedule.width = threads_for(lanes, 128);
+    schedule.tile = tile_for(fused, number, 8);
+    schedule.blocks_per_task = 1;
+    schedule.states_in_registers = true;
+    schedule.staged = true;
+  } else {
+    schedule.width = threads_for(lanes, 256);
+    schedule.rows_per_task = 1;
   }
   return schedule;
 }

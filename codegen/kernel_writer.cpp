@@ -12,10 +12,24 @@ namespace mambac {
 using loop::Int;
 using loop::Value;
 
+std::string plain_name(const std::string& name) {
+  std::string plain;
+  for (size_t i = 0; i < name.size();) {
+    size_t end = i + 1;
+    while (end < name.size() && name[end] != '.') ++end;
+    const bool number = name[i] == '.' && end > i + 1 && std::all_of(name.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+                                                                      name.begin() + static_cast<std::ptrdiff_t>(end),
+                                                                      [](char c) { return c >= '0' && c <= '9'; });
+    if (!number) plain.append(name, i, end - i);
+    i = end;
+  }
+  return plain;
+}
+
 KernelWriter::KernelWriter(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule)
     : graph_(fused), layouts_(layouts), number_(number), group_(fused.kernels[static_cast<size_t>(number)]),
       schedule_(schedule), stored_(fused.size(), false) {
-  out_.kernel.name = group_.name;
+  out_.kernel.name = group_.name.substr(group_.name.find('_') + 1);
   out_.kernel.schedule = schedule;
   for (uint32_t i = 0; i < fused.size(); ++i) {
     const NodeId id{i};
@@ -65,11 +79,17 @@ Int KernelWriter::size(const std::vector<DimId>& dims) {
   return product;
 }
 
+std::string KernelWriter::buffer_name(const std::string& name) const {
+  std::set<std::string> present;
+  for (const loop::Buffer& buffer : out_.kernel.buffers) present.insert(buffer.name);
+  return loop::unique_name(plain_name(name), present);
+}
+
 int KernelWriter::buffer_of(NodeId root, bool written) {
   auto [entry, fresh] = buffers_.emplace(root, static_cast<int>(out_.buffers.size()));
   if (fresh) {
     out_.buffers.push_back({root, nullptr});
-    out_.kernel.buffers.push_back({graph_.node(root).name, graph_.node(root).type.dtype, written});
+    out_.kernel.buffers.push_back({buffer_name(graph_.node(root).name), graph_.node(root).type.dtype, written});
   }
   if (written) out_.kernel.buffers[static_cast<size_t>(entry->second)].written = true;
   return entry->second;
@@ -77,8 +97,15 @@ int KernelWriter::buffer_of(NodeId root, bool written) {
 
 int KernelWriter::temporary(const std::string& name, const Int& elements) {
   out_.buffers.push_back({{}, elements});
-  out_.kernel.buffers.push_back({name, DType::f32, true});
+  out_.kernel.buffers.push_back({buffer_name(name), DType::f32, true});
   return static_cast<int>(out_.buffers.size()) - 1;
+}
+
+void KernelWriter::comment(loop::StageBuilder& b, NodeId id) const {
+  const Node& n = node(id);
+  std::string text = plain_name(n.name);
+  if (const std::string op(name_of(n.op)); text != op) text += ": " + op;
+  b.comment(n.location.known() ? text + ", " + n.location.str() : text);
 }
 
 void KernelWriter::begin_columns(DimId dim) {

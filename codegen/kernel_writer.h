@@ -21,6 +21,10 @@ struct Env {
   int64_t ahead = 0;              // the distance, in lanes, of the memory that accesses fetch ahead
 };
 
+/// A name without the numbers that tell the layers of a model apart ("mul.12" is "mul"): kernels that do the same are
+/// the same, and are compiled once.
+std::string plain_name(const std::string& name);
+
 class KernelWriter {
  public:
   KernelWriter(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule);
@@ -48,6 +52,8 @@ class KernelWriter {
   int temporary(const std::string& name, const loop::Int& elements);
   loop::Value load(loop::StageBuilder& b, NodeId value, const Env& env);
   void store(loop::StageBuilder& b, NodeId value, const Env& env, loop::Value what);
+  /// The node's value, op and place in the definition, as a comment on the next statement.
+  void comment(loop::StageBuilder& b, NodeId id) const;
   /// From here on the index of `dim` (absent: of none) runs through all its values, each a constant, and all others
   /// stay the same. What lies in memory as [.., lane, dim] is then read and written in blocks of all its columns.
   /// Likewise with Env::lane_offset, for what lies there as [.., lane].
@@ -86,6 +92,7 @@ class KernelWriter {
   Address slot_address(int temporary, const loop::Int& slot, const std::vector<DimId>& dims, const Env& env);
   bool in_columns(const MemoryPlace& place, const Env& env, int64_t* column) const;
   int buffer_of(NodeId root, bool written);
+  std::string buffer_name(const std::string& name) const;
   static loop::Value read(loop::StageBuilder& b, const Address& a, const Env& env);
   static void write(loop::StageBuilder& b, const Address& a, const Env& env, loop::Value what);
   static int64_t ahead(const Address& a, const Env& env);

@@ -129,7 +129,7 @@ void StageEmitter::run() {
     sizes_.push_back(b_.CreateLoad(b_.getInt64Ty(), at, kernel_.sizes[i]));
   }
   for (const loop::Array& array : stage_.arrays) {
-    if (array.registers) {
+    if (array.space == loop::Space::registers) {
       Type* type = llvm::ArrayType::get(array.lanes ? vector_ : scalar_, static_cast<uint64_t>(array.count));
       arrays_.push_back(b_.CreateAlloca(type, nullptr, array.name));
     } else {
@@ -239,7 +239,8 @@ void StageEmitter::statement(const Stmt& s) {
       b_.CreateAlignedStore(type == vector_ ? lanes(v) : v, at, llvm::Align(type->getPrimitiveSizeInBits() / 8));
       break;
     }
-    case StmtKind::Reduce: break;  // see block
+    case StmtKind::Reduce: break;   // see block
+    case StmtKind::Barrier: break;  // lanes are in step
   }
 }
 
@@ -577,7 +578,7 @@ llvm::Function* inner_function(const loop::Kernel& kernel, const loop::Stage& st
   Type* int64 = Type::getInt64Ty(context);
   std::vector<Type*> types(kernel.buffers.size() + 1, pointer);
   for (const loop::Array& array : stage.arrays)
-    if (!array.registers) types.push_back(pointer);
+    if (array.space != loop::Space::registers) types.push_back(pointer);
   types.insert(types.end(), {int64, int64});
   auto* function = llvm::Function::Create(llvm::FunctionType::get(Type::getVoidTy(context), types, false),
                                           llvm::Function::InternalLinkage, symbol + "_tasks", module);
@@ -611,7 +612,7 @@ llvm::Function* outer_function(const loop::Kernel& kernel, const loop::Stage& st
   loop::Stage seen;  // the arrays before the present one
   for (const loop::Array& array : stage.arrays) {
     const int64_t offset = scratch_bytes(seen, kernel.schedule.width);
-    if (!array.registers)
+    if (array.space != loop::Space::registers)
       arguments.push_back(
           b.CreateConstInBoundsGEP1_64(b.getInt8Ty(), function->getArg(2), static_cast<uint64_t>(offset)));
     seen.arrays.push_back(array);

@@ -261,6 +261,7 @@ class Interpreter {
         break;
       }
       case StmtKind::Reduce: set(reduce(s)); break;
+      case StmtKind::Barrier: break;  // lanes are in step
     }
   }
 

@@ -49,6 +49,13 @@ Int constant(int64_t value) {
   return n;
 }
 
+Int variable(Var var) {
+  auto n = std::make_shared<IntNode>();
+  n->op = IntOp::Var;
+  n->value = var;
+  return n;
+}
+
 bool is_constant(const Int& a, int64_t* value) {
   if (a->op != IntOp::Const) return false;
   if (value) *value = a->value;
@@ -123,26 +130,29 @@ int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vect
 int64_t scratch_bytes(const Stage& stage, int width) {
   int64_t total = 0;
   for (const Array& array : stage.arrays) {
-    if (array.registers) continue;
+    if (array.space == Space::registers) continue;
     const int64_t bytes = array.count * (array.lanes ? width : 1) * static_cast<int64_t>(sizeof(float));
     total += (bytes + 63) / 64 * 64;
   }
   return total;
 }
 
+std::string unique_name(const std::string& wanted, const std::set<std::string>& present) {
+  std::string name = wanted;
+  for (int i = 2; present.count(name); ++i) name = wanted + "." + std::to_string(i);
+  return name;
+}
+
 // ---- StageBuilder ---------------------------------------------------------------------------------------------------
 
 StageBuilder::StageBuilder(Stage& stage) : stage_(stage), open_{&stage.body} {}
 
-Int StageBuilder::task() const {
-  auto n = std::make_shared<IntNode>();
-  n->op = IntOp::Var;
-  n->value = stage_.task;
-  return n;
-}
+Int StageBuilder::task() const { return variable(stage_.task); }
 
 int StageBuilder::array(const std::string& name, int64_t count, bool lanes, bool registers) {
-  stage_.arrays.push_back({name, lanes, count, registers});
+  const std::string unique = unique_name(name, array_names_);
+  array_names_.insert(unique);
+  stage_.arrays.push_back({unique, lanes, count, registers ? Space::registers : Space::scratch});
   return static_cast<int>(stage_.arrays.size()) - 1;
 }
 
@@ -166,9 +176,7 @@ Int StageBuilder::open_for(const Int& begin, const Int& end, int64_t step, bool 
   stmt.end = end;
   stmt.step = step;
   stmt.unroll = unroll;
-  auto var = std::make_shared<IntNode>();
-  var->op = IntOp::Var;
-  var->value = stmt.var;
+  const Int var = variable(stmt.var);
   open_.push_back(&push(std::move(stmt)).body);
   return var;
 }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,7 @@ using Block = std::vector<Stmt>;
 
 enum class StmtKind : uint8_t {
   For,         // for (var = begin; var < end; var += step) body;  unroll: written out (begin, end constant)
+               // spread: shared out among the lanes, each iteration to one; no iteration sees what another stores
   If,          // if (begin < end) body else otherwise
   Number,      // result = number                                             uniform
   Index,       // result = f32(offset)                                        uniform
@@ -70,6 +72,7 @@ enum class StmtKind : uint8_t {
   LoadArray,   // result = array[offset]
   StoreArray,  // array[offset] = args[0]
   Reduce,      // result = sum or maximum of args[0] over the lanes           uniform
+  Barrier,     // what lanes stored before it, other lanes may load after it
 };
 
 /// Memory access. lane_stride null: one uniform element. Otherwise lanes; `valid` (null: all) is the number of lanes
@@ -90,17 +93,23 @@ struct Stmt {
   Int begin, end;            // For, If
   int64_t step = 1;          // For
   bool unroll = false;       // For
+  bool spread = false;       // For
   Block body, otherwise;     // For, If
   std::string comment;       // shown in dumps and in emitted text
 };
 
-/// Storage private to a task. `registers`: indexed by constants once loops are written out, kept in registers if they
-/// suffice. Otherwise it lives in the thread's scratch memory, 64-byte aligned, not initialised.
+enum class Space : uint8_t {
+  registers,  // indexed by constants once loops are written out, kept in registers if they suffice
+  scratch,    // the thread's own memory, 64-byte aligned
+  shared,     // memory that the lanes of a task share, where lanes are threads; elsewhere as scratch
+};
+
+/// Storage private to a task, not initialised.
 struct Array {
   std::string name;
   bool lanes = true;      // of vectors, or of uniform f32
   int64_t count = 1;      // vectors or values
-  bool registers = false;
+  Space space = Space::scratch;
 };
 
 struct Stage {
@@ -132,6 +141,12 @@ std::string print(const Kernel& kernel);
 
 /// Evaluates an integer expression; vars and sizes by index.
 int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vector<int64_t>& sizes);
+
+/// The name, or with a number behind it when one of `present` has it already: text must tell things apart.
+std::string unique_name(const std::string& wanted, const std::set<std::string>& present);
+
+/// An integer expression that is a variable.
+Int variable(Var var);
 
 /// Bytes of scratch memory one thread needs for a stage at its width.
 int64_t scratch_bytes(const Stage& stage, int width);
@@ -175,6 +190,7 @@ class StageBuilder {
   Stage& stage_;
   std::vector<Block*> open_;
   std::vector<bool> lanes_;
+  std::set<std::string> array_names_;
   std::string comment_;
 };
 

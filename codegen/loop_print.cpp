@@ -19,6 +19,15 @@ int precedence(IntOp op) {
   }
 }
 
+const char* space_text(Space space) {
+  switch (space) {
+    case Space::registers: return " registers";
+    case Space::shared: return " shared";
+    case Space::scratch: break;
+  }
+  return "";
+}
+
 class Printer {
  public:
   explicit Printer(const Kernel& kernel) : kernel_(kernel) {}
@@ -48,7 +57,7 @@ class Printer {
     line("stage {}: for i{} < {} {{", s.name, s.task, str(s.tasks));
     depth_++;
     for (const Array& a : s.arrays)
-      line("array {}: {}[{}]{}", a.name, a.lanes ? "lanes" : "uniform", a.count, a.registers ? " registers" : "");
+      line("array {}: {}[{}]{}", a.name, a.lanes ? "lanes" : "uniform", a.count, space_text(a.space));
     block(s.body);
     depth_--;
     line("}}");
@@ -96,8 +105,8 @@ class Printer {
     if (!s.comment.empty()) line("# {}", s.comment);
     switch (s.kind) {
       case StmtKind::For:
-        line("for i{} = {}; i{} < {}; i{} += {}{} {{", s.var, str(s.begin), s.var, str(s.end), s.var, s.step,
-             s.unroll ? " unroll" : "");
+        line("for i{} = {}; i{} < {}; i{} += {}{}{} {{", s.var, str(s.begin), s.var, str(s.end), s.var, s.step,
+             s.unroll ? " unroll" : "", s.spread ? " spread" : "");
         nested(s.body);
         line("}}");
         break;
@@ -128,6 +137,7 @@ class Printer {
         line("v{} = {} over lanes({}){}", s.result, mambac::name_of(s.op), arguments(s),
              s.valid ? fmt::format(" valid {}", str(s.valid)) : "");
         break;
+      case StmtKind::Barrier: line("barrier"); break;
     }
   }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <utility>
 
 #include "ir/error.h"
 
@@ -59,6 +60,7 @@ class Verifier {
   void define(const Stmt& s, Shape shape) { define(s.result, shape); }
 
   void define(Value result, Shape shape) {
+    if (spread_ && shape == Shape::Lanes) fail(fmt::format("v{} has lanes in a loop that lanes share", result));
     if (result < 0 || result >= stage_.values) fail(fmt::format("v{} is out of range", result));
     if (defined_[static_cast<size_t>(result)]) fail(fmt::format("v{} is defined twice", result));
     defined_[static_cast<size_t>(result)] = true;
@@ -84,8 +86,11 @@ class Verifier {
     if (s.step < 1) fail(fmt::format("the loop over i{} has step {}", s.var, s.step));
     if (s.var < 0 || s.var >= stage_.vars || visible_[static_cast<size_t>(s.var)])
       fail(fmt::format("loop variable i{} is out of range or in use", s.var));
+    if (s.spread && (spread_ || s.unroll)) fail(fmt::format("the loop over i{} cannot be shared out", s.var));
     visible_[static_cast<size_t>(s.var)] = true;
+    const bool outside = std::exchange(spread_, spread_ || s.spread);
     block(s.body);
+    spread_ = outside;
     visible_[static_cast<size_t>(s.var)] = false;
   }
 
@@ -174,6 +179,9 @@ class Verifier {
           fail(fmt::format("op {} does not reduce lanes", mambac::name_of(s.op)));
         define(s, Shape::Uniform);
         break;
+      case StmtKind::Barrier:
+        if (spread_) fail("a barrier in a loop that is shared out");
+        break;
     }
   }
 
@@ -183,6 +191,7 @@ class Verifier {
   std::vector<bool> defined_;
   std::vector<bool> visible_;
   std::vector<Value> open_;
+  bool spread_ = false;  // inside a loop that is shared out
 };
 
 }  // namespace

@@ -26,10 +26,13 @@ LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, cons
 /// another, and which leaves no sum over time or lanes behind.
 bool can_chunk(const Graph& fused, int number);
 
-/// Whether `states_in_registers` may be set: a walk that leaves no sum over lanes behind.
+/// Whether `states_in_registers` may be set while tasks take several lane blocks: a walk that leaves no sum over lanes
+/// behind.
 bool can_keep_states_in_registers(const Graph& fused, int number);
 
-/// The schedule when nothing better is known for this kernel, for vectors of `width` lanes.
+/// The schedule when nothing better is known for this kernel: on a CPU, for vectors of `width` lanes, and on a GPU, for
+/// blocks of threads.
 Schedule default_schedule(const Graph& fused, int number, int width);
+Schedule default_gpu_schedule(const Graph& fused, int number);
 
 }  // namespace mambac

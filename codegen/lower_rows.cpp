@@ -249,9 +249,9 @@ class RowsLowering {
     if (!crosses) return;
     const bool scalar = array_size(id) == 1;
     arrays_[id] =
-        b_->array(w_.node(id).name, array_size(id) * rows_together(), result_has_lane(id), scalar || parts_ > 1);
+        b_->array(plain_name(w_.node(id).name), array_size(id) * rows_together(), result_has_lane(id), scalar || parts_ > 1);
     // Partial sums over lanes: vectors, several in flight.
-    if (sums_lanes(id)) lane_sums_[id] = b_->array(w_.node(id).name + ".lanes", flights() * rows_together(), true, true);
+    if (sums_lanes(id)) lane_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".lanes", flights() * rows_together(), true, true);
   }
 
   int64_t flights() const {
@@ -472,6 +472,7 @@ class RowsLowering {
   }
 
   void run_node(NodeId id) {
+    w_.comment(*b_, id);
     const Value value = evaluate(id);
     if (late(id)) {
       add_partial(id, value);

@@ -107,7 +107,7 @@ void WalkLowering::find_staged(const PhasePlan& plan) {
       const bool widened = w_.node(o).type.dtype != DType::f32;
       const bool tap = w_.node(id).op == Op::Window && w_.node(id).operands[0] == o;
       const bool moved = crosses_index(id);
-      if (result_has_lane(o) ? again && !tap && !moved : lanes(id) && widened) staged_.insert(o);
+      if (result_has_lane(o) ? again && !tap && !moved : lanes(id) && (widened || s_.staged)) staged_.insert(o);
     }
   }
 }
@@ -246,7 +246,7 @@ void WalkLowering::all_tiles() {
     b_->open_if(constant(tile() - 1), remaining);
     one_tile(constant(tile()));
     b_->open_else();
-    one_tile(remaining);
+    one_tile(loop::min(remaining, constant(tile() - 1)));
     b_->close();
   }
   b_->close();
@@ -380,7 +380,7 @@ void WalkLowering::run() {
 LoweredKernel lower_walk(KernelWriter& writer) {
   const Schedule& schedule = writer.schedule();
   ChunkStates states;
-  if (schedule.states_in_registers)
+  if (schedule.states_in_registers && schedule.blocks_per_task > 1)
     check(can_keep_states_in_registers(writer.graph(), writer.number()),
           "lowering: the lane blocks of a kernel that sums over lanes walk together");
   if (schedule.chunks <= 1) {

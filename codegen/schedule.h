@@ -14,6 +14,7 @@ struct Schedule {
   bool states_in_registers = false;  // walk: all states of one lane block in registers throughout; see lower.h
   int blocks_per_task = 12;   // walk: lane blocks that one task carries through a tile
   int ahead = 1;              // walk: lane blocks that memory is fetched ahead of; 0: left to the processor
+  bool staged = false;        // walk: values without lanes are copied into arrays of the tile first
   int chunks = 1;             // walk: parts of the length walked in parallel (two passes); see can_chunk
   int rows_per_task = 16;     // rows: rows that one task takes
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction

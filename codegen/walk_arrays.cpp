@@ -10,14 +10,15 @@ using loop::Value;
 
 int WalkLowering::value_array(NodeId id, const char* what, int64_t per_block) {
   const bool lane = lanes(id);
-  return b_->array(w_.node(id).name + "." + what, per_block * (lane ? state_count() : 1), lane,
+  return b_->array(plain_name(w_.node(id).name) + "." + what, per_block * (lane ? state_count() : 1), lane,
                    registers() && per_block <= 256);
 }
 
 int WalkLowering::tile_array(NodeId id, const std::vector<DimId>& inner) {
   const int64_t n = count(inner) * tile();
-  const bool small = full_tile() && (registers() || (inner.empty() && tile() <= 8));
-  return b_->array(w_.node(id).name, n, result_has_lane(id), small);
+  const bool lane = result_has_lane(id);
+  const bool small = full_tile() && (registers() ? lane || !s_.staged : inner.empty() && tile() <= 8);
+  return b_->array(plain_name(w_.node(id).name), n, lane, small);
 }
 
 void WalkLowering::make_arrays() {
@@ -74,7 +75,7 @@ void WalkLowering::make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot 
     const int64_t taps = w_.graph().dim(n.attrs.dims[1]).size;
     const int64_t row = n.op == Op::Window ? tile() + taps - 1 : (taps + 1) * (tile() + 1);
     const bool small = full_tile() && (registers() || tile() <= 8);
-    taps_[id] = b_->array(n.name + ".taps", row * (inner / taps), lanes(id), small);
+    taps_[id] = b_->array(plain_name(n.name) + ".taps", row * (inner / taps), lanes(id), small);
   }
   if (sums_in_tile(id)) {
     tile_arrays_[id] = tile_array(id, inner_of_type(id));
@@ -134,10 +135,10 @@ void WalkLowering::make_late(NodeId id) {
   const int64_t inner = count(inner_of_type(id));
   if (sums_time(id)) {
     const bool per_block = lanes(id) && !sums_lanes(id);
-    sums_[id] = b_->array(w_.node(id).name + ".sum", inner * (per_block ? state_count() : 1), lanes(id),
+    sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sum", inner * (per_block ? state_count() : 1), lanes(id),
                           registers() && per_block);
   } else if (sums_lanes(id)) {
-    sums_[id] = b_->array(w_.node(id).name + ".sum", inner * tile(), true, false);
+    sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sum", inner * tile(), true, false);
   }
   std::vector<DimId> slot_dims;
   for (DimId d : group_.outer)

@@ -14,6 +14,7 @@ void WalkLowering::run_node(NodeId id) {
     store_end(id);
     return;
   }
+  w_.comment(*b_, id);
   const Value value = evaluate(id);
   if (late(id) && !sums_in_tile(id)) {
     add_late(id, value);

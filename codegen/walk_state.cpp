@@ -49,13 +49,13 @@ void WalkLowering::each_state(NodeId id, const std::function<void(const Int&)>& 
 int WalkLowering::carry_of(NodeId id) {
   auto found = carries_.find(id);
   if (found != carries_.end()) return found->second;
-  return carries_[id] = b_->array(w_.node(id).name + ".carry", 1, lanes(id), true);
+  return carries_[id] = b_->array(plain_name(w_.node(id).name) + ".carry", 1, lanes(id), true);
 }
 
 int WalkLowering::product_of(NodeId id) {
   auto found = product_carries_.find(id);
   if (found != product_carries_.end()) return found->second;
-  return product_carries_[id] = b_->array(w_.node(id).name + ".product.carry", 1, lanes(id), true);
+  return product_carries_[id] = b_->array(plain_name(w_.node(id).name) + ".product.carry", 1, lanes(id), true);
 }
 
 Int WalkLowering::carry_home(NodeId id) const {

@@ -47,7 +47,7 @@ TEST(LoopInt, Evaluates) {
 
 TEST(LoopInt, ScratchIsAligned) {
   Stage stage;
-  stage.arrays = {{"a", true, 3, false}, {"b", false, 5, false}, {"c", true, 100, true}};
+  stage.arrays = {{"a", true, 3}, {"b", false, 5, Space::shared}, {"c", true, 100, Space::registers}};
   EXPECT_EQ(scratch_bytes(stage, 4), 64 + 64);
   EXPECT_EQ(scratch_bytes(stage, 16), 192 + 64);
 }

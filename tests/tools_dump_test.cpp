@@ -58,6 +58,8 @@ TEST(Dump, ShowsLoopsAndMachineCode) {
             std::string::npos);
   EXPECT_NE(succeed(folder, "mambac dump mingru:tiny --graph step --stage asm --kernel k0").find("ret"),
             std::string::npos);
+  EXPECT_NE(succeed(folder, "mambac dump mingru:tiny --graph step --stage cuda --kernel k0").find("MB_KERNEL"),
+            std::string::npos);
   EXPECT_EQ(shell(folder, "mambac dump mingru:tiny --graph step --stage asm --kernel nothing").code, 1);
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "codegen/cuda/cuda_emit.h"
 #include "codegen/loop_ir.h"
 #include "ir/error.h"
 #include "ir/print.h"
@@ -38,6 +39,7 @@ constexpr std::pair<std::string_view, std::string_view> kCodeStages[] = {
     {"kernels", "the loops of every kernel, with the schedule"},
     {"llvm", "LLVM IR of every kernel, optimised for this machine"},
     {"asm", "the machine code of every kernel, as assembly"},
+    {"cuda", "CUDA C++ of every kernel"},
 };
 
 struct StageText {
@@ -62,16 +64,21 @@ class Dump {
                                          });
     remarks = std::move(result.remarks);
     for (const auto& [stage, reason] : kCodeStages)
-      if (wants(stage)) add(stage, code(result.graph, stage), stage == "asm" ? ".s" : stage == "llvm" ? ".ll" : ".txt");
+      if (wants(stage)) add(stage, code(result.graph, stage), extension(stage));
   }
 
   std::vector<StageText> texts;
   Remarks remarks;
 
  private:
-  /// Machine code comes only when it is asked for by name: `all` would take long.
+  static std::string extension(std::string_view stage) {
+    return stage == "asm" ? ".s" : stage == "llvm" ? ".ll" : stage == "cuda" ? ".cu" : ".txt";
+  }
+
+  /// Code of targets comes only when it is asked for by name: `all` would take long.
   bool wants(std::string_view stage) const {
-    return arguments_.stage == stage || (arguments_.stage == "all" && stage != "llvm" && stage != "asm");
+    const bool is_code = stage == "llvm" || stage == "asm" || stage == "cuda";
+    return arguments_.stage == stage || (arguments_.stage == "all" && !is_code);
   }
 
   void check_stage() const {
@@ -95,11 +102,13 @@ class Dump {
       if (!is_wanted(group.name)) continue;
       any = true;
       if (group.kind == KernelGroup::library) {
-        text += fmt::format("# {}: a call of the library\n\n", group.name);
+        text += fmt::format("{} {}: a call of the library\n\n", stage == "cuda" ? "//" : "#", group.name);
         continue;
       }
       const int number = static_cast<int>(k);
-      const LoweredKernel lowered = lower(fused, layouts, number, default_schedule(fused, number, cpu_info().lanes()));
+      const Schedule schedule = stage == "cuda" ? default_gpu_schedule(fused, number)
+                                                : default_schedule(fused, number, cpu_info().lanes());
+      const LoweredKernel lowered = lower(fused, layouts, number, schedule);
       text += code_of(lowered.kernel, stage) + "\n";
     }
     if (!any) throw InputError(fmt::format("there is no kernel '{}'", arguments_.kernel));
@@ -114,6 +123,7 @@ class Dump {
 
   static std::string code_of(const loop::Kernel& kernel, std::string_view stage) {
     if (stage == "kernels") return loop::print(kernel);
+    if (stage == "cuda") return cuda_emit::emit(kernel);
     const Listing listing = Jit::host().list(kernel);
     return stage == "llvm" ? listing.llvm_ir : listing.assembly;
   }

@@ -1,0 +1,407 @@
+#include "codegen/cuda/cuda_emit.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cctype>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "codegen/loop_rewrite.h"
+#include "codegen/loop_verify.h"
+#include "codegen/threads.h"
+#include "ir/error.h"
+
+namespace mambac::cuda_emit {
+
+using loop::Block;
+using loop::Int;
+using loop::IntOp;
+using loop::Stmt;
+using loop::StmtKind;
+
+namespace {
+
+std::string type_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "float";
+    case DType::bf16: return "mb_bf16";
+    case DType::f16: return "mb_f16";
+    case DType::i32: return "int";
+    case DType::u8: return "unsigned char";
+  }
+  throw InternalError("unknown element type");
+}
+
+/// Names of the text: letters, digits and underscores, each used once; none that the text uses otherwise.
+class Names {
+ public:
+  std::string make(const std::string& wanted) {
+    std::string name;
+    for (char c : wanted) name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+    if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) || is_taken(name)) name = "x_" + name;
+    std::string unique = name;
+    for (int i = 2; !used_.insert(unique).second; ++i) unique = fmt::format("{}_{}", name, i);
+    return unique;
+  }
+
+ private:
+  /// Words of the language, variables (i3), values (v3), and what begins like the device header's names.
+  static bool is_taken(const std::string& name) {
+    static const std::set<std::string> words{
+        "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class", "compl", "const",
+        "constexpr", "continue", "decltype", "default", "delete", "do", "double", "else", "enum", "explicit", "export",
+        "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "lane", "long", "main", "mutable",
+        "namespace", "new", "noexcept", "not", "nullptr", "operator", "or", "private", "protected", "public",
+        "register", "return", "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw",
+        "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile",
+        "while", "xor"};
+    // Functions of C that the text calls, or that a compiler knows.
+    static const std::set<std::string> functions{"fabsf", "exp", "log", "sin", "cos", "tanh", "sqrt", "min", "max", "abs"};
+    const bool numbered = name.size() > 1 && (name[0] == 'i' || name[0] == 'v' || name[0] == 'b') &&
+                          std::all_of(name.begin() + 1, name.end(), [](unsigned char c) { return std::isdigit(c); });
+    return numbered || words.count(name) || functions.count(name) || name.rfind("mb_", 0) == 0 ||
+           name.rfind("MB_", 0) == 0 || name.find("__") != std::string::npos;
+  }
+
+  std::set<std::string> used_;
+};
+
+std::string float_text(double value) {
+  if (std::isnan(value)) return "(0.f / 0.f)";
+  if (std::isinf(value)) return value < 0 ? "(-MB_INFINITY)" : "MB_INFINITY";
+  std::string text = fmt::format("{:.9g}", value);
+  if (text.find_first_of(".e") == std::string::npos) text += '.';
+  text += 'f';
+  return value < 0 || std::signbit(value) ? fmt::format("({})", text) : text;
+}
+
+/// Writes the function of one stage.
+class StageText {
+ public:
+  StageText(const loop::Kernel& kernel, size_t number, std::string& out)
+      : kernel_(kernel), stage_(kernel.stages[number]), symbol_(stage_symbol(kernel, number)), out_(out) {}
+
+  void write() {
+    for (const loop::Buffer& buffer : kernel_.buffers) buffers_.push_back(names_.make(buffer.name));
+    for (const std::string& size : kernel_.sizes) sizes_.push_back(names_.make(size));
+    std::map<loop::Value, Definition> definitions;
+    find_powers(stage_.body, 0, definitions);
+    signature();
+    depth_ = 1;
+    line("const int lane = mb_lane();");
+    line("const mb_long i{} = mb_task();  // of {}", stage_.task, str(stage_.tasks));
+    for (const loop::Array& array : stage_.arrays) declare(array);
+    block(stage_.body);
+    depth_ = 0;
+    line("}}");
+  }
+
+ private:
+  template <typename... Args>
+  void line(fmt::format_string<Args...> format, Args&&... args) {
+    out_.append(static_cast<size_t>(depth_) * 2, ' ');
+    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
+    out_ += '\n';
+  }
+
+  int width() const { return kernel_.schedule.width; }
+
+  struct Definition {
+    const Stmt* stmt = nullptr;
+    int depth = 0;  // loops around it
+  };
+
+  void find_powers(const Block& statements, int depth, std::map<loop::Value, Definition>& definitions) {
+    for (const Stmt& s : statements) {
+      for (int64_t c = 0; c < std::max<int64_t>(s.columns, 1) && s.result >= 0; ++c)
+        definitions[s.result + static_cast<loop::Value>(c)] = {&s, depth};
+      if (s.kind == StmtKind::Apply && s.op == Op::Exp) find_power(s, definitions);
+      find_powers(s.body, depth + (s.kind == StmtKind::For ? 1 : 0), definitions);
+      find_powers(s.otherwise, depth, definitions);
+    }
+  }
+
+  void find_power(const Stmt& s, const std::map<loop::Value, Definition>& definitions) {
+    const Stmt& product = *definitions.at(s.args[0]).stmt;
+    if (product.kind != StmtKind::Apply || product.op != Op::Mul) return;
+    loop::Value x = product.args[0], y = product.args[1];
+    if (definitions.at(x).depth < definitions.at(y).depth) std::swap(x, y);
+    if (definitions.at(x).depth == definitions.at(y).depth) return;
+    powers_[s.result] = {x, y};
+    scaled_.insert(y);
+  }
+
+  void signature() {
+    line("MB_KERNEL({}, 1) {}(", width(), symbol_);
+    std::vector<std::string> parameters;
+    for (size_t i = 0; i < buffers_.size(); ++i) {
+      const loop::Buffer& buffer = kernel_.buffers[i];
+      parameters.push_back(fmt::format("{}({}) {}", buffer.written ? "MB_OUT" : "MB_IN", type_name(buffer.dtype),
+                                       buffers_[i]));
+    }
+    for (const std::string& size : sizes_) parameters.push_back(fmt::format("mb_long {}", size));
+    out_ += fmt::format("    {}) {{\n", fmt::join(parameters, ", "));
+  }
+
+  void declare(const loop::Array& array) {
+    arrays_.push_back(names_.make(array.name));
+    line("{}(float, {}, {});", array.space == loop::Space::shared ? "MB_SHARED" : "MB_LOCAL", arrays_.back(),
+         array.count);
+  }
+
+  // ---- integers ----
+
+  /// What stays below 2^31 is computed in 32 bits.
+  bool is_small(const Int& a) const {
+    const auto bound = upper_bound(a, largest_);
+    return bound && *bound <= INT32_MAX && (a->op == IntOp::Const || a->op == IntOp::Var ||
+                                           (is_small(a->a) && is_small(a->b)));
+  }
+
+  std::string str(const Int& a) const { return str(a, 0); }
+
+  /// `least`: the precedence that an operand needs to do without parentheses.
+  std::string str(const Int& a, int least) const {
+    const auto infix = [&](const char* op, int level) {
+      // A product of small factors may still be large.
+      const bool widen = !is_small(a) && is_small(a->a) && is_small(a->b);
+      const std::string text = fmt::format("{}{} {} {}", widen ? "(mb_long)" : "", str(a->a, widen ? 3 : level), op,
+                                           str(a->b, level + 1));
+      return level < least ? "(" + text + ")" : text;
+    };
+    switch (a->op) {
+      case IntOp::Const: return a->value > INT32_MAX || a->value < INT32_MIN ? fmt::format("{}LL", a->value)
+                                                                            : fmt::format("{}", a->value);
+      case IntOp::Var: return fmt::format("i{}", a->value);
+      case IntOp::Size: return sizes_.at(static_cast<size_t>(a->value));
+      case IntOp::Add: {
+        int64_t c = 0;
+        if (is_constant(a->b, &c) && c < 0 && c > INT32_MIN) {
+          const std::string text = fmt::format("{} - {}", str(a->a, 1), -c);
+          return 1 < least ? "(" + text + ")" : text;
+        }
+        return infix("+", 1);
+      }
+      case IntOp::Sub: return infix("-", 1);
+      case IntOp::Mul: return infix("*", 2);
+      case IntOp::Div: return infix("/", 2);
+      case IntOp::Mod: return infix("%", 2);
+      case IntOp::Min: return fmt::format("mb_min_int({}, {})", str(a->a), str(a->b));
+      case IntOp::Max: return fmt::format("mb_max_int({}, {})", str(a->a), str(a->b));
+    }
+    throw InternalError("integer expression of an unknown kind");
+  }
+
+  // ---- statements ----
+
+  void block(const Block& statements) {
+    for (const Stmt& s : statements) statement(s);
+  }
+
+  void nested(const Block& statements) {
+    depth_++;
+    block(statements);
+    depth_--;
+  }
+
+  void loop(const Stmt& s) {
+    const auto end = upper_bound(s.end, largest_);
+    const bool small = is_small(s.end) && is_small(s.begin);
+    const char* type = small ? "int" : "mb_long";
+    if (small) largest_[s.var] = std::max<int64_t>(*end, 0);
+    if (s.spread) {
+      const bool outside = spread_;
+      spread_ = true;
+      line("for ({} i{} = lane; i{} < {}; i{} += {}) {{", type, s.var, s.var, str(s.end), s.var, width());
+      nested(s.body);
+      spread_ = outside;
+    } else {
+      line("#pragma unroll{}", s.unroll ? "" : " 1");
+      line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, str(s.begin), s.var, str(s.end), s.var, s.step);
+      nested(s.body);
+    }
+    line("}}");
+  }
+
+  void branch(const Stmt& s) {
+    line("if ({} < {}) {{", str(s.begin), str(s.end));
+    nested(s.body);
+    if (!s.otherwise.empty()) {
+      line("}} else {{");
+      nested(s.otherwise);
+    }
+    line("}}");
+  }
+
+  static std::string v(loop::Value value) { return fmt::format("v{}", value); }
+  std::string array(const Stmt& s) const {
+    return fmt::format("{}[{}]", arrays_.at(static_cast<size_t>(s.buffer)), str(s.offset));
+  }
+  const std::string& buffer(const Stmt& s) const { return buffers_.at(static_cast<size_t>(s.buffer)); }
+
+  std::string place(const Stmt& s) const {
+    if (!s.lane_stride) return str(s.offset);
+    int64_t stride = 0;
+    const std::string lanes = is_constant(s.lane_stride, &stride) && stride == 1
+                                  ? "lane"
+                                  : fmt::format("lane * {}", str(s.lane_stride, 3));
+    int64_t offset = 0;
+    return is_constant(s.offset, &offset) && offset == 0 ? lanes : fmt::format("{} + {}", str(s.offset), lanes);
+  }
+
+  /// The condition under which a lane exists; empty: always.
+  std::string exists(const Int& valid) const {
+    int64_t count = 0;
+    if (!valid || (is_constant(valid, &count) && count >= width())) return "";
+    return fmt::format("lane < {}", str(valid));
+  }
+
+  void define(const Stmt& s, const std::string& text) { define(s.result, text); }
+  void define(loop::Value value, const std::string& text) {
+    line("const float v{} = {};", value, text);
+    if (scaled_.count(value)) line("const float v{}_log2e = v{} * MB_LOG2E;", value, value);
+  }
+
+  void statement(const Stmt& s) {
+    if (!s.comment.empty()) line("// {}", s.comment);
+    switch (s.kind) {
+      case StmtKind::For: loop(s); break;
+      case StmtKind::If: branch(s); break;
+      case StmtKind::Number: define(s, float_text(s.number)); break;
+      case StmtKind::Index: define(s, fmt::format("(float)({})", str(s.offset))); break;
+      case StmtKind::LaneIndex: define(s, fmt::format("(float)({} + lane)", str(s.offset, 1))); break;
+      case StmtKind::Apply: define(s, apply(s)); break;
+      case StmtKind::Load: {
+        const std::string text = fmt::format("mb_load({}, {})", buffer(s), place(s));
+        const std::string condition = exists(s.valid);
+        define(s, condition.empty() ? text : fmt::format("{} ? {} : 0.f", condition, text));
+        break;
+      }
+      case StmtKind::Store: store(s); break;
+      case StmtKind::LoadBlock: load_block(s); break;
+      case StmtKind::StoreBlock: store_block(s); break;
+      case StmtKind::LoadArray: define(s, array(s)); break;
+      case StmtKind::StoreArray: {
+        const loop::Array& to = stage_.arrays.at(static_cast<size_t>(s.buffer));
+        const bool one = to.space == loop::Space::shared && !spread_;
+        line("{}{} = {};", one ? "if (lane == 0) " : "", array(s), v(s.args[0]));
+        break;
+      }
+      case StmtKind::Reduce: reduce(s); break;
+      case StmtKind::Barrier: line("__syncthreads();"); break;
+    }
+  }
+
+  void store(const Stmt& s) {
+    const std::string condition = s.lane_stride ? exists(s.valid) : spread_ ? "" : "lane == 0";
+    line("{}mb_store({}, {}, {});", condition.empty() ? "" : fmt::format("if ({}) ", condition), buffer(s), place(s),
+         v(s.args[0]));
+  }
+
+  void load_block(const Stmt& s) {
+    line("float b{}[{}];", s.result, s.columns);
+    line("mb_load_block<{}>(b{}, {}, {} + lane * {});", s.columns, s.result, buffer(s), str(s.offset, 1), s.columns);
+    for (int64_t c = 0; c < s.columns; c++)
+      define(s.result + static_cast<loop::Value>(c), fmt::format("b{}[{}]", s.result, c));
+  }
+
+  void store_block(const Stmt& s) {
+    std::vector<std::string> columns;
+    for (loop::Value value : s.args) columns.push_back(v(value));
+    const std::string name = fmt::format("b{}", s.args[0]);
+    line("{{");
+    depth_++;
+    line("const float {}[{}] = {{{}}};", name, columns.size(), fmt::join(columns, ", "));
+    line("mb_store_block<{}>({}, {} + lane * {}, {});", columns.size(), buffer(s), str(s.offset, 1), columns.size(),
+         name);
+    depth_--;
+    line("}}");
+  }
+
+  void reduce(const Stmt& s) {
+    const bool sum = s.op == Op::Sum;
+    std::string value = v(s.args[0]);
+    if (const std::string condition = exists(s.valid); !condition.empty())
+      value = fmt::format("{} ? {} : {}", condition, value, sum ? "0.f" : "-MB_INFINITY");
+    define(s, width() == 1 ? value : fmt::format("{}<{}>({})", sum ? "mb_sum" : "mb_amax", width(), value));
+  }
+
+  std::string apply(const Stmt& s) const {
+    const auto arg = [&](size_t i) { return v(s.args.at(i)); };
+    const auto infix = [&](const char* op) { return fmt::format("{} {} {}", arg(0), op, arg(1)); };
+    const auto call = [&](const char* name) {
+      std::vector<std::string> args;
+      for (loop::Value value : s.args) args.push_back(v(value));
+      return fmt::format("{}({})", name, fmt::join(args, ", "));
+    };
+    switch (s.op) {
+      case Op::Neg: return "-" + arg(0);
+      case Op::Stop: return arg(0);
+      case Op::Add: return infix("+");
+      case Op::Sub: return infix("-");
+      case Op::Mul: return infix("*");
+      case Op::Lt: return infix("<") + " ? 1.f : 0.f";
+      case Op::Le: return infix("<=") + " ? 1.f : 0.f";
+      case Op::Eq: return infix("==") + " ? 1.f : 0.f";
+      case Op::Select: return fmt::format("{} != 0.f ? {} : {}", arg(0), arg(1), arg(2));
+      case Op::Abs: return call("fabsf");
+      case Op::Div: return call("mb_div");
+      case Op::Max: return call("mb_max");
+      case Op::Min: return call("mb_min");
+      case Op::Exp: {
+        const auto product = powers_.find(s.result);
+        if (product == powers_.end()) return call("mb_exp");
+        return fmt::format("mb_exp2({} * {}_log2e)", v(product->second.first), v(product->second.second));
+      }
+      case Op::Log: return call("mb_log");
+      case Op::Sqrt: return call("mb_sqrt");
+      case Op::Rsqrt: return call("mb_rsqrt");
+      case Op::Sigmoid: return call("mb_sigmoid");
+      case Op::Tanh: return call("mb_tanh");
+      case Op::Softplus: return call("mb_softplus");
+      case Op::Sin: return call("mb_sin");
+      case Op::Cos: return call("mb_cos");
+      default: throw InternalError(fmt::format("CUDA: op {} cannot be applied", mambac::name_of(s.op)));
+    }
+  }
+
+  const loop::Kernel& kernel_;
+  const loop::Stage& stage_;
+  const std::string symbol_;
+  std::string& out_;
+  Names names_;
+  std::vector<std::string> buffers_, sizes_, arrays_;
+  std::map<loop::Var, int64_t> largest_;  // of loop variables, where known
+  // exp(x * y), as the decays of a scan are, where y is computed in fewer loops than x: y is scaled there, once.
+  std::map<loop::Value, std::pair<loop::Value, loop::Value>> powers_;  // by the exponential: x and y
+  std::set<loop::Value> scaled_;                                       // the y
+  bool spread_ = false;
+  int depth_ = 0;
+};
+
+}  // namespace
+
+std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
+  std::string symbol;
+  for (char c : kernel.name) symbol += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  if (kernel.stages.size() > 1) symbol += fmt::format("_{}_{}", stage, kernel.stages[stage].name);
+  return symbol;
+}
+
+std::string emit(const loop::Kernel& lowered) {
+  check(lowered.schedule.width >= 1 && std::has_single_bit(static_cast<unsigned>(lowered.schedule.width)),
+        "the width of a kernel must be a power of two");
+  const loop::Kernel kernel = for_threads(lowered, kSharedBytes);
+  verify(kernel);
+  std::string text = fmt::format("// {}\n// {}\n", kernel.name, kernel.schedule.str());
+  for (size_t i = 0; i < kernel.stages.size(); ++i) {
+    text += '\n';
+    StageText(kernel, i, text).write();
+  }
+  return text;
+}
+
+}  // namespace mambac::cuda_emit

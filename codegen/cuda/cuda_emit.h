@@ -1,0 +1,22 @@
+// Loop IR to CUDA C++ text.
+#pragma once
+
+#include <string>
+
+#include "codegen/loop_ir.h"
+
+namespace mambac::cuda_emit {
+
+/// Shared memory that the arrays of a task may take; the rest of the 48 KiB is left to reductions.
+constexpr int64_t kSharedBytes = 40 << 10;
+
+/// Name of the function of a stage.
+std::string stage_symbol(const loop::Kernel& kernel, size_t stage);
+
+/// One function per stage,
+///   stage_symbol(buffers..., sizes...)   in the order of the kernel, sizes as mb_long
+/// to be launched with a block of schedule.width threads for every task. The text stands after the device header
+/// (codegen/cuda/device.cuh); equal kernels give equal text.
+std::string emit(const loop::Kernel& kernel);
+
+}  // namespace mambac::cuda_emit
