@@ -220,6 +220,25 @@ void KernelWriter::store_slot(loop::StageBuilder& b, int temporary, const Int& s
   write(b, a, env, what);
 }
 
+std::vector<NodeId> KernelWriter::replaceable_inputs(NodeId stored) const {
+  const Type& type = graph_.node(stored).type;
+  const auto is_stored = [&](const Output& output) { return output.value == stored; };
+  if (std::none_of(graph_.outputs().begin(), graph_.outputs().end(), is_stored) ||
+      place_of(graph_, layouts_, stored).root != stored || layouts_.of(graph_, stored) != type.dims)
+    return {};
+  std::vector<NodeId> inputs;
+  for (const auto& [input, buffer] : buffers_)
+    if (graph_.node(input).op == Op::Input && graph_.node(input).type == type) inputs.push_back(input);
+  for (const Node& n : graph_.nodes())  // a view has no kernel; what reads through it is not looked for
+    if (n.kernel < 0 || n.kernel > number_)
+      std::erase_if(inputs, [&](NodeId i) { return std::ranges::find(n.operands, i) != n.operands.end(); });
+  return inputs;
+}
+
+void KernelWriter::store_in_place(NodeId value, NodeId input) {
+  out_.kernel.buffers[static_cast<size_t>(buffers_.at(value))].in_place_of.push_back(buffers_.at(input));
+}
+
 bool KernelWriter::is_immediate(NodeId id) const {
   const Op op = graph_.node(id).op;
   return op == Op::Const || op == Op::Iota || op == Op::Extent;

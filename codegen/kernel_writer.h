@@ -63,6 +63,12 @@ class KernelWriter {
                         const Env& env);
   void store_slot(loop::StageBuilder& b, int temporary, const loop::Int& slot, const std::vector<DimId>& dims,
                   const Env& env, loop::Value what);
+  /// Inputs of the graph that no later kernel reads and whose memory a stored value has the type and layout for; that
+  /// this kernel is done with an element when it stores it is for the caller to know.
+  std::vector<NodeId> replaceable_inputs(NodeId stored) const;
+  /// Declares that the value may be stored where the input lies.
+  void store_in_place(NodeId value, NodeId input);
+
   /// Const, Iota and Extent need no memory.
   bool is_immediate(NodeId id) const;
   loop::Value immediate(loop::StageBuilder& b, NodeId id, const Env& env);

@@ -570,6 +570,14 @@ Value* StageEmitter::array_element(const Stmt& s, Type** type) {
 
 // ---- functions ------------------------------------------------------------------------------------------------------
 
+/// By buffer: whether it may lie where another one does.
+std::vector<bool> shared_buffers(const loop::Kernel& kernel) {
+  std::vector<bool> shared(kernel.buffers.size(), false);
+  for (size_t i = 0; i < kernel.buffers.size(); i++)
+    for (const int other : kernel.buffers[i].in_place_of) shared[i] = shared[static_cast<size_t>(other)] = true;
+  return shared;
+}
+
 /// Every pointer is a parameter of its own, since LLVM believes `noalias` of parameters only.
 llvm::Function* inner_function(const loop::Kernel& kernel, const loop::Stage& stage, const std::string& symbol,
                                llvm::Module& module) {
@@ -583,11 +591,12 @@ llvm::Function* inner_function(const loop::Kernel& kernel, const loop::Stage& st
   auto* function = llvm::Function::Create(llvm::FunctionType::get(Type::getVoidTy(context), types, false),
                                           llvm::Function::InternalLinkage, symbol + "_tasks", module);
   function->addFnAttr(llvm::Attribute::NoInline);
+  const std::vector<bool> shared = shared_buffers(kernel);
   for (size_t i = 0; i + 2 < types.size(); i++) {
     auto* argument = function->getArg(static_cast<unsigned>(i));
-    argument->addAttr(llvm::Attribute::NoAlias);
-    argument->addAttr(llvm::Attribute::NoCapture);
     const bool is_buffer = i < kernel.buffers.size();
+    if (!is_buffer || !shared[i]) argument->addAttr(llvm::Attribute::NoAlias);
+    argument->addAttr(llvm::Attribute::NoCapture);
     if (is_buffer) argument->setName(kernel.buffers[i].name);
     if ((is_buffer && !kernel.buffers[i].written) || i == kernel.buffers.size())
       argument->addAttr(llvm::Attribute::ReadOnly);

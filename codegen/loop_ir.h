@@ -126,6 +126,9 @@ struct Buffer {
   std::string name;
   DType dtype = DType::f32;
   bool written = false;
+  /// Of what is written: buffers that are only read and whose memory this one may have, since every element is read
+  /// before the same element is stored, and not again. All other buffers lie apart.
+  std::vector<int> in_place_of{};
 };
 
 struct Kernel {

@@ -36,8 +36,8 @@ class Printer {
     line("kernel {}  # {}", kernel_.name, kernel_.schedule.str());
     depth_ = 1;
     for (const std::string& size : kernel_.sizes) line("size {}", size);
-    for (const Buffer& buffer : kernel_.buffers)
-      line("buffer {}: {}{}", buffer.name, mambac::name_of(buffer.dtype), buffer.written ? " written" : "");
+    for (const Buffer& b : kernel_.buffers)
+      line("buffer {}: {}{}{}", b.name, mambac::name_of(b.dtype), b.written ? " written" : "", in_place(b));
     for (const Stage& s : kernel_.stages) stage(s);
     return text_;
   }
@@ -51,6 +51,13 @@ class Printer {
   }
 
   std::string str(const Int& a) const { return loop::str(a, kernel_.sizes); }
+
+  std::string in_place(const Buffer& buffer) const {
+    std::string text;
+    for (const int other : buffer.in_place_of)
+      text += (text.empty() ? " in place of " : ", ") + kernel_.buffers.at(static_cast<size_t>(other)).name;
+    return text;
+  }
 
   void stage(const Stage& s) {
     stage_ = &s;

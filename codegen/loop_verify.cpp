@@ -197,6 +197,12 @@ class Verifier {
 }  // namespace
 
 void verify(const Kernel& kernel) {
+  for (const Buffer& buffer : kernel.buffers)
+    for (const int other : buffer.in_place_of)
+      if (!buffer.written || other < 0 || static_cast<size_t>(other) >= kernel.buffers.size() ||
+          kernel.buffers[static_cast<size_t>(other)].written)
+        throw InternalError(fmt::format("loop IR, kernel '{}': buffer {} cannot be in place of {}", kernel.name,
+                                        buffer.name, other));
   for (const Stage& stage : kernel.stages) Verifier(kernel, stage).run();
 }
 

@@ -35,10 +35,34 @@ class RowsLowering {
     b_ = &builder;
     body();
     for (const auto& [id, partial] : partials_) w_.finish(id, partial, task_count_);
+    allow_in_place();
     return w_.take();
   }
 
  private:
+  /// An output may lie where an input does when the input is read element by element, each for the last time before
+  /// the output's is stored. An outer dimension that they lack would have other tasks read it again.
+  void allow_in_place() {
+    for (NodeId id : w_.nodes()) {
+      const std::vector<DimId>& dims = w_.node(id).type.dims;
+      const auto has_dim = [&](DimId d) { return std::ranges::find(dims, d) != dims.end(); };
+      if (!w_.stored(id) || !is_pointwise(w_.node(id).op) || !std::ranges::all_of(group_.outer, has_dim)) continue;
+      for (NodeId input : w_.replaceable_inputs(id))
+        if (std::ranges::all_of(w_.nodes(), [&](NodeId r) {
+              const Node& reader = w_.node(r);
+              return std::ranges::find(reader.operands, input) == reader.operands.end() ||
+                     (is_pointwise(reader.op) && reader.type.dims == dims && !runs_after(r, id));
+            }))
+          w_.store_in_place(id, input);
+    }
+  }
+  bool runs_after(NodeId a, NodeId b) const {
+    const int phase_a = plan_.slots.at(a).phase, phase_b = plan_.slots.at(b).phase;
+    if (phase_a != phase_b) return phase_a > phase_b;
+    const auto& order = plan_.phases[static_cast<size_t>(phase_a)].sweeps[0].nodes;
+    return std::ranges::find(order, a) > std::ranges::find(order, b);
+  }
+
   bool late(NodeId id) const { return is_late(w_.graph(), group_, w_.node(id)) || splits_lanes_late(id); }
   /// With tasks along the lanes, a sum over lanes is complete only after all of them.
   bool splits_lanes_late(NodeId id) const { return lane_tasks_ && sums_lanes(id); }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -108,11 +109,12 @@ class CpuExecutable : public Executable {
       pointers_[node] = static_cast<char*>(data);
       forget(NodeId{node});
     }
+    checked_ = false;
   }
 
   void run() override {
-    for (const Port& p : inputs_) require_bound(p);
-    for (const Port& p : outputs_) require_bound(p);
+    if (!checked_) check_ports();
+    checked_ = true;
     std::vector<void*> buffers;
     if (options_.times) options_.times->resize(steps_.size());
     for (size_t i = 0; i < steps_.size(); ++i) {
@@ -190,8 +192,11 @@ class CpuExecutable : public Executable {
       step.kernel = &program_.compiled()[k];
       const LoweredKernel& lowered = program_.lowered()[k];
       step.sizes = sizes_of(lowered.kernel, bindings);
-      for (size_t i = 0; i < lowered.buffers.size(); ++i)
+      for (size_t i = 0; i < lowered.buffers.size(); ++i) {
         step.sources.push_back({lowered.buffers[i].root, placement_.temporary[k][i]});
+        for (const int input : lowered.kernel.buffers[i].in_place_of)
+          in_place_.emplace(lowered.buffers[i].root.index, lowered.buffers[static_cast<size_t>(input)].root.index);
+      }
     }
     steps_.push_back(std::move(step));
   }
@@ -213,9 +218,38 @@ class CpuExecutable : public Executable {
         step.library->forget();
   }
 
-  void require_bound(const Port& p) const {
-    for (uint32_t node : bindable_.find(p.name)->second)
-      if (!pointers_[node]) throw InternalError(fmt::format("run: {} is not bound", p.name));
+  /// What the caller bound, one entry for each node that lies there.
+  struct Bound {
+    const Port* port;
+    uint32_t node;
+    bool output;
+    const char* begin;
+    const char* end;
+  };
+
+  /// That everything is bound, and that no output lies where another port does unless its kernel allows it.
+  void check_ports() const {
+    std::vector<Bound> bound;
+    for (const auto* ports : {&inputs_, &outputs_})
+      for (const Port& p : *ports)
+        for (uint32_t node : bindable_.find(p.name)->second) {
+          const char* begin = pointers_[node];
+          if (!begin) throw InternalError(fmt::format("run: {} is not bound", p.name));
+          const auto bytes = static_cast<size_t>(p.elements) * bytes_of(p.dtype);
+          bound.push_back({&p, node, ports == &outputs_, begin, begin + bytes});
+        }
+    std::ranges::sort(bound, {}, &Bound::begin);
+    for (size_t i = 0; i < bound.size(); ++i)
+      for (size_t j = i + 1; j < bound.size() && bound[j].begin < bound[i].end; ++j) check_pair(bound[i], bound[j]);
+  }
+
+  void check_pair(const Bound& a, const Bound& b) const {
+    if (a.node == b.node || (!a.output && !b.output)) return;
+    const Bound& output = a.output ? a : b;
+    const Bound& other = a.output ? b : a;
+    if (a.begin == b.begin && a.end == b.end && in_place_.contains({output.node, other.node})) return;
+    throw InternalError(fmt::format("run: output {} is bound to memory of {} {}, in whose place it cannot be computed",
+                                    output.port->name, other.output ? "output" : "input", other.port->name));
   }
 
   const CpuProgram& program_;
@@ -226,6 +260,8 @@ class CpuExecutable : public Executable {
   std::map<std::string, std::vector<uint32_t>, std::less<>> bindable_;
   std::vector<char*> pointers_;
   std::vector<Step> steps_;
+  std::set<std::pair<uint32_t, uint32_t>> in_place_;  // an output, and an input whose memory it may have
+  bool checked_ = false;                              // since the last bind
   ScratchPool scratch_;
   size_t library_bytes_ = 0, kept_bytes_ = 0;
   int64_t kernel_scratch_ = 0;

@@ -27,10 +27,12 @@ class Executable {
   virtual const std::vector<Port>& outputs() const = 0;
 
   /// Memory of the caller for an input or output; it must stay valid until the next bind or the last run, be aligned
-  /// to 64 bytes for best speed, and all ports must be bound before the first run. An output may share an input's
-  /// memory when the graph computes it element by element from that input. InternalError for an unknown name.
+  /// to 64 bytes for best speed, and all ports must be bound before the first run. Outputs lie apart from everything
+  /// else, but that one may have the whole memory of an input which its kernel reads element by element and no later
+  /// one reads. InternalError for an unknown name.
   virtual void bind(std::string_view name, void* data) = 0;
 
+  /// InternalError when a port is not bound, or shares memory that it must not.
   virtual void run() = 0;
 
   /// Bytes of the arena, of scratch memory and of copies of parameters; what the caller binds is not included.
