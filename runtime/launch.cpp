@@ -1,11 +1,9 @@
 #include "runtime/launch.h"
 
 #include <omp.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -58,40 +56,29 @@ struct Queue {
 
 }  // namespace
 
-void ScratchPool::Release::operator()(void* memory) const { std::free(memory); }
-
-void ScratchPool::reserve(int threads, int64_t bytes) {
-  constexpr int64_t kHugePage = int64_t{2} << 20;
-  if (bytes > bytes_) {
-    blocks_.clear();
-    bytes_ = bytes >= kHugePage ? (bytes + kHugePage - 1) / kHugePage * kHugePage : (bytes + 4095) / 4096 * 4096;
-  }
-  while (bytes_ > 0 && static_cast<int>(blocks_.size()) < threads) {
-    const auto size = static_cast<size_t>(bytes_);
-    void* memory = std::aligned_alloc(bytes_ >= kHugePage ? kHugePage : 4096, size);
-    if (!memory) throw EnvironmentError("out of memory: " + std::to_string(size) + " bytes of scratch memory");
-    if (bytes_ >= kHugePage) madvise(memory, size, MADV_HUGEPAGE);
-    blocks_.emplace_back(memory);
-  }
+Scratch scratch_for(const CompiledKernel& kernel) {
+  Scratch scratch{omp_get_max_threads(), 0, nullptr};
+  for (const CompiledStage& stage : kernel.stages)
+    scratch.bytes_per_thread = std::max(scratch.bytes_per_thread, (stage.scratch_bytes + 4095) / 4096 * 4096);
+  return scratch;
 }
 
-void launch(const CompiledKernel& kernel, void* const* buffers, const std::vector<int64_t>& sizes, ScratchPool& pool) {
+void launch(const CompiledKernel& kernel, void* const* buffers, const std::vector<int64_t>& sizes,
+            const Scratch& scratch) {
   std::vector<int64_t> tasks;
-  int64_t scratch = 0, most = 0;
+  int64_t most = 0;
   for (const CompiledStage& stage : kernel.stages) {
     tasks.push_back(evaluate(stage.tasks, {}, sizes));
-    scratch = std::max(scratch, stage.scratch_bytes);
     most = std::max(most, tasks.back());
   }
-  const int threads = omp_in_parallel() ? 1 : static_cast<int>(std::min<int64_t>(omp_get_max_threads(), most));
+  const int threads = omp_in_parallel() ? 1 : static_cast<int>(std::min<int64_t>(std::min(omp_get_max_threads(), scratch.threads), most));
   if (threads < 1) return;
-  pool.reserve(threads, scratch);
 
   std::vector<Queue> queues(kernel.stages.size());
   for (size_t i = 0; i < queues.size(); i++) queues[i].open(tasks[i], threads);
   auto run = [&](int thread) {
     const FlushDenormals flush;
-    void* own = scratch ? pool.of(thread) : nullptr;
+    void* own = scratch.of(thread);
     for (size_t i = 0; i < queues.size(); i++) {
       if (i > 0 && threads > 1) {
 #pragma omp barrier

@@ -2,32 +2,29 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "codegen/llvm_jit.h"
 
 namespace mambac {
 
-/// Scratch memory, one block per thread, kept from launch to launch and grown when a kernel needs more. One pool serves
-/// one launch at a time.
-class ScratchPool {
- public:
-  /// Makes sure that `threads` blocks of at least `bytes` exist; their contents are lost when they grow.
-  void reserve(int threads, int64_t bytes);
-  void* of(int thread) const { return blocks_[static_cast<size_t>(thread)].get(); }
+/// Scratch memory of a launch: one block for each of so many threads, aligned to 64 bytes.
+struct Scratch {
+  int threads = 1;
+  int64_t bytes_per_thread = 0;
+  void* memory = nullptr;
 
- private:
-  struct Release {
-    void operator()(void* memory) const;
-  };
-  std::vector<std::unique_ptr<void, Release>> blocks_;
-  int64_t bytes_ = 0;
+  Scratch at(void* where) const { return {threads, bytes_per_thread, where}; }
+  void* of(int thread) const { return static_cast<char*>(memory) + thread * bytes_per_thread; }
 };
 
-/// Runs the stages of a kernel in order, the tasks of a stage on all of OpenMP's threads (on the calling thread alone
-/// within a parallel region). Denormal numbers count as 0 meanwhile. Buffers and sizes are in the kernel's order; the
+/// What a kernel needs to run on all of OpenMP's threads, its memory still to be set.
+Scratch scratch_for(const CompiledKernel& kernel);
+
+/// Runs the stages of a kernel in order, the tasks of a stage on all of OpenMP's threads, as far as there is scratch
+/// memory for them (on the calling thread alone within a parallel region). Denormal numbers count as 0 meanwhile. Buffers and sizes are in the kernel's order; the
 /// results do not depend on the number of threads.
-void launch(const CompiledKernel& kernel, void* const* buffers, const std::vector<int64_t>& sizes, ScratchPool& pool);
+void launch(const CompiledKernel& kernel, void* const* buffers, const std::vector<int64_t>& sizes,
+            const Scratch& scratch);
 
 }  // namespace mambac

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "passes/contraction.h"
+#include "runtime/gemm.h"
 
 namespace mambac {
 
@@ -63,7 +64,7 @@ struct Operands {
   void* result(void* const* p) const { return c.in(p[2]); }
 };
 
-class MatmulCall : public LibraryCall {
+class MatmulCall : public Call {
  public:
   MatmulCall(const MatmulShape& shape, const Operands& operands) : matmul_(shape), operands_(operands) {}
 
@@ -77,7 +78,7 @@ class MatmulCall : public LibraryCall {
   Operands operands_;
 };
 
-class PackedMatmulCall : public LibraryCall {
+class PackedMatmulCall : public Call {
  public:
   PackedMatmulCall(const MatmulShape& shape, const Operands& operands) : matmul_(shape), operands_(operands) {}
 
@@ -96,7 +97,7 @@ class PackedMatmulCall : public LibraryCall {
   bool packed_ = false;
 };
 
-std::unique_ptr<LibraryCall> make_matmul(const Graph& graph, const Layouts& layouts, NodeId id,
+std::unique_ptr<Call> make_matmul(const Graph& graph, const Layouts& layouts, NodeId id,
                                          const Bindings& bindings, bool constant_parameters) {
   const Node& node = graph.node(id);
   ContractionSize dims = contraction_dims(graph, id);
@@ -154,7 +155,7 @@ struct TableLoop {
 };
 
 /// gather and scatter: `values` are what is read from or added to the table's rows.
-class TableCall : public LibraryCall {
+class TableCall : public Call {
  public:
   struct Side {
     Pointer pointer;
@@ -237,7 +238,7 @@ int64_t stride_along(const Strided& s, DimId d) {
   return found == s.stride.end() ? 0 : found->second;
 }
 
-std::unique_ptr<LibraryCall> make_table_call(const Graph& graph, const Layouts& layouts, NodeId id,
+std::unique_ptr<Call> make_table_call(const Graph& graph, const Layouts& layouts, NodeId id,
                                              const Bindings& bindings) {
   const Node& node = graph.node(id);
   const bool gather = node.op == Op::Gather;
@@ -263,7 +264,7 @@ std::unique_ptr<LibraryCall> make_table_call(const Graph& graph, const Layouts& 
 
 }  // namespace
 
-std::unique_ptr<LibraryCall> make_library_call(const Graph& graph, const Layouts& layouts, NodeId id,
+std::unique_ptr<Call> make_library_call(const Graph& graph, const Layouts& layouts, NodeId id,
                                                const Bindings& bindings, bool constant_parameters,
                                                std::vector<NodeId>* roots) {
   const Node& node = graph.node(id);

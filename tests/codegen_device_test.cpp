@@ -108,7 +108,7 @@ TEST(LongRows, TheLastElementCounts) {
   graph.outputs().push_back({"sum", total});
   graph.outputs().push_back({"last", b.put(total, P, -1)});
   Remarks remarks;
-  const CpuProgram program(fuse(graph, {}, remarks));
+  const Program program(fuse(graph, {}, remarks));
   const auto executable = program.instantiate({});
   std::vector<float> xs(kSize), last(kSize, NAN);
   float sum = NAN;
@@ -131,7 +131,7 @@ TEST(ConstantParameters, ArePackedAgainWhenBound) {
   const NodeId w = b.param("w", {DType::f32, {D, E}}, {"w", {Initialiser::normal, 0, 1}, true});
   graph.outputs().push_back({"y", b.dot(x, w, {E})});
   Remarks remarks;
-  const CpuProgram program(fuse(graph, {}, remarks));
+  const Program program(fuse(graph, {}, remarks));
   ExecutableOptions constant;
   constant.constant_parameters = true;
   const auto packing = program.instantiate({{"L", 40}}, constant), plain = program.instantiate({{"L", 40}});

@@ -3,7 +3,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -40,8 +42,11 @@ inline loop::Int size_of(int index) {
 /// Runs a kernel's machine code.
 inline void run(Jit& jit, const loop::Kernel& kernel, const std::vector<void*>& buffers,
                 const std::vector<int64_t>& sizes = {}) {
-  ScratchPool pool;
-  launch(jit.compile(kernel), buffers.data(), sizes, pool);
+  const CompiledKernel compiled = jit.compile(kernel);
+  const Scratch scratch = scratch_for(compiled);
+  const size_t bytes = (static_cast<size_t>(scratch.threads * scratch.bytes_per_thread) + 4096) / 4096 * 4096;
+  const std::unique_ptr<void, decltype(&std::free)> memory(std::aligned_alloc(4096, bytes), &std::free);
+  launch(compiled, buffers.data(), sizes, scratch.at(memory.get()));
 }
 
 }  // namespace mambac::test

@@ -78,7 +78,7 @@ Case reverse_states_case() {
 }
 
 /// The schedule, where it is legal; as much of it as is legal elsewhere.
-CpuProgram::Scheduler as_far_as_legal(const Schedule& wanted) {
+Program::Scheduler as_far_as_legal(const Schedule& wanted) {
   return [=](const Graph& fused, int number) {
     const Schedule plain = default_schedule(fused, number, wanted.width);
     Schedule schedule = wanted;
@@ -202,7 +202,7 @@ TEST(Schedules, ChunksDoNotDependOnThreads) {
   const Case c = mixer_case();
   const Bindings bindings{{"B", 2}, {"L", 130}};
   const Arrays values = draw_values(c.graph, bindings, c.ranges, 5);
-  const CpuProgram program(fused(c.graph), as_far_as_legal({.tile = 8, .blocks_per_task = 1, .chunks = 7}));
+  const Program program(fused(c.graph), as_far_as_legal({.tile = 8, .blocks_per_task = 1, .chunks = 7}));
   const int before = omp_get_max_threads();
   omp_set_num_threads(1);
   const Arrays one = run_on_cpu(program, bindings, values);

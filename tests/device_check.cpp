@@ -66,7 +66,7 @@ std::string node_name(const Graph& graph, const std::string& port) {
 }
 
 /// Interprets every kernel on zeros: no access may leave its buffer, no array element be read before it is written.
-void check_bounds(const CpuProgram& program, const Bindings& bindings) {
+void check_bounds(const Program& program, const Bindings& bindings) {
   for (const LoweredKernel& lowered : program.lowered()) {
     std::vector<int64_t> sizes, elements;
     for (const std::string& name : lowered.kernel.sizes) sizes.push_back(bindings.at(name));
@@ -84,7 +84,7 @@ void check_bounds(const CpuProgram& program, const Bindings& bindings) {
 }
 
 /// An output as its type has it: gradients may be laid out like their parameter.
-Array in_type_order(const CpuProgram& program, const Bindings& bindings, const std::string& name, const Array& array,
+Array in_type_order(const Program& program, const Bindings& bindings, const std::string& name, const Array& array,
                     const Array& want) {
   if (array.shape == want.shape || array.data.size() != want.data.size()) return array;
   const Graph& g = program.graph();
@@ -109,7 +109,7 @@ Array in_type_order(const CpuProgram& program, const Bindings& bindings, const s
 
 }  // namespace
 
-CpuSession::CpuSession(const CpuProgram& program, const Bindings& bindings)
+CpuSession::CpuSession(const Program& program, const Bindings& bindings)
     : program_(program), executable_(program.instantiate(bindings)) {
   for (const Port& port : executable_->inputs()) inputs_.emplace_back(port_bytes(port), '\0');
   for (const Port& port : executable_->outputs()) outputs_.emplace_back(port_bytes(port), static_cast<char>(0xff));
@@ -129,7 +129,7 @@ Arrays CpuSession::run(const Arrays& values) {
   return outputs;
 }
 
-Arrays run_on_cpu(const CpuProgram& program, const Bindings& bindings, const Arrays& values) {
+Arrays run_on_cpu(const Program& program, const Bindings& bindings, const Arrays& values) {
   CpuSession session(program, bindings);
   session.run(values);
   return session.run(values);  // sees the memory of the first run: nothing may depend on it
@@ -137,7 +137,7 @@ Arrays run_on_cpu(const CpuProgram& program, const Bindings& bindings, const Arr
 
 std::string compare_on_cpu(Graph fused, const Bindings& bindings, const Arrays& values, const Arrays& expected,
                            const CheckOptions& options) {
-  const CpuProgram program(std::move(fused), options.schedule);
+  const Program program(std::move(fused), options.schedule);
   if (options.bounds) check_bounds(program, bindings);
   Arrays found = run_on_cpu(program, bindings, values);
   std::string message;

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "passes/fuse.h"
-#include "runtime/cpu_program.h"
+#include "runtime/program.h"
 #include "tests/random_values.h"
 
 namespace mambac::test {
@@ -15,24 +15,24 @@ struct CheckOptions {
   double absolute = 2e-3;
   bool bounds = true;  // interpret the kernels first, to see that no access leaves its buffer; for small shapes
   FuseOptions fuse{};
-  CpuProgram::Scheduler schedule{};  // empty: the default schedules
+  Program::Scheduler schedule{};  // empty: the default schedules
 };
 
 /// An executable with memory for its inputs and outputs, which is filled with NaN before the first run.
 class CpuSession {
  public:
-  CpuSession(const CpuProgram& program, const Bindings& bindings);
+  CpuSession(const Program& program, const Bindings& bindings);
   /// Values by the names of inputs and parameters of the graph (not their names in checkpoints).
   Arrays run(const Arrays& values);
 
  private:
-  const CpuProgram& program_;
+  const Program& program_;
   std::unique_ptr<Executable> executable_;
   std::vector<std::vector<char>> inputs_, outputs_;
 };
 
 /// Runs the graph twice on the CPU; the outputs of the second run.
-Arrays run_on_cpu(const CpuProgram& program, const Bindings& bindings, const Arrays& values);
+Arrays run_on_cpu(const Program& program, const Bindings& bindings, const Arrays& values);
 
 /// Compiles, runs and compares every output of a fused graph. Empty when they agree; otherwise the outputs that do not,
 /// with their differences in units of the tolerance.

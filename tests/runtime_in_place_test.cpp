@@ -7,7 +7,7 @@
 
 #include "ir/builder.h"
 #include "passes/fuse.h"
-#include "runtime/cpu_program.h"
+#include "runtime/program.h"
 
 namespace mambac {
 namespace {
@@ -24,7 +24,7 @@ struct InPlace : testing::TestWithParam<int64_t> {  // lanes: whole vectors, wit
   void compile(std::vector<Output> outputs) {
     graph.outputs() = std::move(outputs);
     Remarks remarks;
-    program = std::make_unique<CpuProgram>(fuse(graph, {}, remarks));
+    program = std::make_unique<Program>(fuse(graph, {}, remarks));
     executable = program->instantiate({{"B", kRows}});
     for (const auto* ports : {&executable->inputs(), &executable->outputs()})
       for (const Port& port : *ports) {
@@ -73,7 +73,7 @@ struct InPlace : testing::TestWithParam<int64_t> {  // lanes: whole vectors, wit
   Builder build;
   DimId rows, lanes;
   NodeId x, y;
-  std::unique_ptr<CpuProgram> program;
+  std::unique_ptr<Program> program;
   std::unique_ptr<Executable> executable;
   std::map<std::string, std::vector<float>> memory;
 };
@@ -132,7 +132,7 @@ TEST(InPlaceOfAVector, TasksShareTheLanes) {
   const NodeId x = build.input("x", type), y = build.input("y", type);
   graph.outputs() = {{"sum", build.Add(x, y)}};
   Remarks remarks;
-  const CpuProgram program(fuse(graph, {}, remarks));
+  const Program program(fuse(graph, {}, remarks));
   const auto executable = program.instantiate({});
   std::vector<float> a(5003), b(5003, 0.5f), sum(5003);
   for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i);

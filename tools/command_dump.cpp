@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "codegen/cuda/cuda_emit.h"
+#include "codegen/llvm_jit.h"
 #include "codegen/loop_ir.h"
 #include "ir/error.h"
 #include "ir/print.h"

@@ -83,7 +83,7 @@ PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options) {
   PipelineResult result = run_pipeline(source, options);
   auto compiled = std::make_unique<Compiled>();
-  compiled->program = std::make_unique<CpuProgram>(std::move(result.graph));
+  compiled->program = std::make_unique<Program>(std::move(result.graph));
   compiled->remarks = std::move(result.remarks);
   compiled->times = std::move(result.times);
   return compiled;

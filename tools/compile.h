@@ -7,7 +7,7 @@
 
 #include "frontend/model.h"
 #include "passes/pipeline.h"
-#include "runtime/cpu_program.h"
+#include "runtime/program.h"
 #include "runtime/parameters.h"
 
 namespace mambac::tools {
@@ -43,7 +43,7 @@ PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes
 
 /// A compiled graph and, once sizes are bound, an executable of it.
 struct Compiled {
-  std::unique_ptr<CpuProgram> program;
+  std::unique_ptr<Program> program;
   Remarks remarks;
   std::vector<StageTime> times;
   std::vector<KernelTime> kernel_times;  // of the executable's last run, when asked for

@@ -1,4 +1,4 @@
-// A fused graph compiled for this CPU: its kernels as machine code, its sizes still free.
+// A fused graph compiled for a device, its sizes still free.
 #pragma once
 
 #include <functional>
@@ -6,9 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "codegen/llvm_jit.h"
 #include "codegen/lower.h"
 #include "ir/graph.h"
+#include "runtime/cpu_device.h"
+#include "runtime/device.h"
 #include "runtime/executable.h"
 
 namespace mambac {
@@ -27,29 +28,31 @@ struct ExecutableOptions {
   bool constant_parameters = false;
 };
 
-class CpuProgram {
+class Program {
  public:
   /// Chooses the schedule of a kernel of the fused graph.
   using Scheduler = std::function<Schedule(const Graph& fused, int number)>;
 
   /// Lowers and compiles every kernel; kernels with equal code are compiled once. `scheduler` empty: the default
-  /// schedules for this machine.
-  explicit CpuProgram(Graph fused, const Scheduler& scheduler = {}, Jit& jit = Jit::host());
+  /// schedules of the device, which must outlive the program.
+  explicit Program(Graph fused, const Scheduler& scheduler = {}, Device& device = cpu_device());
 
   /// An executable for these sizes of the free dimensions. InputError when one is missing or a size overflows;
   /// EnvironmentError when the memory for the arena is not to be had. The program must outlive it.
   std::unique_ptr<Executable> instantiate(const Bindings& bindings, const ExecutableOptions& options = {}) const;
 
+  Device& device() const { return device_; }
   const Graph& graph() const { return fused_; }
   const std::vector<LoweredKernel>& lowered() const { return lowered_; }  // empty entries for library kernels
-  const std::vector<CompiledKernel>& compiled() const { return compiled_; }
+  const std::vector<std::shared_ptr<const DeviceKernel>>& compiled() const { return compiled_; }
   const Layouts& layouts() const { return layouts_; }
 
  private:
+  Device& device_;
   Graph fused_;
   Layouts layouts_;
   std::vector<LoweredKernel> lowered_;
-  std::vector<CompiledKernel> compiled_;
+  std::vector<std::shared_ptr<const DeviceKernel>> compiled_;
 };
 
 /// Bytes of the arena that the plan needs at these sizes, without binding or compiling anything.

@@ -1,7 +1,4 @@
-#include "runtime/cpu_program.h"
-
-#include <omp.h>
-#include <sys/mman.h>
+#include "runtime/program.h"
 
 #include <algorithm>
 #include <chrono>
@@ -11,92 +8,26 @@
 #include <fmt/format.h>
 
 #include "passes/fuse.h"
-#include "passes/plan.h"
-#include "runtime/launch.h"
-#include "runtime/library_calls.h"
+#include "runtime/placement.h"
 
 namespace mambac {
 
 namespace {
 
-/// Memory for the arena: huge pages where the system gives them, zeroed by the system.
-class Arena {
- public:
-  explicit Arena(int64_t bytes) : bytes_(static_cast<size_t>(std::max<int64_t>(bytes, 64))) {
-    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory_ == MAP_FAILED)
-      throw EnvironmentError(fmt::format("{} MB of memory for the plan are not to be had; a smaller batch or context "
-                                         "needs less", bytes_ >> 20));
-    madvise(memory_, bytes_, MADV_HUGEPAGE);
-  }
-  Arena(const Arena&) = delete;
-  Arena& operator=(const Arena&) = delete;
-  ~Arena() { munmap(memory_, bytes_); }
-  char* at(int64_t offset) const { return static_cast<char*>(memory_) + offset; }
-  size_t bytes() const { return bytes_; }
-
- private:
-  size_t bytes_;
-  void* memory_;
-};
-
 std::string port_name(const Node& node) {
   return node.op == Op::Param && !node.param.checkpoint_name.empty() ? node.param.checkpoint_name : node.name;
 }
 
-/// What all executables of a program at given sizes share: where everything lies.
-struct Placement {
-  std::vector<int64_t> value_offset;           // by node, of arena values; -1: none
-  std::vector<std::vector<int64_t>> temporary; // by kernel and buffer
-  std::vector<Lifetime> lifetimes;
-  int64_t bytes = 0;
-};
-
-std::vector<int64_t> sizes_of(const loop::Kernel& kernel, const Bindings& bindings) {
-  std::vector<int64_t> sizes;
-  for (const std::string& name : kernel.sizes) {
-    auto found = bindings.find(name);
-    if (found == bindings.end()) throw InputError(fmt::format("the size of {} is not set", name));
-    sizes.push_back(found->second);
-  }
-  return sizes;
-}
-
-Placement place_all(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings) {
-  Placement placement;
-  const std::vector<StoredValue> values = stored_values(fused, bindings);
-  std::vector<std::pair<int, int>> owners;  // kernel and buffer of temporaries
-  for (const StoredValue& value : values) placement.lifetimes.push_back(value.lifetime);
-  for (size_t k = 0; k < lowered.size(); ++k) {
-    placement.temporary.emplace_back(lowered[k].buffers.size(), -1);
-    const std::vector<int64_t> sizes = sizes_of(lowered[k].kernel, bindings);
-    for (size_t i = 0; i < lowered[k].buffers.size(); ++i) {
-      if (lowered[k].buffers[i].root.present()) continue;
-      const int64_t elements = loop::evaluate(lowered[k].buffers[i].elements, {}, sizes);
-      placement.lifetimes.push_back({elements * 4, static_cast<int>(k), static_cast<int>(k)});
-      owners.emplace_back(static_cast<int>(k), static_cast<int>(i));
-    }
-  }
-  const ArenaPlan plan = plan_arena(placement.lifetimes);
-  placement.bytes = plan.bytes;
-  placement.value_offset.assign(fused.size(), -1);
-  for (size_t i = 0; i < values.size(); ++i) placement.value_offset[values[i].root.index] = plan.offsets[i];
-  for (size_t i = 0; i < owners.size(); ++i)
-    placement.temporary[static_cast<size_t>(owners[i].first)][static_cast<size_t>(owners[i].second)] =
-        plan.offsets[values.size() + i];
-  return placement;
-}
-
-class CpuExecutable : public Executable {
+class PlannedExecutable : public Executable {
  public:
-  CpuExecutable(const CpuProgram& program, const Bindings& bindings, const ExecutableOptions& options)
+  PlannedExecutable(const Program& program, const Bindings& bindings, const ExecutableOptions& options)
       : program_(program),
         options_(options),
         placement_(place_all(program.graph(), program.lowered(), bindings)),
-        arena_(placement_.bytes) {
+        arena_(program.device().allocate(placement_.bytes)) {
     make_ports(bindings);
     for (size_t k = 0; k < program.graph().kernels.size(); ++k) add_step(k, bindings);
-    reserve_scratch();
+    if (scratch_bytes_ > 0) scratch_ = program.device().allocate(static_cast<int64_t>(scratch_bytes_));
   }
 
   const std::vector<Port>& inputs() const override { return inputs_; }
@@ -121,12 +52,9 @@ class CpuExecutable : public Executable {
       Step& step = steps_[i];
       buffers.clear();
       for (const Step::Source& source : step.sources)
-        buffers.push_back(source.node.present() ? pointers_[source.node.index] : arena_.at(source.offset));
+        buffers.push_back(source.node.present() ? pointers_[source.node.index] : in_arena(source.offset));
       const auto before = std::chrono::steady_clock::now();
-      if (step.library)
-        step.library->run(buffers.data(), library_scratch_ ? library_scratch_->at(0) : nullptr);
-      else
-        launch(*step.kernel, buffers.data(), step.sizes, scratch_);
+      step.call->run(buffers.data(), scratch_ ? scratch_->data() : nullptr);
       if (options_.times)
         (*options_.times)[i] = {step.name,
                                 std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
@@ -134,8 +62,7 @@ class CpuExecutable : public Executable {
   }
 
   size_t planned_bytes() const override {
-    return arena_.bytes() + static_cast<size_t>(kernel_scratch_) + (library_scratch_ ? library_scratch_->bytes() : 0) +
-           kept_bytes_;
+    return arena_->bytes() + (scratch_ ? scratch_->bytes() : 0) + kept_bytes_;
   }
 
  private:
@@ -145,10 +72,8 @@ class CpuExecutable : public Executable {
       int64_t offset = 0;
     };
     std::string name;
-    const CompiledKernel* kernel = nullptr;
-    std::unique_ptr<LibraryCall> library;
+    std::unique_ptr<Call> call;
     std::vector<Source> sources;
-    std::vector<int64_t> sizes;
   };
 
   Port make_port(const std::string& name, NodeId id, const std::vector<DimId>& dims, const Bindings& bindings) const {
@@ -163,7 +88,7 @@ class CpuExecutable : public Executable {
     pointers_.assign(graph.size(), nullptr);
     for (uint32_t i = 0; i < graph.size(); ++i) {
       const Node& node = graph.node(NodeId{i});
-      if (placement_.value_offset[i] >= 0) pointers_[i] = arena_.at(placement_.value_offset[i]);
+      if (placement_.value_offset[i] >= 0) pointers_[i] = in_arena(placement_.value_offset[i]);
       if (node.op != Op::Input && node.op != Op::Param) continue;
       inputs_.push_back(make_port(port_name(node), NodeId{i}, node.type.dims, bindings));
       bindable_[inputs_.back().name].push_back(i);
@@ -182,40 +107,31 @@ class CpuExecutable : public Executable {
       for (uint32_t i = 0; i < graph.size(); ++i) {
         if (graph.node(NodeId{i}).kernel != static_cast<int>(k)) continue;
         std::vector<NodeId> roots;
-        step.library =
-            make_library_call(graph, program_.layouts(), NodeId{i}, bindings, options_.constant_parameters, &roots);
+        step.call = program_.device().library_call(graph, program_.layouts(), NodeId{i}, bindings,
+                                                   options_.constant_parameters, &roots);
         for (NodeId root : roots) step.sources.push_back({root, 0});
       }
-      library_bytes_ = std::max(library_bytes_, step.library->scratch_bytes());
-      kept_bytes_ += step.library->kept_bytes();
     } else {
-      step.kernel = &program_.compiled()[k];
       const LoweredKernel& lowered = program_.lowered()[k];
-      step.sizes = sizes_of(lowered.kernel, bindings);
+      step.call = program_.compiled()[k]->call(sizes_of(lowered.kernel, bindings), elements_of(graph, lowered, bindings));
       for (size_t i = 0; i < lowered.buffers.size(); ++i) {
         step.sources.push_back({lowered.buffers[i].root, placement_.temporary[k][i]});
         for (const int input : lowered.kernel.buffers[i].in_place_of)
           in_place_.emplace(lowered.buffers[i].root.index, lowered.buffers[static_cast<size_t>(input)].root.index);
       }
     }
+    scratch_bytes_ = std::max(scratch_bytes_, step.call->scratch_bytes());
+    kept_bytes_ += step.call->kept_bytes();
     steps_.push_back(std::move(step));
   }
 
-  void reserve_scratch() {
-    int64_t per_thread = 0;
-    for (const Step& step : steps_)
-      if (step.kernel)
-        for (const CompiledStage& stage : step.kernel->stages) per_thread = std::max(per_thread, stage.scratch_bytes);
-    scratch_.reserve(omp_get_max_threads(), per_thread);
-    kernel_scratch_ = per_thread * omp_get_max_threads();
-    if (library_bytes_ > 0) library_scratch_ = std::make_unique<Arena>(static_cast<int64_t>(library_bytes_));
-  }
+  char* in_arena(int64_t offset) const { return static_cast<char*>(arena_->data()) + offset; }
 
   void forget(NodeId bound) {
     for (Step& step : steps_)
-      if (step.library && std::any_of(step.sources.begin(), step.sources.end(),
-                                      [&](const Step::Source& source) { return source.node == bound; }))
-        step.library->forget();
+      if (std::any_of(step.sources.begin(), step.sources.end(),
+                      [&](const Step::Source& source) { return source.node == bound; }))
+        step.call->forget();
   }
 
   /// What the caller bound, one entry for each node that lies there.
@@ -252,42 +168,44 @@ class CpuExecutable : public Executable {
                                     output.port->name, other.output ? "output" : "input", other.port->name));
   }
 
-  const CpuProgram& program_;
+  const Program& program_;
   ExecutableOptions options_;
   Placement placement_;
-  Arena arena_;
+  std::unique_ptr<DeviceMemory> arena_;
   std::vector<Port> inputs_, outputs_;
   std::map<std::string, std::vector<uint32_t>, std::less<>> bindable_;
   std::vector<char*> pointers_;
   std::vector<Step> steps_;
   std::set<std::pair<uint32_t, uint32_t>> in_place_;  // an output, and an input whose memory it may have
   bool checked_ = false;                              // since the last bind
-  ScratchPool scratch_;
-  size_t library_bytes_ = 0, kept_bytes_ = 0;
-  int64_t kernel_scratch_ = 0;
-  std::unique_ptr<Arena> library_scratch_;
+  size_t scratch_bytes_ = 0, kept_bytes_ = 0;
+  std::unique_ptr<DeviceMemory> scratch_;
 };
 
 }  // namespace
 
-CpuProgram::CpuProgram(Graph fused, const Scheduler& scheduler, Jit& jit)
-    : fused_(std::move(fused)), layouts_(fused_), lowered_(fused_.kernels.size()), compiled_(fused_.kernels.size()) {
+Program::Program(Graph fused, const Scheduler& scheduler, Device& device)
+    : device_(device),
+      fused_(std::move(fused)),
+      layouts_(fused_),
+      lowered_(fused_.kernels.size()),
+      compiled_(fused_.kernels.size()) {
   std::vector<const loop::Kernel*> kernels;
   std::vector<size_t> numbers;
   for (size_t k = 0; k < fused_.kernels.size(); ++k) {
     if (fused_.kernels[k].kind == KernelGroup::library) continue;
     const int number = static_cast<int>(k);
-    const Schedule schedule = scheduler ? scheduler(fused_, number) : default_schedule(fused_, number, jit.native_width());
+    const Schedule schedule = scheduler ? scheduler(fused_, number) : device.schedule(fused_, number);
     lowered_[k] = lower(fused_, layouts_, number, schedule);
     kernels.push_back(&lowered_[k].kernel);
     numbers.push_back(k);
   }
-  std::vector<CompiledKernel> compiled = jit.compile(kernels);
+  auto compiled = device.compile(kernels);
   for (size_t i = 0; i < numbers.size(); ++i) compiled_[numbers[i]] = std::move(compiled[i]);
 }
 
-std::unique_ptr<Executable> CpuProgram::instantiate(const Bindings& bindings, const ExecutableOptions& options) const {
-  return std::make_unique<CpuExecutable>(*this, bindings, options);
+std::unique_ptr<Executable> Program::instantiate(const Bindings& bindings, const ExecutableOptions& options) const {
+  return std::make_unique<PlannedExecutable>(*this, bindings, options);
 }
 
 int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings) {

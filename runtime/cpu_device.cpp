@@ -1,0 +1,89 @@
+#include "runtime/cpu_device.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+
+#include "codegen/llvm_jit.h"
+#include "codegen/lower.h"
+#include "runtime/launch.h"
+#include "runtime/library_calls.h"
+
+namespace mambac {
+
+namespace {
+
+/// Huge pages where the system gives them, zeroed by the system.
+class CpuMemory : public DeviceMemory {
+ public:
+  explicit CpuMemory(int64_t bytes) : bytes_(static_cast<size_t>(std::max<int64_t>(bytes, 64))) {
+    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory_ == MAP_FAILED)
+      throw EnvironmentError(fmt::format("{} MB of memory for the plan are not to be had; a smaller batch or context "
+                                         "needs less", bytes_ >> 20));
+    madvise(memory_, bytes_, MADV_HUGEPAGE);
+  }
+  CpuMemory(const CpuMemory&) = delete;
+  CpuMemory& operator=(const CpuMemory&) = delete;
+  ~CpuMemory() override { munmap(memory_, bytes_); }
+  void* data() const override { return memory_; }
+  size_t bytes() const override { return bytes_; }
+
+ private:
+  size_t bytes_;
+  void* memory_;
+};
+
+class KernelLaunch : public Call {
+ public:
+  KernelLaunch(const CompiledKernel& kernel, const std::vector<int64_t>& sizes)
+      : kernel_(kernel), sizes_(sizes), scratch_(scratch_for(kernel)) {}
+
+  void run(void* const* pointers, void* scratch) override { launch(kernel_, pointers, sizes_, scratch_.at(scratch)); }
+  size_t scratch_bytes() const override { return static_cast<size_t>(scratch_.threads * scratch_.bytes_per_thread); }
+
+ private:
+  const CompiledKernel& kernel_;
+  std::vector<int64_t> sizes_;
+  Scratch scratch_;
+};
+
+class CpuKernel : public DeviceKernel {
+ public:
+  explicit CpuKernel(CompiledKernel kernel) : kernel_(std::move(kernel)) {}
+  std::unique_ptr<Call> call(const std::vector<int64_t>& sizes, const std::vector<int64_t>&) const override {
+    return std::make_unique<KernelLaunch>(kernel_, sizes);
+  }
+
+ private:
+  CompiledKernel kernel_;
+};
+
+class CpuDevice : public Device {
+ public:
+  std::string name() const override { return "cpu"; }
+  std::unique_ptr<DeviceMemory> allocate(int64_t bytes) override { return std::make_unique<CpuMemory>(bytes); }
+  Schedule schedule(const Graph& fused, int number) const override {
+    return default_schedule(fused, number, Jit::host().native_width());
+  }
+  std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) override {
+    std::vector<std::shared_ptr<const DeviceKernel>> made;
+    for (CompiledKernel& kernel : Jit::host().compile(kernels))
+      made.push_back(std::make_shared<CpuKernel>(std::move(kernel)));
+    return made;
+  }
+  std::unique_ptr<Call> library_call(const Graph& fused, const Layouts& layouts, NodeId node, const Bindings& bindings,
+                                     bool constant_parameters, std::vector<NodeId>* roots) override {
+    return make_library_call(fused, layouts, node, bindings, constant_parameters, roots);
+  }
+};
+
+}  // namespace
+
+Device& cpu_device() {
+  static CpuDevice device;
+  return device;
+}
+
+}  // namespace mambac

@@ -1,0 +1,61 @@
+// What a program needs of a device: memory, schedules, compiled kernels, and the calls between them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "codegen/loop_ir.h"
+#include "codegen/place.h"
+#include "ir/graph.h"
+
+namespace mambac {
+
+/// One call of a plan, with its sizes bound: a kernel's launch, a matrix product, a look-up in a table.
+class Call {
+ public:
+  virtual ~Call() = default;
+  /// Pointers to device memory, in the order of the kernel's buffers, or of a library call's roots. `scratch`: device
+  /// memory of scratch_bytes() that holds nothing between calls.
+  virtual void run(void* const* pointers, void* scratch) = 0;
+  virtual size_t scratch_bytes() const { return 0; }
+  /// What it keeps of constant parameters, and that they have changed.
+  virtual size_t kept_bytes() const { return 0; }
+  virtual void forget() {}
+};
+
+/// A kernel, compiled. It may outlive its device's other kernels, but not the device.
+class DeviceKernel {
+ public:
+  virtual ~DeviceKernel() = default;
+  /// `elements`: of each of its buffers.
+  virtual std::unique_ptr<Call> call(const std::vector<int64_t>& sizes, const std::vector<int64_t>& elements) const = 0;
+};
+
+/// Device memory, aligned to 64 bytes at least.
+class DeviceMemory {
+ public:
+  virtual ~DeviceMemory() = default;
+  virtual void* data() const = 0;
+  virtual size_t bytes() const = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual std::string name() const = 0;
+  /// EnvironmentError when there is not that much.
+  virtual std::unique_ptr<DeviceMemory> allocate(int64_t bytes) = 0;
+  /// How a kernel of a fused graph is mapped when nothing better is known.
+  virtual Schedule schedule(const Graph& fused, int number) const = 0;
+  /// Compiles many kernels at once; equal ones are compiled once.
+  virtual std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) = 0;
+  /// The call for a node of a library kernel at these sizes. `roots` receives the memory roots of its pointers. With
+  /// constant parameters a product may keep a copy of its weight, until forget().
+  virtual std::unique_ptr<Call> library_call(const Graph& fused, const Layouts& layouts, NodeId node,
+                                             const Bindings& bindings, bool constant_parameters,
+                                             std::vector<NodeId>* roots) = 0;
+};
+
+}  // namespace mambac
