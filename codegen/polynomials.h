@@ -21,6 +21,9 @@ inline constexpr float kExpLowest = -0x1.5d589ep+6f;
 /// log(1 + f) = f - f^2 / 2 + f^3 * P(f) for f in [sqrt(1/2) - 1, sqrt(2) - 1]. error 8.9e-9
 inline constexpr std::array<float, 8> kLog = {0x1.555554p-2f,  -0x1.000228p-2f, 0x1.99a036p-3f, -0x1.5470b6p-3f,
                                               0x1.22d374p-3f, -0x1.0d9e5ap-3f, 0x1.059626p-3f, -0x1.385c48p-4f};
+/// log(1 + y) = y + y^2 * P(y) for y in [0, 1]. error 3.3e-8
+inline constexpr std::array<float, 8> kLog1p = {-0x1.ffff14p-2f, 0x1.5535dep-2f, -0x1.fd1368p-3f, 0x1.884554p-3f,
+                                                -0x1.19af8ep-3f, 0x1.44707ap-4f, -0x1.eca398p-6f, 0x1.5fa0dap-8f};
 /// ln 2 in two parts, the first short, so that its product with an exponent is exact.
 inline constexpr float kLn2High = 0x1.63p-1f;
 inline constexpr float kLn2Low = -0x1.bd0106p-13f;

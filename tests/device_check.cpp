@@ -137,7 +137,7 @@ Arrays run_on_cpu(const Program& program, const Bindings& bindings, const Arrays
 
 std::string compare_on_cpu(Graph fused, const Bindings& bindings, const Arrays& values, const Arrays& expected,
                            const CheckOptions& options) {
-  const Program program(std::move(fused), options.schedule);
+  const Program program(std::move(fused), options.schedule, options.device ? *options.device : cpu_device());
   if (options.bounds) check_bounds(program, bindings);
   Arrays found = run_on_cpu(program, bindings, values);
   std::string message;

@@ -15,7 +15,8 @@ struct CheckOptions {
   double absolute = 2e-3;
   bool bounds = true;  // interpret the kernels first, to see that no access leaves its buffer; for small shapes
   FuseOptions fuse{};
-  Program::Scheduler schedule{};  // empty: the default schedules
+  Program::Scheduler schedule{};  // empty: the device's own
+  Device* device = nullptr;       // null: the CPU
 };
 
 /// An executable with memory for its inputs and outputs, which is filled with NaN before the first run.
@@ -31,7 +32,7 @@ class CpuSession {
   std::vector<std::vector<char>> inputs_, outputs_;
 };
 
-/// Runs the graph twice on the CPU; the outputs of the second run.
+/// Runs the graph twice; the outputs of the second run.
 Arrays run_on_cpu(const Program& program, const Bindings& bindings, const Arrays& values);
 
 /// Compiles, runs and compares every output of a fused graph. Empty when they agree; otherwise the outputs that do not,

@@ -134,13 +134,17 @@ class StageText {
     scaled_.insert(y);
   }
 
+  /// MB_IN_PLACE and MB_OUT_PLACE: buffers that may lie in one place.
   void signature() {
+    std::set<size_t> in_place;
+    for (size_t i = 0; i < buffers_.size(); ++i)
+      for (const int other : kernel_.buffers[i].in_place_of) in_place.insert({i, static_cast<size_t>(other)});
     line("MB_KERNEL({}, 1) {}(", width(), symbol_);
     std::vector<std::string> parameters;
     for (size_t i = 0; i < buffers_.size(); ++i) {
       const loop::Buffer& buffer = kernel_.buffers[i];
-      parameters.push_back(fmt::format("{}({}) {}", buffer.written ? "MB_OUT" : "MB_IN", type_name(buffer.dtype),
-                                       buffers_[i]));
+      parameters.push_back(fmt::format("{}{}({}) {}", buffer.written ? "MB_OUT" : "MB_IN",
+                                       in_place.count(i) ? "_PLACE" : "", type_name(buffer.dtype), buffers_[i]));
     }
     for (const std::string& size : sizes_) parameters.push_back(fmt::format("mb_long {}", size));
     out_ += fmt::format("    {}) {{\n", fmt::join(parameters, ", "));
