@@ -183,13 +183,25 @@ Value KernelWriter::load(loop::StageBuilder& b, NodeId value, const Env& env) {
 
 void KernelWriter::store(loop::StageBuilder& b, NodeId value, const Env& env, Value what) {
   const Address a = address(value, env, true);
-  if (a.columns > 0) {
-    std::vector<Value>& block = columns_.to_store[value];
-    block.push_back(what);
-    if (static_cast<int64_t>(block.size()) == a.columns) b.store_block(a.buffer, a.offset, std::move(block));
+  if (a.columns == 0) {
+    once(b, value, env, [&] { write(b, a, env, what); });
     return;
   }
-  write(b, a, env, what);
+  std::vector<Value>& block = columns_.to_store[value];
+  block.push_back(what);
+  if (static_cast<int64_t>(block.size()) == a.columns)
+    once(b, value, env, [&] { b.store_block(a.buffer, a.offset, std::move(block)); });
+}
+
+void KernelWriter::once(loop::StageBuilder& b, NodeId value, const Env& env, const std::function<void()>& store) const {
+  int opened = 0;
+  for (DimId d : group_.outer) {
+    if (has(value, d) || reduces(value, d) || !env.at.count(d)) continue;
+    b.open_if(env.at.at(d), loop::constant(1));
+    ++opened;
+  }
+  store();
+  for (; opened > 0; --opened) b.close();
 }
 
 KernelWriter::Address KernelWriter::slot_address(int temporary, const Int& slot, const std::vector<DimId>& dims,

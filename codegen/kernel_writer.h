@@ -52,6 +52,8 @@ class KernelWriter {
   int temporary(const std::string& name, const loop::Int& elements);
   loop::Value load(loop::StageBuilder& b, NodeId value, const Env& env);
   void store(loop::StageBuilder& b, NodeId value, const Env& env, loop::Value what);
+  /// Runs what stores a value: of the tasks that have it alike, since it lacks outer dimensions, in the first.
+  void once(loop::StageBuilder& b, NodeId value, const Env& env, const std::function<void()>& store) const;
   /// The node's value, op and place in the definition, as a comment on the next statement.
   void comment(loop::StageBuilder& b, NodeId id) const;
   /// From here on the index of `dim` (absent: of none) runs through all its values, each a constant, and all others

@@ -160,7 +160,9 @@ void WalkLowering::store_late(NodeId id, const Env& env, Value value) {
   for (DimId d : group_.outer)
     if (w_.reduces(id, d)) slot = slot * w_.size(d) + env.at.at(d);
   if (sums_lanes(id) && parts_ > 1) slot = slot * parts_ + part_;
-  w_.store_slot(*b_, partial->second.first, slot, w_.node(id).type.dims, env, value);
+  w_.once(*b_, id, env, [&] {
+    w_.store_slot(*b_, partial->second.first, slot, w_.node(id).type.dims, env, value);
+  });
 }
 
 Int WalkLowering::block_late(NodeId id) const {

@@ -76,7 +76,7 @@ TEST(Packed, EqualsSeparate) {
   const Mixer mixer = make_mixer(options);
   const Graph graph = simplify(differentiate_with_seeds(mixer.graph));
   Remarks remarks;
-  const Program program(fuse(graph, {}, remarks));
+  const Program program(fuse(graph, {}, remarks), {}, test_device());
   const std::vector<int64_t> lengths{1, 40, 3, 25, 70};
   int64_t total = 0;
   for (int64_t n : lengths) total += n;
@@ -126,8 +126,8 @@ Graph compiled_form(const Graph& source, GraphKind kind) {
 TEST(Steps, GoOnWhereAPrefillEnds) {
   constexpr int64_t kLength = 4096, kPrefill = 61;
   const Mixer mixer = make_mixer({.channels = 24});
-  const Program prefill(compiled_form(mixer.graph, GraphKind::prefill));
-  const Program step(compiled_form(mixer.graph, GraphKind::step));
+  const Program prefill(compiled_form(mixer.graph, GraphKind::prefill), {}, test_device());
+  const Program step(compiled_form(mixer.graph, GraphKind::step), {}, test_device());
   const DimId L = *mixer.graph.find_dim("L");
   const Bindings whole{{"B", 2}, {"L", kLength}}, part{{"B", 2}, {"L", kPrefill}};
   Arrays values = draw_values(prefill.graph(), whole, mixer.ranges, 13);
@@ -170,7 +170,7 @@ TEST_P(SameBytes, FromRunToRunAndForAnyNumberOfThreads) {
   const Bindings bindings{{"B", size.batch}, {"L", size.length}};
   PipelineOptions pipeline;
   pipeline.kind = GraphKind::train;
-  const Program program(run_pipeline(mixer.graph, pipeline).graph);
+  const Program program(run_pipeline(mixer.graph, pipeline).graph, {}, test_device());
   const Arrays values = draw_values(mixer.graph, bindings, mixer.ranges, 17);
   const int before = omp_get_max_threads();
   Arrays first;

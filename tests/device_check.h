@@ -13,11 +13,15 @@ namespace mambac::test {
 struct CheckOptions {
   double relative = 6e-4;  // docs/design.md: the bars of the hand-written kernels
   double absolute = 2e-3;
-  bool bounds = true;  // interpret the kernels first, to see that no access leaves its buffer; for small shapes
+  bool bounds = true;  // on the CPU, interpret the kernels first, to see that no access leaves its buffer; for small shapes
   FuseOptions fuse{};
   Program::Scheduler schedule{};  // empty: the device's own
-  Device* device = nullptr;       // null: the CPU
+  Device* device = nullptr;       // null: test_device()
 };
+
+/// The device that tests run on: $MAMBAC_TEST_DEVICE, cpu (the default) or cuda-emulated. Kernels that are emulated run
+/// with five orders of threads.
+Device& test_device();
 
 /// An executable with memory for its inputs and outputs, which is filled with NaN before the first run.
 class CpuSession {

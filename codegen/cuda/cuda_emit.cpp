@@ -59,7 +59,7 @@ class Names {
         "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile",
         "while", "xor"};
     // Functions of C that the text calls, or that a compiler knows.
-    static const std::set<std::string> functions{"fabsf", "exp", "log", "sin", "cos", "tanh", "sqrt", "min", "max", "abs"};
+    static const std::set<std::string> functions{"exp", "log", "sin", "cos", "tanh", "sqrt", "min", "max", "abs"};
     const bool numbered = name.size() > 1 && (name[0] == 'i' || name[0] == 'v' || name[0] == 'b') &&
                           std::all_of(name.begin() + 1, name.end(), [](unsigned char c) { return std::isdigit(c); });
     return numbered || words.count(name) || functions.count(name) || name.rfind("mb_", 0) == 0 ||
@@ -351,7 +351,7 @@ class StageText {
       case Op::Le: return infix("<=") + " ? 1.f : 0.f";
       case Op::Eq: return infix("==") + " ? 1.f : 0.f";
       case Op::Select: return fmt::format("{} != 0.f ? {} : {}", arg(0), arg(1), arg(2));
-      case Op::Abs: return call("fabsf");
+      case Op::Abs: return call("mb_abs");
       case Op::Div: return call("mb_div");
       case Op::Max: return call("mb_max");
       case Op::Min: return call("mb_min");

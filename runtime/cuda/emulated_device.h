@@ -6,7 +6,7 @@
 
 namespace mambac {
 
-/// Memory is the machine's own, filled with NaN before it is used.
+/// Memory is the machine's own, filled with NaN before it is used. Every run of a kernel has another order of threads.
 std::unique_ptr<Device> emulated_cuda_device(const EmulationOptions& options = {});
 
 }  // namespace mambac
