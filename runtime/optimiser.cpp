@@ -31,8 +31,9 @@ Optimiser::Optimiser(const TrainSettings& settings, const ParameterLayout& layou
   if (several) fresh_ = ZeroedMemory(bytes);
   layout.bind(graphs.gradients, values_.floats());
   layout.bind_gradients(graphs.gradients, several ? fresh_.floats() : gradients_.floats());
-  scalars_.decay_count = static_cast<float>(layout.decayed());
   bind();
+  bind_update(graphs.update_decayed, 0, layout.decayed(), scalars_.weight_decay);
+  bind_update(graphs.update_others, layout.decayed(), layout.size() - layout.decayed(), scalars_.no_decay);
 }
 
 void Optimiser::bind() {
@@ -46,29 +47,32 @@ void Optimiser::bind() {
     graphs_.add->bind("y", fresh_.data());
     graphs_.add->bind("sum", gradients_.data());
   }
-  Executable& update = graphs_.update;
-  for (const char* name : {"param", "grad", "m", "v"})
-    check(static_cast<size_t>(port(update.inputs(), name, DType::f32).elements) == floats_,
-          "Optimiser: the update is made for another number of parameters");
-  update.bind("param", values_.data());
-  update.bind("param.next", values_.data());
-  update.bind("grad", gradients_.data());
-  update.bind("m", first_.data());
-  update.bind("m.next", first_.data());
-  update.bind("v", second_.data());
-  update.bind("v.next", second_.data());
-  update.bind("lr", &scalars_.learning_rate);
-  update.bind("weight_decay", &scalars_.weight_decay);
-  update.bind("beta1", &scalars_.beta1);
-  update.bind("beta2", &scalars_.beta2);
-  update.bind("eps", &scalars_.epsilon);
-  update.bind("step", &scalars_.step);
-  update.bind("decay_count", &scalars_.decay_count);
-  update.bind("scale", &scalars_.scale);
   scalars_.weight_decay = static_cast<float>(settings_.weight_decay);
   scalars_.beta1 = static_cast<float>(settings_.beta1);
   scalars_.beta2 = static_cast<float>(settings_.beta2);
   scalars_.epsilon = static_cast<float>(settings_.epsilon);
+}
+
+void Optimiser::bind_update(Executable* update, int64_t first, int64_t count, float& weight_decay) {
+  check((update != nullptr) == (count > 0), "Optimiser: an update without parameters, or parameters without one");
+  if (!update) return;
+  for (const char* name : {"param", "grad", "m", "v"})
+    check(port(update->inputs(), name, DType::f32).elements == count,
+          "Optimiser: the update is made for another number of parameters");
+  update->bind("param", values_.floats() + first);
+  update->bind("param.next", values_.floats() + first);
+  update->bind("grad", gradients_.floats() + first);
+  update->bind("m", first_.floats() + first);
+  update->bind("m.next", first_.floats() + first);
+  update->bind("v", second_.floats() + first);
+  update->bind("v.next", second_.floats() + first);
+  update->bind("lr", &scalars_.learning_rate);
+  update->bind("weight_decay", &weight_decay);
+  update->bind("beta1", &scalars_.beta1);
+  update->bind("beta2", &scalars_.beta2);
+  update->bind("eps", &scalars_.epsilon);
+  update->bind("step", &scalars_.step);
+  update->bind("scale", &scalars_.scale);
 }
 
 /// Leaves the sum of the batches' gradients in gradients_; returns their mean loss.
@@ -102,14 +106,17 @@ double Optimiser::run(const ByteSource& data, Rng& rng, int64_t step, double lea
   scalars_.scale = static_cast<float>(clip / batches);
   scalars_.learning_rate = static_cast<float>(learning_rate);
   scalars_.step = static_cast<float>(step);
-  graphs_.update.run();
+  for (Executable* update : {graphs_.update_decayed, graphs_.update_others})
+    if (update) update->run();
   return loss;
 }
 
 size_t Optimiser::planned_bytes() const {
   size_t bytes = values_.bytes() + gradients_.bytes() + fresh_.bytes() + first_.bytes() + second_.bytes() +
                  windows_.size() + bytes_.size() + targets_.size();
-  bytes += graphs_.gradients.planned_bytes() + graphs_.norm.planned_bytes() + graphs_.update.planned_bytes();
+  bytes += graphs_.gradients.planned_bytes() + graphs_.norm.planned_bytes();
+  for (const Executable* update : {graphs_.update_decayed, graphs_.update_others})
+    if (update) bytes += update->planned_bytes();
   if (settings_.accumulate > 1) bytes += graphs_.add->planned_bytes();
   return bytes;
 }

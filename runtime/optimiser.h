@@ -31,6 +31,8 @@ class Optimiser {
 
  private:
   void bind();
+  /// The update of `count` parameters from the place `first` on.
+  void bind_update(Executable* update, int64_t first, int64_t count, float& weight_decay);
   double gradients(const ByteSource& data, Rng& rng);
 
   const TrainSettings& settings_;
@@ -40,7 +42,7 @@ class Optimiser {
   ZeroedMemory values_, gradients_, fresh_, first_, second_;  // fresh_: of one batch, when several are summed
   std::vector<uint8_t> windows_, bytes_, targets_;
   struct {
-    float learning_rate, weight_decay, beta1, beta2, epsilon, step, decay_count, scale;
+    float learning_rate, weight_decay, no_decay, beta1, beta2, epsilon, step, scale;
   } scalars_{};
   float loss_ = 0, sum_of_squares_ = 0;
 };

@@ -35,9 +35,9 @@ class ParameterLayout {
   /// The index of a parameter, or -1.
   int64_t find(std::string_view name) const;
 
-  /// Length of the array in floats, padding included: the P of the optimiser's graph.
+  /// Length of the array in floats, padding included.
   int64_t size() const { return size_; }
-  /// The first so many floats are decayed. A multiple of 1024, so float32 holds it exactly up to 2^34.
+  /// The first so many floats are decayed, padding included.
   int64_t decayed() const { return decayed_; }
   /// The number of parameters proper, without padding.
   int64_t count() const { return count_; }

@@ -16,7 +16,7 @@
 
 namespace mambac {
 
-/// What training runs. P is ParameterLayout::size(); all scalars are f32[].
+/// What training runs. P is ParameterLayout::size() where nothing else is said; all scalars are f32[].
 struct TrainingGraphs {
   /// "bytes", "targets" u8[B, L] and every parameter by its name -> "loss" f32[], mean nats per byte, and
   /// "grad.<name>" for every parameter.
@@ -24,9 +24,11 @@ struct TrainingGraphs {
   /// "grad" f32[P] -> "sum" f32[], the sum of squares.
   Executable& norm;
   /// AdamW: "param", "grad", "m", "v" f32[P]; "lr", "weight_decay", "beta1", "beta2", "eps", "step" (1 for the first),
-  /// "decay_count" (the first so many values are decayed), "scale" (multiplies the gradient)
-  /// -> "param.next", "m.next", "v.next" f32[P], which are bound to the memory of "param", "m" and "v".
-  Executable& update;
+  /// "scale" (multiplies the gradient) -> "param.next", "m.next", "v.next" f32[P], which are bound to the memory of
+  /// "param", "m" and "v". One for the parameters with weight decay, P = ParameterLayout::decayed(), and one for the
+  /// others, P = size() - decayed(); null where that is 0.
+  Executable* update_decayed = nullptr;
+  Executable* update_others = nullptr;
   /// "x", "y" f32[P] -> "sum" f32[P], bound to the memory of "x". Needed when gradients are accumulated.
   Executable* add = nullptr;
   /// "bytes", "targets" and parameters as in `gradients`, perhaps with another B -> "loss". Needed with held-out data.

@@ -141,19 +141,18 @@ inline FakeExecutable vector_add(int64_t p) {
 inline FakeExecutable adamw(int64_t p) {
   FakeExecutable update;
   for (const char* name : {"param", "grad", "m", "v"}) update.input(name, DType::f32, {p});
-  for (const char* name : {"lr", "weight_decay", "beta1", "beta2", "eps", "step", "decay_count", "scale"})
+  for (const char* name : {"lr", "weight_decay", "beta1", "beta2", "eps", "step", "scale"})
     update.input(name, DType::f32, {});
   for (const char* name : {"param.next", "m.next", "v.next"}) update.output(name, DType::f32, {p});
   update.work = [p](FakeExecutable& self) {
     const auto scalar = [&](const char* name) { return *self.at(name); };
     const float lr = scalar("lr"), beta1 = scalar("beta1"), beta2 = scalar("beta2"), eps = scalar("eps");
-    const float weight_decay = scalar("weight_decay"), decay_count = scalar("decay_count"), scale = scalar("scale");
+    const float decay = scalar("weight_decay"), scale = scalar("scale");
     const float correct1 = 1 - std::pow(beta1, scalar("step")), correct2 = 1 - std::pow(beta2, scalar("step"));
     const float *param = self.at("param"), *grads = self.at("grad"), *m = self.at("m"), *v = self.at("v");
     float *param_next = self.at("param.next"), *m_next = self.at("m.next"), *v_next = self.at("v.next");
     for (int64_t i = 0; i < p; ++i) {
       const float grad = grads[i] * scale, old = param[i];
-      const float decay = static_cast<float>(i) < decay_count ? weight_decay : 0.0f;
       m_next[i] = beta1 * m[i] + (1 - beta1) * grad;
       v_next[i] = beta2 * v[i] + (1 - beta2) * grad * grad;
       param_next[i] = old - lr * (m_next[i] / correct1 / (std::sqrt(v_next[i] / correct2) + eps) + decay * old);

@@ -83,6 +83,16 @@ PreparedRow decode_row(DType storage) {
   return row;
 }
 
+/// The update of the parameters from the place `first` on.
+void bind_update(Executable& update, PortMemory& memory, int64_t first) {
+  for (const char* name : {"param", "grad", "m", "v"})
+    update.bind(name, static_cast<float*>(memory.at(name)) + first);
+  for (const char* name : {"param", "m", "v"})
+    update.bind(fmt::format("{}.next", name), static_cast<float*>(memory.at(name)) + first);
+  for (const Port& port : update.inputs())
+    if (port.shape.empty()) memory.bind(update, port);
+}
+
 /// Gradients, their norm and AdamW, as training runs them.
 PreparedRow train_row() {
   const Bindings sizes{{"B", 1}, {"L", 512}};
@@ -92,14 +102,19 @@ PreparedRow train_row() {
   const PipelineOptions plain = options_for(GraphKind::eval, DType::f32, {});
   PreparedRow row;
   row.parts.push_back(make_part(training, options_for(GraphKind::train, DType::bf16, sizes), sizes));
-  for (const char* block : {"sum_squares", "adamw"})
-    row.parts.push_back(make_part(instantiate_block(model, block, {{"P", layout.size()}}), plain, {}));
+  const auto add_optimiser = [&](const char* block, int64_t parameters) {
+    row.parts.push_back(make_part(instantiate_block(model, block, {{"P", parameters}}), plain, {}));
+  };
+  add_optimiser("sum_squares", layout.size());
+  add_optimiser("adamw", layout.decayed());
+  add_optimiser("adamw", layout.size() - layout.decayed());
 
   Executable& gradients = **row.parts[0].compiled;
   Executable& norm = **row.parts[1].compiled;
-  Executable& update = **row.parts[2].compiled;
-  row.memory.bind(update);
-  for (const char* name : {"param", "m", "v"}) row.memory.alias(update, fmt::format("{}.next", name), name);
+  const std::vector<int64_t> shape{layout.size()};
+  for (const char* name : {"param", "grad", "m", "v"}) row.memory.place({{name, DType::f32, shape, layout.size()}});
+  bind_update(**row.parts[2].compiled, row.memory, 0);
+  bind_update(**row.parts[3].compiled, row.memory, layout.decayed());
   row.memory.bind(norm);
   for (const Port& port : gradients.inputs())
     if (layout.find(port.name) < 0) row.memory.bind(gradients, port);
@@ -112,10 +127,9 @@ PreparedRow train_row() {
   filling.below = kVocabulary;
   filling.ranges = {{"param", {0, 0}},   {"grad", {0, 0}},     {"m", {0, 0}},         {"v", {0, 0}},
                     {"lr", {1e-4, 1e-4}}, {"weight_decay", {0.1, 0.1}}, {"beta1", {0.9, 0.9}},
-                    {"beta2", {0.95, 0.95}}, {"eps", {1e-8, 1e-8}}, {"step", {1, 1}}, {"decay_count", {1e6, 1e6}},
-                    {"scale", {1, 1}}};
+                    {"beta2", {0.95, 0.95}}, {"eps", {1e-8, 1e-8}}, {"step", {1, 1}}, {"scale", {1, 1}}};
   fill_inputs(training, gradients, row.memory, filling);
-  fill_inputs(training, update, row.memory, filling);
+  fill_inputs(training, **row.parts[2].compiled, row.memory, filling);
   layout.initialise(1, static_cast<float*>(row.memory.at("param")));
   return row;
 }

@@ -68,21 +68,23 @@ TrainOptions options_of(const Arguments& arguments, const Selection& selection) 
 
 /// The executables of a training run.
 struct Graphs {
-  std::unique_ptr<Compiled> gradients, norm, update, add, valid;
+  std::unique_ptr<Compiled> gradients, norm, update_decayed, update_others, add, valid;
 };
 
-Graphs compile_all(const Model& model, const Graph& training, const TrainOptions& options, int64_t parameters,
-                   bool with_valid) {
+Graphs compile_all(const Model& model, const Graph& training, const TrainOptions& options,
+                   const ParameterLayout& layout, bool with_valid) {
   const Bindings sizes{{"B", options.batch}, {"L", options.context}};
   Graphs graphs;
   graphs.gradients = compile(with_output(training, "loss"), options_for(GraphKind::train, options.storage, sizes), sizes);
-  const auto optimiser = [&](const char* block) {
+  const auto optimiser = [&](const char* block, int64_t parameters) {
+    if (parameters == 0) return std::unique_ptr<Compiled>();
     const Graph graph = instantiate_block(model, block, {{"P", parameters}});
     return compile(graph, options_for(GraphKind::eval, DType::f32, {}), {});
   };
-  graphs.norm = optimiser("sum_squares");
-  graphs.update = optimiser("adamw");
-  if (options.settings.accumulate > 1) graphs.add = optimiser("accumulate");
+  graphs.norm = optimiser("sum_squares", layout.size());
+  graphs.update_decayed = optimiser("adamw", layout.decayed());
+  graphs.update_others = optimiser("adamw", layout.size() - layout.decayed());
+  if (options.settings.accumulate > 1) graphs.add = optimiser("accumulate", layout.size());
   if (with_valid)
     graphs.valid = compile(with_output(training, "loss"), options_for(GraphKind::eval, options.storage, sizes), sizes);
   return graphs;
@@ -135,17 +137,18 @@ int run_train(const Arguments& arguments) {
   const ParameterLayout layout = layout_of(training);
   talk(fmt::format("{}: {} parameters, batch {}, context {}, {}; compiling", selection.model.name, layout.count(),
                    options.batch, options.context, name_of(options.storage)));
-  const Graphs graphs = compile_all(selection.model, training, options, layout.size(), valid.has_value());
+  const Graphs graphs = compile_all(selection.model, training, options, layout, valid.has_value());
   selection.model.training = option_texts(options);
   std::optional<SafetensorsFile> weights;
   if (!start.empty()) weights.emplace(find_checkpoint(start) / "model.safetensors");
 
   Progress progress = Progress::on_stderr();
   const MemoryUse before = memory_use();
+  const auto if_any = [](const std::unique_ptr<Compiled>& compiled) { return compiled ? &**compiled : nullptr; };
   TrainingJob job{.settings = options.settings,
                   .layout = layout,
-                  .graphs = {**graphs.gradients, **graphs.norm, **graphs.update,
-                             graphs.add ? &**graphs.add : nullptr, graphs.valid ? &**graphs.valid : nullptr},
+                  .graphs = {**graphs.gradients, **graphs.norm, if_any(graphs.update_decayed),
+                             if_any(graphs.update_others), if_any(graphs.add), if_any(graphs.valid)},
                   .data = data};
   job.valid = valid ? &*valid : nullptr;
   job.folder = arguments.out;

@@ -72,10 +72,6 @@ void PortMemory::bind(Executable& executable) {
   }
 }
 
-void PortMemory::alias(Executable& executable, const std::string& name, const std::string& other) {
-  executable.bind(name, at(other));
-}
-
 void fill_inputs(const Graph& graph, const Executable& executable, const PortMemory& memory, const Filling& filling) {
   uint64_t stream = 0;
   for (const Port& port : executable.inputs()) {

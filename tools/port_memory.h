@@ -20,14 +20,12 @@ class PortMemory {
   void bind(Executable& executable);
   /// The same for one of its ports.
   void bind(Executable& executable, const Port& port);
-  /// Binds a port to the memory of another one.
-  void alias(Executable& executable, const std::string& name, const std::string& other);
+  /// Memory for ports without binding it.
+  void place(const std::vector<Port>& ports);
   void* at(const std::string& name) const { return memory_.at(name).data(); }
   bool has(const std::string& name) const { return memory_.contains(name); }
 
  private:
-  void place(const std::vector<Port>& ports);
-
   std::vector<ZeroedMemory> pieces_;
   std::map<std::string, std::span<char>> memory_;
 };
