@@ -48,9 +48,15 @@ Graph instantiate_block(const Model& model, const std::string& block, const std:
 /// What print wrote, read back: equal to the printed graph.
 Graph parse_graph(const std::string& text, const std::string& file_name);
 
-/// The graph with a loss. A model of tokens (first input of integers, first output with one dimension more) gets the
-/// input `targets` like its first input and the outputs `loss` (mean nats, scalar) and `nll` (nats per position).
-/// Any other model gets `targets` like its first output and as `loss` the mean squared difference.
+/// The graph of the main block without what a definition with a loss of its own gives for training: its outputs `loss`
+/// and `nll`, and what only they need. InputError when nothing is left.
+Graph inference_graph(const Model& model);
+
+/// The graph with a loss. A definition that gives an output `loss` has its own: that and its output `nll`, when there
+/// is one, are all outputs (InputError when the loss is no scalar). To any other definition one is added. A model of
+/// tokens (first input of integers, first output with one dimension more) gets the input `targets` like its first input
+/// and the outputs `loss` (mean nats, scalar) and `nll` (nats per position). Any other model gets `targets` like its
+/// first output and as `loss` the mean squared difference.
 Graph training_graph(const Model& model);
 
 /// InputError "parameter without initialiser" for the first parameter that only a checkpoint can fill.

@@ -1,4 +1,4 @@
-// The loss that training adds to a model.
+// The loss of a model: its own, or the one that training adds.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -52,7 +52,35 @@ NodeId mean_over_all(Instantiator& instantiator, NodeId x, const std::string& na
   return instantiator.append(std::move(mean));
 }
 
+const Output* output_named(const Graph& graph, std::string_view name) {
+  const auto found = std::ranges::find(graph.outputs(), name, &Output::name);
+  return found == graph.outputs().end() ? nullptr : &*found;
+}
+
+void check_own_loss(const Model& model, const Graph& graph) {
+  const Type& type = graph.node(output_named(graph, "loss")->value).type;
+  if (is_float(type.dtype) && type.dims.empty()) return;
+  throw InputError(model.library->main_block().location,
+                   fmt::format("result 'loss' of '{}': found {}, expected a scalar, f32[], which training makes small; "
+                               "any other result needs another name",
+                               model.name, type_text(graph, type)));
+}
+
+/// The results for training and evaluation, of a definition that gives a loss.
+bool is_of_training(const Output& output) { return output.name == "loss" || output.name == "nll"; }
+
 }  // namespace
+
+Graph inference_graph(const Model& model) {
+  Graph graph = instantiate(model);
+  if (!output_named(graph, "loss")) return graph;
+  std::erase_if(graph.outputs(), is_of_training);
+  if (graph.outputs().empty())
+    throw InputError(model.library->main_block().location,
+                     fmt::format("'{}' gives no result but its loss, expected one for prefill and step", model.name));
+  graph.remove_dead(false);
+  return graph;
+}
 
 Graph training_graph(const Model& model) {
   Instantiator instantiator(*model.library, TextKind::definition);
@@ -63,6 +91,12 @@ Graph training_graph(const Model& model) {
   if (first_input == graph.nodes().end() || graph.outputs().empty()) {
     throw InputError(model.library->main_block().location,
                      fmt::format("'{}' cannot be trained, expected an input and a result", model.name));
+  }
+  if (output_named(graph, "loss")) {
+    check_own_loss(model, graph);
+    std::erase_if(graph.outputs(), [](const Output& output) { return !is_of_training(output); });
+    graph.remove_dead(true);
+    return std::move(graph);
   }
   const Type tokens = first_input->type;
   const NodeId result = graph.outputs().front().value;

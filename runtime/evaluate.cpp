@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "ir/error.h"
+#include "runtime/held_out.h"
 #include "runtime/parameters.h"
 
 namespace mambac {
@@ -30,12 +31,9 @@ class Scorer {
     if (stride < 1 || stride > length_)
       throw InputError(
           fmt::format("the stride of evaluation: found {}, expected 1 to {} (the context)", stride, length_));
-    bytes_.resize(static_cast<size_t>(batch_ * length_));
-    targets_.resize(bytes_.size());
+    bind_windows(graph, bytes_, targets_);
     nll_.resize(bytes_.size());
     check(port(graph.outputs(), "nll", DType::f32).elements == batch_ * length_, "evaluate: nll is not [B, L]");
-    graph.bind("bytes", bytes_.data());
-    graph.bind("targets", targets_.data());
     graph.bind("nll", nll_.data());
   }
 

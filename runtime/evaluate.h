@@ -24,8 +24,8 @@ int64_t count_words(const uint8_t* text, size_t bytes);
 
 /// Scores every byte of every file once.
 ///
-/// `graph`: inputs "bytes", "targets" u8[B, L], bound parameters; output "nll" f32[B, L], the nats of each target. The
-/// graph must be causal: the end of the last window is filled with zeros and not counted.
+/// `graph`: inputs "bytes" and perhaps "targets" u8[B, L], bound parameters; output "nll" f32[B, L], the nats of each
+/// target. The graph must be causal: the end of the last window is filled with zeros and not counted.
 /// Windows of L bytes start every `stride` bytes (1 to L). With stride == L they lie side by side; with less, each byte
 /// but those of the first window is scored by the window that sees at least L - stride bytes before it (sliding
 /// context). `progress` (may be empty) is told the number of bytes scored so far after each batch. InputError: a stride

@@ -1,5 +1,6 @@
 #include "runtime/held_out.h"
 
+#include <algorithm>
 #include <cstring>
 #include <numbers>
 
@@ -15,6 +16,16 @@ void split_windows(const uint8_t* windows, int64_t count, int64_t length, uint8_
   }
 }
 
+void bind_windows(Executable& graph, std::vector<uint8_t>& bytes, std::vector<uint8_t>& targets) {
+  const Port& input = port(graph.inputs(), "bytes", DType::u8);
+  bytes.resize(static_cast<size_t>(input.elements));
+  targets.resize(bytes.size());
+  graph.bind("bytes", bytes.data());
+  if (std::ranges::find(graph.inputs(), "targets", &Port::name) == graph.inputs().end()) return;
+  check(port(graph.inputs(), "targets", DType::u8).elements == input.elements, "targets of another size than bytes");
+  graph.bind("targets", targets.data());
+}
+
 HeldOut::HeldOut(Executable& graph, ByteSource& data, int64_t windows) : graph_(graph), data_(data) {
   const Port& input = port(graph.inputs(), "bytes", DType::u8);
   check(input.shape.size() == 2, "HeldOut: the graph's bytes are not [B, L]");
@@ -23,11 +34,8 @@ HeldOut::HeldOut(Executable& graph, ByteSource& data, int64_t windows) : graph_(
   batches_ = (windows + batch_ - 1) / batch_;
   data.set_window(length_ + 1);
   windows_.resize(static_cast<size_t>(batch_ * (length_ + 1)));
-  bytes_.resize(static_cast<size_t>(input.elements));
-  targets_.resize(static_cast<size_t>(port(graph.inputs(), "targets", DType::u8).elements));
+  bind_windows(graph, bytes_, targets_);
   port(graph.outputs(), "loss", DType::f32);
-  graph.bind("bytes", bytes_.data());
-  graph.bind("targets", targets_.data());
   graph.bind("loss", &loss_);
 }
 

@@ -18,8 +18,6 @@ Optimiser::Optimiser(const TrainSettings& settings, const ParameterLayout& layou
   batch_ = input.shape[0];
   length_ = input.shape[1];
   windows_.resize(static_cast<size_t>(batch_ * (length_ + 1)));
-  bytes_.resize(static_cast<size_t>(input.elements));
-  targets_.resize(static_cast<size_t>(port(graphs.gradients.inputs(), "targets", DType::u8).elements));
 
   const size_t bytes = floats_ * sizeof(float);
   const bool several = settings.accumulate > 1;
@@ -37,8 +35,7 @@ Optimiser::Optimiser(const TrainSettings& settings, const ParameterLayout& layou
 }
 
 void Optimiser::bind() {
-  graphs_.gradients.bind("bytes", bytes_.data());
-  graphs_.gradients.bind("targets", targets_.data());
+  bind_windows(graphs_.gradients, bytes_, targets_);
   graphs_.gradients.bind("loss", &loss_);
   graphs_.norm.bind("grad", gradients_.data());
   graphs_.norm.bind("sum", &sum_of_squares_);

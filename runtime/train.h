@@ -18,7 +18,7 @@ namespace mambac {
 
 /// What training runs. P is ParameterLayout::size() where nothing else is said; all scalars are f32[].
 struct TrainingGraphs {
-  /// "bytes", "targets" u8[B, L] and every parameter by its name -> "loss" f32[], mean nats per byte, and
+  /// "bytes" and perhaps "targets" u8[B, L], and every parameter by its name -> "loss" f32[], mean nats per byte, and
   /// "grad.<name>" for every parameter.
   Executable& gradients;
   /// "grad" f32[P] -> "sum" f32[], the sum of squares.
@@ -31,7 +31,7 @@ struct TrainingGraphs {
   Executable* update_others = nullptr;
   /// "x", "y" f32[P] -> "sum" f32[P], bound to the memory of "x". Needed when gradients are accumulated.
   Executable* add = nullptr;
-  /// "bytes", "targets" and parameters as in `gradients`, perhaps with another B -> "loss". Needed with held-out data.
+  /// "bytes", "targets", parameters as in `gradients`, perhaps with another B -> "loss". Needed with held-out data.
   Executable* valid = nullptr;
 };
 

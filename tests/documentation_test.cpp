@@ -61,11 +61,12 @@ TEST(Documentation, TheFirstModel) {
   }
 }
 
-TEST(Documentation, TheDefinitionAndTheDumpOfTheLanguage) {
+TEST(Documentation, TheDefinitionsAndTheDumpOfTheLanguage) {
   auto texts = definitions_in("docs/language.md");
-  ASSERT_EQ(texts.size(), 2u);
+  ASSERT_EQ(texts.size(), 3u);
   EXPECT_NO_THROW(check_trainable(instantiate(model_from_text(texts[0], "language.md", "tiny"))));
-  EXPECT_EQ(print(parse_graph(texts[1], "language.md")), texts[1]);
+  EXPECT_NO_THROW(check_trainable(training_graph(model_from_text(texts[1], "language.md"))));
+  EXPECT_EQ(print(parse_graph(texts[2], "language.md")), texts[2]);
 }
 
 TEST(Documentation, TheOpReferenceIsThatOfTheTable) {

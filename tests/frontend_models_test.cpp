@@ -117,6 +117,54 @@ TEST(ShippedModels, TrainingGraphHasTokensTargetsAndLoss) {
   EXPECT_EQ(type_text(graph, graph.node(*graph.find("targets")).type), "u8[B, L]");
 }
 
+std::vector<std::string> outputs_of(const Graph& graph) {
+  std::vector<std::string> names;
+  for (const Output& output : graph.outputs()) names.push_back(output.name);
+  return names;
+}
+
+Model with_results(const std::string& results) {
+  return model_from_text("free B, L\n"
+                         "model own<U = 256, V = 256>(bytes: u8[B, L], targets: u8[B, L]) {\n"
+                         "  param table: [U, V] = normal(0, 0.1)\n"
+                         "  logits = gather<U>(table, bytes)\n"
+                         "  nll = cross_entropy<V>(logits, targets)\n"
+                         "  return " + results + "\n}\n",
+                         "own.mb");
+}
+
+TEST(OwnLoss, IsTrainedOnAndLeftOutOfInference) {
+  const Model model = with_results("logits, loss = 2 * mean<B>(mean<L>(nll)), nll");
+  const Graph training = training_graph(model), inference = inference_graph(model);
+  EXPECT_EQ(outputs_of(training), (std::vector<std::string>{"loss", "nll"}));
+  EXPECT_EQ(training.node(training.outputs()[0].value).op, Op::Mul);  // the definition's, not a mean of another one
+  EXPECT_EQ(outputs_of(inference), (std::vector<std::string>{"logits"}));
+  EXPECT_FALSE(inference.find("targets"));
+  EXPECT_TRUE(inference.find("bytes") && inference.find("table"));
+}
+
+TEST(OwnLoss, WithoutOneNothingIsLeftOut) {
+  const Model model = with_results("logits, nll");
+  EXPECT_EQ(outputs_of(inference_graph(model)), (std::vector<std::string>{"logits", "nll"}));
+}
+
+TEST(OwnLoss, MustBeAScalarAndNotAlone) {
+  const auto message = [](auto make, const std::string& results) -> std::string {
+    try {
+      make(with_results(results));
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "no error";
+  };
+  const std::string wide = message(training_graph, "logits, loss = nll");
+  EXPECT_NE(wide.find("own.mb:2:"), std::string::npos) << wide;
+  EXPECT_NE(wide.find("result 'loss' of 'own': found f32[B, L], expected a scalar"), std::string::npos) << wide;
+  const std::string alone = message(inference_graph, "loss = mean<B>(mean<L>(nll))");
+  EXPECT_NE(alone.find("own.mb:2:"), std::string::npos) << alone;
+  EXPECT_NE(alone.find("no result but its loss"), std::string::npos) << alone;
+}
+
 TEST(ShippedModels, OptionalInputsAreThereOnRequest) {
   const Model model = load_model("mamba");
   const Graph plain = instantiate_block(model, "mixer", {{"E", 8}});

@@ -43,6 +43,32 @@ TEST_F(Driver, LearnsEvaluatesAndWrites) {
   }
 }
 
+/// A definition with a loss of its own, which may or may not read what comes next, and give the nats of each byte.
+std::string own_loss(const std::string& inputs, const std::string& results) {
+  return "free B, L\nmodel own<U = 256, V = 256>(bytes: u8[B, L]" + inputs + ") {\n" +
+         "  param table: [U, V] = normal(0, 0.01)\n" +
+         "  logits = gather<U>(table, bytes)\n  return logits, " + results + "\n}\n";
+}
+
+TEST_F(Driver, TrainsOnTheLossOfTheDefinition) {
+  const std::string nll = "cross_entropy<V>(logits, targets)";
+  folder.write("own.mb", own_loss(", targets: u8[B, L]", "loss = mean<B>(mean<L>(" + nll + ")), nll = " + nll));
+  const std::string options = " --valid valid.txt --batch 4 --context 48 --steps 60 --learning-rate 0.1 --json";
+  const Json trained = Json::parse(succeed(folder, "mambac train own.mb --data train.txt --out own" + options));
+  EXPECT_LT(trained.at("valid_bits_per_byte"), 3.0);
+  const Json scored = Json::parse(succeed(folder, "mambac eval own --data valid.txt --json"));
+  EXPECT_NEAR(scored.at("bits_per_byte"), trained.at("best_valid_bits_per_byte"), 0.3);
+  EXPECT_EQ(succeed(folder, "mambac generate own --prompt 'the ' --bytes 20").size(), 20u);
+  succeed(folder, "mambac dump own.mb --graph step");
+
+  folder.write("alone.mb", own_loss("", "loss = mean<B>(mean<L>(sum<V>(logits * logits)))"));  // reads no targets
+  const Json alone = Json::parse(succeed(folder, "mambac train alone.mb --data train.txt --out alone" + options));
+  EXPECT_LT(alone.at("valid_bits_per_byte"), 0.02);
+  const Outcome outcome = shell(folder, "mambac eval alone --data valid.txt");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.error.find("no 'nll'"), std::string::npos) << outcome.error;
+}
+
 TEST_F(Driver, GeneratesForManyPromptsFromAnywhere) {
   succeed(folder, kTrain + std::string("--out run --steps 30"));
   folder.write("prompt.txt", learnable_text(300));

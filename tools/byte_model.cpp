@@ -14,10 +14,25 @@ void check_reads_bytes(const Graph& graph) {
     throw InputError(node.location, fmt::format("found the input {}: {}, expected a model of bytes: one input 'bytes: "
                                                 "u8[B, L]'", node.name, type_text(graph, node.type)));
   }
+  if (const auto targets = graph.find("targets"); targets && type_text(graph, graph.node(*targets).type) != "u8[B, L]")
+    throw InputError(graph.node(*targets).location,
+                     fmt::format("found targets: {}, expected 'targets: u8[B, L]', the byte after each",
+                                 type_text(graph, graph.node(*targets).type)));
   const std::string found = bytes ? type_text(graph, graph.node(*bytes).type) : "no input 'bytes'";
   if (found != "u8[B, L]")
     throw InputError(bytes ? graph.node(*bytes).location : Location{},
                      fmt::format("found {}, expected a model of bytes: one input 'bytes: u8[B, L]'", found));
+}
+
+void check_scores_bytes(const Graph& graph) {
+  if (graph.outputs().empty())
+    throw InputError("found a definition that gives a loss but no 'nll', expected both: bits per byte are summed from "
+                     "nll: f32[B, L], the nats of each byte");
+  const Node& nll = graph.node(graph.outputs().front().value);
+  if (type_text(graph, nll.type) != "f32[B, L]")
+    throw InputError(nll.location, fmt::format("output 'nll': found {}, expected f32[B, L], the nats of each byte",
+                                               type_text(graph, nll.type)));
+  check_reads_bytes(graph);
 }
 
 TrainOptions trained_options(const Model& model) {

@@ -11,6 +11,9 @@ namespace mambac::tools {
 /// InputError that names what was found when the graph has other inputs than `bytes: u8[B, L]` (and `targets`, states).
 void check_reads_bytes(const Graph& graph);
 
+/// The same, and InputError when its only output is not nll: f32[B, L], the nats of each byte.
+void check_scores_bytes(const Graph& graph);
+
 /// The options that a preset or checkpoint gives.
 TrainOptions trained_options(const Model& model);
 

@@ -38,7 +38,7 @@ void run_eval(const Arguments& arguments) {
   const ByteSource data(arguments.data);
 
   const Graph graph = with_output(source_graph(checkpoint.model, GraphKind::eval), "nll");
-  check_reads_bytes(graph);
+  check_scores_bytes(graph);
   const Bindings sizes{{"B", batch}, {"L", context}};
   PipelineOptions options = options_for(GraphKind::eval, storage, sizes);
   options.narrow_parameters = true;

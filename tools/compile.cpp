@@ -48,7 +48,8 @@ GraphKind kind_named(const std::string& text) {
 }
 
 Graph source_graph(const Model& model, GraphKind kind) {
-  return kind == GraphKind::train || kind == GraphKind::eval ? training_graph(model) : instantiate(model);
+  return kind == GraphKind::train || kind == GraphKind::eval ? training_graph(model)
+                                                                  : inference_graph(model);
 }
 
 Graph with_output(Graph graph, const std::string& name) {

@@ -26,7 +26,7 @@ std::map<std::string, int64_t> parse_settings(const std::vector<std::string>& se
 DType storage_named(const std::string& text);
 GraphKind kind_named(const std::string& text);
 
-/// The graph that a kind starts from: with the loss for train and eval, the definition's own outputs for the others.
+/// The graph that a kind starts from: with the loss for train and eval, without a loss for the others.
 Graph source_graph(const Model& model, GraphKind kind);
 
 /// The graph with this output only.
