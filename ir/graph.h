@@ -79,7 +79,7 @@ struct KernelGroup {
   DimId along{};              // walk: the dimension that is walked
   bool reverse = false;       // walk: from the end
   DimId lane{};               // neighbouring elements in lanes; absent when no node has a static dimension
-  std::vector<DimId> outer;   // iterations that share nothing
+  std::vector<DimId> outer;   // in any order, divided into tasks; only sums ready after the kernel go across them
   std::vector<DimId> inner;   // loops inside a lane
 
   bool operator==(const KernelGroup&) const = default;

@@ -5,11 +5,10 @@
 
 namespace mambac {
 
-/// True when a Dot is a matrix product worth a library call: no static batch dimension, no operand that only exists
-/// inside a walk (a value along a free dimension with two or more static ones that is neither a contraction's result
-/// nor a view of one), and not a small projection (at most 8 terms; or at most 256, and at most
-/// 1/28 of the size it is projected to). Contractions over free dimensions (gradients of weights) are large when their
-/// operands exist in memory.
+/// True when a Dot is a matrix product worth a library call: each operand keeps a dimension that the other lacks and
+/// none is kept by both, no operand is wide, result and operands can be laid out as matrices with free dimensions
+/// first, and it is no small projection: a sum over fixed dimensions, where what one operand keeps is all free, of at most 8
+/// terms, or of at most 256 and at most 1/28 of the size it is projected to.
 /// Without `fuse_projections`, small projections of more than 8 terms are library calls too.
 bool is_large_contraction(const Graph& graph, NodeId node, bool fuse_projections = true);
 

@@ -17,7 +17,7 @@ namespace mambac {
 ///   train    the loss and its gradients by all parameters
 ///   prefill  the outputs of a whole sequence, from a given state to the state after it
 ///   step     the same for one position
-///   eval     the outputs as they are
+///   eval     the graph's outputs and nothing else
 enum class GraphKind : uint8_t { train, prefill, step, eval };
 
 std::string_view name_of(GraphKind kind);
