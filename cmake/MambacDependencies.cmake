@@ -16,9 +16,12 @@ if(NOT TARGET LLVM)
   message(FATAL_ERROR "LLVM in ${LLVM_DIR} was built without the shared library libLLVM, which mambac links.")
 endif()
 
-# The one shared libLLVM as a target whose headers raise no warnings of ours.
+# The one shared libLLVM as a target whose headers raise no warnings of ours. Programs of the package get another one
+# (MambacPackage.cmake).
 add_library(mambac_llvm INTERFACE)
 target_include_directories(mambac_llvm SYSTEM INTERFACE ${LLVM_INCLUDE_DIRS})
 separate_arguments(llvm_definitions NATIVE_COMMAND "${LLVM_DEFINITIONS}")
 target_compile_definitions(mambac_llvm INTERFACE ${llvm_definitions})
-target_link_libraries(mambac_llvm INTERFACE LLVM)
+target_link_libraries(mambac_llvm INTERFACE
+  $<INSTALL_INTERFACE:LLVM>
+  $<BUILD_INTERFACE:$<IF:$<BOOL:$<TARGET_PROPERTY:MAMBAC_PACKAGED>>,mambac_package_llvm,LLVM>>)
