@@ -5,17 +5,11 @@
 #include <cmath>
 
 #include "ir/error.h"
+#include "runtime/hash.h"
 #include "runtime/rng.h"
 
 namespace mambac {
 namespace {
-
-/// FNV-1a, 64 bits.
-uint64_t hash_of(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
 
 /// The value whose softplus is log-uniform in [least, most]: x = dt + log(1 - exp(-dt)).
 double dt_bias(Rng& rng, double least, double most) {
@@ -55,7 +49,7 @@ void initialise(const Initialiser& initialiser, std::string_view checkpoint_name
   if (initialiser.kind == Initialiser::none)
     throw InputError(
         fmt::format("parameter '{}' has no initialiser, so its values must come from a checkpoint", checkpoint_name));
-  Rng rng(seed, hash_of(checkpoint_name));
+  Rng rng(seed, hash_64(checkpoint_name));
   const int64_t row = shape.empty() ? 1 : shape.back();
   for (size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<float>(value_at(initialiser, rng, static_cast<int64_t>(i) % row));

@@ -1,10 +1,10 @@
 #include "runtime/libraries.h"
 
 #include <dlfcn.h>
+#include <fmt/format.h>
 #include <link.h>
 
-#include <algorithm>
-#include <cstdlib>
+#include "ir/error.h"
 
 namespace mambac {
 namespace {
@@ -17,37 +17,27 @@ std::string path_of(void* library, const std::string& name) {
 
 bool try_to_open(LibraryProbe& probe, const std::string& name) {
   // NODELETE: the vendor's libraries do not expect to be unloaded, and leak what they hold when they are.
-  void* library = dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
-  if (library == nullptr) {
+  probe.handle = dlopen(name.c_str(), RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
+  if (probe.handle == nullptr) {
     const char* error = dlerror();
     probe.attempts.push_back({name, error != nullptr ? error : "cannot be opened"});
     return false;
   }
   probe.attempts.push_back({name, ""});
-  probe.path = path_of(library, name);
-  dlclose(library);
+  probe.path = path_of(probe.handle, name);
   return true;
 }
 
-std::vector<std::string> cuda_folders() {
-  std::vector<std::string> folders;
-  const auto add = [&](const std::string& root) {
-    const std::string folder = root + "/lib64";
-    if (std::find(folders.begin(), folders.end(), folder) == folders.end()) folders.push_back(folder);
-  };
-  for (const char* variable : {"CUDA_HOME", "CUDA_PATH"}) {
-    const char* value = std::getenv(variable);
-    if (value != nullptr && *value != '\0') add(value);
-  }
-  add("/usr/local/cuda");
-  return folders;
+std::string with_advice(const LibraryProbe& library, std::string message) {
+  return library.advice.empty() ? message : message + "; " + library.advice;
 }
 
 }  // namespace
 
 LibraryProbe probe_library(const std::string& purpose, const std::vector<std::string>& names,
                            const std::vector<std::string>& folders) {
-  LibraryProbe probe{purpose, {}, ""};
+  LibraryProbe probe;
+  probe.purpose = purpose;
   for (const std::string& name : names) {
     if (try_to_open(probe, name)) return probe;
   }
@@ -59,12 +49,23 @@ LibraryProbe probe_library(const std::string& purpose, const std::vector<std::st
   return probe;
 }
 
-std::vector<LibraryProbe> probe_cuda_libraries() {
-  const std::vector<std::string> folders = cuda_folders();
-  return {probe_library("CUDA driver", {"libcuda.so.1"}, folders),
-          probe_library("CUDA compiler (NVRTC)", {"libnvrtc.so.13", "libnvrtc.so.12"}, folders),
-          probe_library("CUDA matrix products (cuBLASLt)", {"libcublasLt.so.13", "libcublasLt.so.12"}, folders),
-          probe_library("CUDA annotations (NVTX)", {"libnvToolsExt.so.1", "libnvToolsExt.so"}, folders)};
+void require_library(const LibraryProbe& library) {
+  if (library.found()) return;
+  std::string message =
+      with_advice(library, fmt::format("{}: no library was found", library.purpose)) + "; looked for:";
+  for (const LibraryAttempt& attempt : library.attempts)
+    message += fmt::format("\n    {}: {}", attempt.name, attempt.answer);
+  throw EnvironmentError(message);
+}
+
+void* require_symbol(const LibraryProbe& library, const char* name) {
+  void* address = dlsym(library.handle, name);
+  if (address == nullptr)
+    throw EnvironmentError(
+        with_advice(library, fmt::format("{}: '{}' has no function {}; it is too old, or not what its "
+                                         "name says",
+                                         library.purpose, library.path, name)));
+  return address;
 }
 
 }  // namespace mambac

@@ -1,4 +1,4 @@
-// Looks for shared libraries that may be absent, and says where it looked. Never fails.
+// Looks for shared libraries that may be absent, opens them while the program runs, and says where it looked.
 #pragma once
 
 #include <string>
@@ -15,16 +15,21 @@ struct LibraryProbe {
   std::string purpose;                   // "CUDA driver"
   std::vector<LibraryAttempt> attempts;  // in the order tried; the last one is the one found, if any
   std::string path;                      // of the file found; empty: none
+  std::string advice;                    // what a user can do who lacks it; may be empty
+  void* handle = nullptr;                // of the loader, when found; the library stays open until the process ends
 
-  bool found() const { return !path.empty(); }
+  bool found() const { return handle != nullptr; }
 };
 
-/// Tries each name with the loader's own search, then in each folder, until one can be opened; closes it again.
+/// Tries each name with the loader's own search, then in each folder, until one can be opened. Never fails.
 LibraryProbe probe_library(const std::string& purpose, const std::vector<std::string>& names,
                            const std::vector<std::string>& folders);
 
-/// The driver, NVRTC, cuBLASLt and the NVTX annotations, in the loader's search path, $CUDA_HOME, $CUDA_PATH and
-/// /usr/local/cuda.
-std::vector<LibraryProbe> probe_cuda_libraries();
+/// EnvironmentError with every name tried, the loader's answers and the advice, unless the library was found.
+void require_library(const LibraryProbe& library);
+
+/// The address of a function of a library that was found. EnvironmentError names library, path, function and the
+/// advice.
+void* require_symbol(const LibraryProbe& library, const char* name);
 
 }  // namespace mambac

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "runtime/cpu_info.h"
+#include "runtime/cuda/libraries.h"
 #include "runtime/libraries.h"
 
 namespace mambac {
@@ -74,9 +75,8 @@ TEST(Libraries, AFileThatIsNoLibraryIsReported) {
 
 TEST(Libraries, CudaIsLookedForWithoutFailing) {
   setenv("CUDA_HOME", "/nowhere/cuda", 1);
-  auto probes = probe_cuda_libraries();
+  const std::vector<LibraryProbe> probes{cuda::find_driver(), cuda::find_nvrtc(), cuda::find_cublaslt(), cuda::find_nvtx()};
   unsetenv("CUDA_HOME");
-  ASSERT_EQ(probes.size(), 4u);
   for (const LibraryProbe& probe : probes) {
     ASSERT_FALSE(probe.attempts.empty()) << probe.purpose;
     if (probe.found()) continue;

@@ -7,10 +7,10 @@
 #include "ir/error.h"
 #include "runtime/cpu_info.h"
 #include "runtime/gemm.h"
-#include "runtime/libraries.h"
 #include "runtime/progress.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
+#include "tools/cuda_report.h"
 
 namespace mambac::tools {
 namespace {
@@ -21,23 +21,14 @@ constexpr const char* kDescription = R"(What was found on this machine, and wher
   mambac doctor --json)";
 
 Json cpu_json(const CpuInfo& cpu) {
-  return {{"model", cpu.model},
-          {"processors", cpu.processors},
-          {"features", cpu.features()},
-          {"lanes", cpu.lanes()},
-          {"l1_data_bytes", cpu.l1_data_bytes},
-          {"l2_bytes", cpu.l2_bytes},
+  return {{"model", cpu.model},      {"processors", cpu.processors},       {"features", cpu.features()},
+          {"lanes", cpu.lanes()},    {"l1_data_bytes", cpu.l1_data_bytes}, {"l2_bytes", cpu.l2_bytes},
           {"l3_bytes", cpu.l3_bytes}};
 }
 
-Json library_json(const LibraryProbe& probe) {
-  Json attempts = Json::array();
-  for (const LibraryAttempt& attempt : probe.attempts)
-    attempts.push_back({{"name", attempt.name}, {"answer", attempt.answer.empty() ? "found" : attempt.answer}});
-  return {{"purpose", probe.purpose}, {"found", probe.found()}, {"path", probe.path}, {"attempts", attempts}};
+std::string cache_text(int64_t bytes) {
+  return bytes ? byte_text(static_cast<double>(bytes)) : "unknown";
 }
-
-std::string cache_text(int64_t bytes) { return bytes ? byte_text(static_cast<double>(bytes)) : "unknown"; }
 
 /// The processor that code is made for; its features follow in the description.
 std::string compiled_for() {
@@ -53,22 +44,16 @@ void print_text() {
              cache_text(cpu.l3_bytes));
   fmt::print("compiler    {} for {}\n", compiler_library(), compiled_for());
   fmt::print("products    {}, bf16 {}\n", gemm_library(), bf16_native() ? "native" : "by way of f32");
-  for (const LibraryProbe& probe : probe_cuda_libraries()) {
-    fmt::print("{}: {}\n", probe.purpose, probe.found() ? probe.path : "not found; looked for:");
-    if (probe.found()) continue;
-    for (const LibraryAttempt& attempt : probe.attempts) fmt::print("    {}: {}\n", attempt.name, attempt.answer);
-  }
+  print_cuda_text();
 }
 
 void run_doctor(bool json) {
   if (!json) return print_text();
-  Json libraries = Json::array();
-  for (const LibraryProbe& probe : probe_cuda_libraries()) libraries.push_back(library_json(probe));
   print_json({{"version", MAMBAC_VERSION},
               {"cpu", cpu_json(cpu_info())},
               {"llvm", {{"library", compiler_library()}, {"target", Jit::host().description()}}},
               {"gemm", {{"library", gemm_library()}, {"bf16_native", bf16_native()}}},
-              {"cuda", libraries}});
+              {"cuda", cuda_json()}});
 }
 
 }  // namespace

@@ -16,5 +16,6 @@ void add_eval(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_doctor(CLI::App& app);
+void add_cache(CLI::App& app);
 
 }  // namespace mambac::tools

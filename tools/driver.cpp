@@ -84,6 +84,7 @@ int run_commands(int argc, char** argv) {
   add_generate(app);
   add_bench(app);
   add_doctor(app);
+  add_cache(app);
   check_command(app, argc, argv);
   try {
     app.parse(argc, argv);

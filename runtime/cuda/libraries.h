@@ -1,0 +1,17 @@
+// Where the libraries of CUDA are looked for. None of them is needed to build mambac, or to run it on a CPU.
+#pragma once
+
+#include "runtime/libraries.h"
+
+namespace mambac::cuda {
+
+// Each looks first for what is in the process already and in the loader's own search path, then in $CUDA_HOME,
+// $CUDA_PATH, /usr/local/cuda, other /usr/local/cuda-*, $CONDA_PREFIX, and the NVIDIA packages of the Python
+// environment in $VIRTUAL_ENV; names of CUDA 13 before those of CUDA 12. When the variable in the comment is set, its
+// path is the only one tried.
+LibraryProbe find_driver();    // $MAMBAC_CUDA_DRIVER
+LibraryProbe find_nvrtc();     // $MAMBAC_NVRTC
+LibraryProbe find_cublaslt();  // $MAMBAC_CUBLASLT
+LibraryProbe find_nvtx();      // $MAMBAC_NVTX
+
+}  // namespace mambac::cuda

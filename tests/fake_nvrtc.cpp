@@ -1,0 +1,113 @@
+// The NVRTC of fake_cuda.h: "compiles" a source to itself behind a line that names the architecture, and refuses one
+// with #error. Its log has the form of NVRTC 13.0's.
+#include <atomic>
+#include <cstring>
+#include <string>
+
+#include "tests/fake_cuda.h"
+
+namespace mambac::cuda {
+
+struct OpaqueProgram {
+  std::string source, name, cubin, log;
+};
+using Program = OpaqueProgram*;
+
+namespace {
+
+constexpr int kArchitectures[] = {75, 80, 90, 100, 120};
+
+std::string report_of(const std::string& architecture) {
+  return "k.cu(1): warning #177-D: variable \"z\" was declared but never referenced\n"
+         "ptxas info    : 0 bytes gmem\n"
+         "ptxas info    : Compiling entry function 'add_one' for '" +
+         architecture +
+         "'\n"
+         "ptxas info    : Function properties for add_one\n"
+         "ptxas         .     16 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads\n"
+         "ptxas info    : Used 32 registers, used 1 barriers, 16 bytes cumulative stack size, 128 bytes smem, 360 "
+         "bytes "
+         "cmem[0]\n"
+         "ptxas info    : Compile time = 1.5 ms\n";
+}
+
+}  // namespace
+
+extern "C" {
+
+#define MAMBAC_FUNCTION(name, ...)    \
+  using Type_of_##name = __VA_ARGS__; \
+  Type_of_##name name;
+#include "runtime/cuda/nvrtc_functions.def"
+#undef MAMBAC_FUNCTION
+
+std::atomic<long> compilations{0};
+long fake_compilations_now() {
+  return compilations;
+}
+
+int nvrtcVersion(int* major, int* minor) {
+  *major = static_cast<int>(fake::number_from("FAKE_NVRTC_MAJOR", 13));
+  *minor = 0;
+  return 0;
+}
+const char* nvrtcGetErrorString(int result) {
+  return result == 6 ? "NVRTC_ERROR_COMPILATION" : "NVRTC_ERROR";
+}
+int nvrtcGetNumSupportedArchs(int* count) {
+  *count = static_cast<int>(std::size(kArchitectures));
+  return 0;
+}
+int nvrtcGetSupportedArchs(int* architectures) {
+  std::memcpy(architectures, kArchitectures, sizeof(kArchitectures));
+  return 0;
+}
+int nvrtcCreateProgram(Program* program, const char* source, const char* name, int, const char* const*,
+                       const char* const*) {
+  *program = new OpaqueProgram{source, name, "", ""};
+  return 0;
+}
+int nvrtcDestroyProgram(Program* program) {
+  delete *program;
+  *program = nullptr;
+  return 0;
+}
+int nvrtcCompileProgram(Program program, int count, const char* const* options) {
+  if (const int told = fake::told_to_fail(__func__)) {
+    program->log = "nvrtc: error: failed to open libnvrtc-builtins.so.13.0.\n";
+    return told;
+  }
+  if (program->source.find("#error") != std::string::npos) {
+    program->log = program->name + "(1): error: #error as told\n";
+    return 6;
+  }
+  std::string architecture;
+  for (int i = 0; i < count; ++i)
+    if (std::strncmp(options[i], "-arch=", 6) == 0) architecture = options[i] + 6;
+  ++compilations;
+  program->cubin = "FAKECUBIN " + architecture + "\n" + program->source;
+  const auto least = static_cast<size_t>(fake::number_from("FAKE_NVRTC_BYTES", 0));
+  if (program->cubin.size() < least) program->cubin.resize(least, '.');
+  program->log = report_of(architecture);
+  return 0;
+}
+int nvrtcGetCUBINSize(Program program, size_t* bytes) {
+  *bytes = program->cubin.size();
+  return 0;
+}
+int nvrtcGetCUBIN(Program program, char* cubin) {
+  std::memcpy(cubin, program->cubin.data(), program->cubin.size());
+  return 0;
+}
+int nvrtcGetProgramLogSize(Program program, size_t* bytes) {
+  *bytes = program->log.size() + 1;
+  return 0;
+}
+int nvrtcGetProgramLog(Program program, char* log) {
+  std::strcpy(log, program->log.c_str());
+  return 0;
+}
+
+}  // extern "C"
+
+}  // namespace mambac::cuda
