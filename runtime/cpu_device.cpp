@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "codegen/llvm_jit.h"
 #include "codegen/lower.h"
@@ -64,6 +65,8 @@ class CpuDevice : public Device {
  public:
   std::string name() const override { return "cpu"; }
   std::unique_ptr<DeviceMemory> allocate(int64_t bytes) override { return std::make_unique<CpuMemory>(bytes); }
+  void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   Schedule schedule(const Graph& fused, int number) const override {
     return default_schedule(fused, number, Jit::host().native_width());
   }

@@ -47,6 +47,9 @@ class Device {
   virtual std::string name() const = 0;
   /// EnvironmentError when there is not that much.
   virtual std::unique_ptr<DeviceMemory> allocate(int64_t bytes) = 0;
+  /// Between host and device memory, in order with the calls; both return when the host's memory may be used again.
+  virtual void upload(void* to, const void* from, size_t bytes) = 0;
+  virtual void download(void* to, const void* from, size_t bytes) = 0;
   /// How a kernel of a fused graph is mapped when nothing better is known.
   virtual Schedule schedule(const Graph& fused, int number) const = 0;
   /// Compiles many kernels at once; equal ones are compiled once.

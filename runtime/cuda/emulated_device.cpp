@@ -67,6 +67,9 @@ class EmulatedDevice : public Device {
     return memory;
   }
 
+  void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+
   Schedule schedule(const Graph& fused, int number) const override { return default_gpu_schedule(fused, number); }
 
   /// All in one text, since the compiler takes longer to start than to compile a kernel.
