@@ -273,25 +273,30 @@ void WalkLowering::one_tile(const Int& length) {
 }
 
 Int WalkLowering::open_steps(bool against_walk, bool unroll) {
-  const int64_t by = unroll && full_tile() ? std::min<int64_t>(s_.unroll, tile()) : 1;
-  Int i;
-  if (full_tile() && by == tile()) {
-    i = b_->open_for(constant(0), length_, 1, true);
-    step_loops_ = 1;
-  } else if (by > 1 && tile() % by == 0) {
-    const Int outer = b_->open_for(constant(0), length_, by);
-    i = outer + b_->open_for(constant(0), constant(by), 1, true);
+  Int j;
+  if (registers() && !full_tile() && (with_lanes_ || !s_.staged)) {  // written out, so that arrays stay in registers
+    const Int i = b_->open_for(constant(0), constant(tile()), 1, true);
+    j = against_walk ? constant(tile() - 1) - i : i;
+    b_->open_if(j, length_);
     step_loops_ = 2;
+    own_step_ = against_walk ? length_ - 1 - j : j;
   } else {
-    i = b_->open_for(constant(0), length_);
-    step_loops_ = 1;
+    own_step_ = open_step_loops(unroll && full_tile() ? std::min<int64_t>(s_.unroll, tile()) : 1);
+    j = against_walk ? length_ - 1 - own_step_ : own_step_;
   }
-  const Int j = against_walk ? length_ - 1 - i : i;
   env_.at[group_.along] = group_.reverse ? t0_ + (length_ - 1 - j) : t0_ + j;
   cache_.clear();
   step_ = j;
-  own_step_ = i;
   return j;
+}
+
+Int WalkLowering::open_step_loops(int64_t by) {
+  step_loops_ = 1;
+  if (full_tile() && by == tile()) return b_->open_for(constant(0), length_, 1, true);
+  if (by <= 1 || tile() % by != 0) return b_->open_for(constant(0), length_);
+  step_loops_ = 2;
+  const Int outer = b_->open_for(constant(0), length_, by);
+  return outer + b_->open_for(constant(0), constant(by), 1, true);
 }
 
 void WalkLowering::close_steps() {
@@ -301,6 +306,7 @@ void WalkLowering::close_steps() {
 }
 
 void WalkLowering::phases(const PhasePlan& plan, bool with_lanes) {
+  with_lanes_ = with_lanes;
   for (NodeId o : staged_)
     if (result_has_lane(o) == with_lanes) stage_value(o);
   for (const Phase& phase : plan.phases) {
@@ -322,6 +328,7 @@ void WalkLowering::phases(const PhasePlan& plan, bool with_lanes) {
     save_taps(phase);
     store_phase_sums(phase);
   }
+  with_lanes_ = true;
 }
 
 void WalkLowering::stage_value(NodeId o) {

@@ -6,10 +6,10 @@ namespace mambac {
 
 std::string Schedule::str() const {
   return fmt::format(
-      "width={} tile={} unroll={} states_in_registers={} blocks_per_task={} ahead={} staged={} chunks={} rows_per_task={} "
+      "width={} tile={} unroll={} states_in_registers={} blocks_per_task={} ahead={} staged={} chunks={} blocks_per_sm={} rows_per_task={} "
       "row_unroll={}",
       width, tile, unroll, static_cast<int>(states_in_registers), blocks_per_task, ahead,
-      static_cast<int>(staged), chunks, rows_per_task,
+      static_cast<int>(staged), chunks, blocks_per_sm, rows_per_task,
       row_unroll);
 }
 

@@ -16,6 +16,7 @@ struct Schedule {
   int ahead = 1;              // walk: lane blocks that memory is fetched ahead of; 0: left to the processor
   bool staged = false;        // walk: values without lanes are copied into arrays of the tile first
   int chunks = 1;             // walk: parts of the length walked in parallel (two passes); see can_chunk
+  int blocks_per_sm = 1;      // GPU: blocks that a multiprocessor holds at least; caps the registers of a thread
   int rows_per_task = 16;     // rows: rows that one task takes
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
 

@@ -17,7 +17,7 @@ int WalkLowering::value_array(NodeId id, const char* what, int64_t per_block) {
 int WalkLowering::tile_array(NodeId id, const std::vector<DimId>& inner) {
   const int64_t n = count(inner) * tile();
   const bool lane = result_has_lane(id);
-  const bool small = full_tile() && (registers() ? lane || !s_.staged : inner.empty() && tile() <= 8);
+  const bool small = registers() ? lane || !s_.staged : full_tile() && inner.empty() && tile() <= 8;
   return b_->array(plain_name(w_.node(id).name), n, lane, small);
 }
 

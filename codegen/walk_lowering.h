@@ -108,6 +108,8 @@ class WalkLowering {
   bool registers() const { return s_.states_in_registers && stage_ != WalkStage::join; }  // a join has no steps
   /// Opens the loop over the steps of the tile; returns the step's number in the order of the walk.
   Int open_steps(bool against_walk, bool unroll);
+  /// The loops themselves, `by` steps of which are written out.
+  Int open_step_loops(int64_t by);
   void close_steps();
   void phases(const PhasePlan& plan, bool with_lanes);
   void stage_value(NodeId o);
@@ -246,6 +248,7 @@ class WalkLowering {
   Env env_;
   Int chunk_, part_, first_block_, block_count_, block_, t0_, length_, step_, own_step_;
   int step_loops_ = 1;
+  bool with_lanes_ = true;  // whether the phases under way have lanes
   std::map<NodeId, Value> cache_, preloaded_;
 };
 

@@ -93,6 +93,7 @@ class StageText {
     depth_ = 1;
     line("const int lane = mb_lane();");
     line("const mb_long i{} = mb_task();  // of {}", stage_.task, str(stage_.tasks));
+    scope_.insert(stage_.task);
     for (const loop::Array& array : stage_.arrays) declare(array);
     block(stage_.body);
     depth_ = 0;
@@ -139,7 +140,7 @@ class StageText {
     std::set<size_t> in_place;
     for (size_t i = 0; i < buffers_.size(); ++i)
       for (const int other : kernel_.buffers[i].in_place_of) in_place.insert({i, static_cast<size_t>(other)});
-    line("MB_KERNEL({}, 1) {}(", width(), symbol_);
+    line("MB_KERNEL({}, {}) {}(", width(), std::max(1, kernel_.schedule.blocks_per_sm), symbol_);
     std::vector<std::string> parameters;
     for (size_t i = 0; i < buffers_.size(); ++i) {
       const loop::Buffer& buffer = kernel_.buffers[i];
@@ -217,17 +218,99 @@ class StageText {
     const char* type = small ? "int" : "mb_long";
     if (small) largest_[s.var] = std::max<int64_t>(*end, 0);
     if (s.spread) {
-      const bool outside = spread_;
-      spread_ = true;
-      line("for ({} i{} = lane; i{} < {}; i{} += {}) {{", type, s.var, s.var, str(s.end), s.var, width());
-      nested(s.body);
-      spread_ = outside;
-    } else {
-      line("#pragma unroll{}", s.unroll ? "" : " 1");
-      line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, str(s.begin), s.var, str(s.end), s.var, s.step);
-      nested(s.body);
+      spread_loop(s, type);
+      return;
+    }
+    const bool outermost = s.unroll && !unrolled_;
+    if (outermost) hoist_pointers(s);
+    unrolled_ |= outermost;
+    line("#pragma unroll{}", s.unroll ? "" : " 1");
+    line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, str(s.begin), s.var, str(s.end), s.var, s.step);
+    scope_.insert(s.var);
+    nested(s.body);
+    scope_.erase(s.var);
+    if (outermost) {
+      unrolled_ = false;
+      pointers_.clear();
     }
     line("}}");
+  }
+
+  // ---- pointers: what unrolled loops leave of an offset becomes a constant in the instruction ----
+
+  struct Pointer {
+    std::string name;
+    std::map<loop::Var, int64_t> factors;
+  };
+
+  void hoist_pointers(const Stmt& loop) {
+    std::set<loop::Var> vars;
+    std::map<std::string, std::string> names;  // by what they point at
+    collect_unrolled(loop, vars);
+    hoist_pointers(loop.body, vars, names);
+  }
+
+  static void collect_unrolled(const Stmt& s, std::set<loop::Var>& vars) {
+    if (s.kind == StmtKind::For && s.unroll) vars.insert(s.var);
+    for (const Stmt& inner : s.body) collect_unrolled(inner, vars);
+    for (const Stmt& inner : s.otherwise) collect_unrolled(inner, vars);
+  }
+
+  void hoist_pointers(const Block& statements, const std::set<loop::Var>& vars,
+                      std::map<std::string, std::string>& names) {
+    for (const Stmt& s : statements) {
+      hoist_pointers(s.body, vars, names);
+      hoist_pointers(s.otherwise, vars, names);
+      const bool block = s.kind == StmtKind::LoadBlock || s.kind == StmtKind::StoreBlock;
+      if (s.kind != StmtKind::Load && s.kind != StmtKind::Store && !block) continue;
+      const auto moving = factors(s.offset, vars);
+      if (!moving || moving->empty()) continue;
+      std::map<loop::Var, Int> zero;
+      for (loop::Var var : vars) zero[var] = loop::constant(0);
+      Stmt fixed = s;
+      fixed.body.clear();
+      fixed.offset = substitute(s.offset, zero);
+      const std::set<loop::Var> used = variables(fixed.offset);
+      if (!std::includes(scope_.begin(), scope_.end(), used.begin(), used.end())) continue;
+      const std::string target = fmt::format("{} + ({})", buffer(s), block ? block_place(fixed) : place(fixed));
+      auto [entry, fresh] = names.emplace(target, "");
+      if (fresh) {
+        entry->second = names_.make(buffer(s) + "_at");
+        line("const auto {} = {};", entry->second, target);
+      }
+      pointers_[&s] = {entry->second, *moving};
+    }
+  }
+
+  /// What an access names: a buffer and an offset.
+  std::string target(const Stmt& s, const std::string& place) const {
+    const auto found = pointers_.find(&s);
+    if (found == pointers_.end()) return fmt::format("{}, {}", buffer(s), place);
+    Int moving = loop::constant(0);
+    for (const auto& [var, factor] : found->second.factors) moving = moving + loop::variable(var) * factor;
+    return fmt::format("{}, {}", found->second.name, str(moving));
+  }
+
+  /// Few iterations for each thread are written out.
+  void spread_loop(const Stmt& s, const char* type) {
+    constexpr int64_t kMostWrittenOut = 16;
+    spread_ = true;
+    int64_t count = 0;
+    const bool known = is_constant(s.end, &count) && count <= kMostWrittenOut * width();
+    if (known) {
+      line("#pragma unroll");
+      line("for (int k{} = 0; k{} < {}; ++k{}) {{", s.var, s.var, (count + width() - 1) / width(), s.var);
+      depth_++;
+      line("const int i{} = lane + k{} * {};", s.var, s.var, width());
+      if (count % width() != 0) line("if (i{} < {}) {{", s.var, count);
+    } else {
+      line("for ({} i{} = lane; i{} < {}; i{} += {}) {{", type, s.var, s.var, str(s.end), s.var, width());
+    }
+    nested(s.body);
+    if (known && count % width() != 0) line("}}");
+    if (known) depth_--;
+    line("}}");
+    spread_ = false;
   }
 
   void branch(const Stmt& s) {
@@ -256,6 +339,11 @@ class StageText {
     return is_constant(s.offset, &offset) && offset == 0 ? lanes : fmt::format("{} + {}", str(s.offset), lanes);
   }
 
+  std::string block_place(const Stmt& s) const {
+    const auto columns = s.kind == StmtKind::LoadBlock ? static_cast<size_t>(s.columns) : s.args.size();
+    return fmt::format("{} + lane * {}", str(s.offset, 1), columns);
+  }
+
   /// The condition under which a lane exists; empty: always.
   std::string exists(const Int& valid) const {
     int64_t count = 0;
@@ -279,7 +367,7 @@ class StageText {
       case StmtKind::LaneIndex: define(s, fmt::format("(float)({} + lane)", str(s.offset, 1))); break;
       case StmtKind::Apply: define(s, apply(s)); break;
       case StmtKind::Load: {
-        const std::string text = fmt::format("mb_load({}, {})", buffer(s), place(s));
+        const std::string text = fmt::format("mb_load({})", target(s, place(s)));
         const std::string condition = exists(s.valid);
         define(s, condition.empty() ? text : fmt::format("{} ? {} : 0.f", condition, text));
         break;
@@ -301,13 +389,13 @@ class StageText {
 
   void store(const Stmt& s) {
     const std::string condition = s.lane_stride ? exists(s.valid) : spread_ ? "" : "lane == 0";
-    line("{}mb_store({}, {}, {});", condition.empty() ? "" : fmt::format("if ({}) ", condition), buffer(s), place(s),
+    line("{}mb_store({}, {});", condition.empty() ? "" : fmt::format("if ({}) ", condition), target(s, place(s)),
          v(s.args[0]));
   }
 
   void load_block(const Stmt& s) {
     line("float b{}[{}];", s.result, s.columns);
-    line("mb_load_block<{}>(b{}, {}, {} + lane * {});", s.columns, s.result, buffer(s), str(s.offset, 1), s.columns);
+    line("mb_load_block<{}>(b{}, {});", s.columns, s.result, target(s, block_place(s)));
     for (int64_t c = 0; c < s.columns; c++)
       define(s.result + static_cast<loop::Value>(c), fmt::format("b{}[{}]", s.result, c));
   }
@@ -319,8 +407,7 @@ class StageText {
     line("{{");
     depth_++;
     line("const float {}[{}] = {{{}}};", name, columns.size(), fmt::join(columns, ", "));
-    line("mb_store_block<{}>({}, {} + lane * {}, {});", columns.size(), buffer(s), str(s.offset, 1), columns.size(),
-         name);
+    line("mb_store_block<{}>({}, {});", columns.size(), target(s, block_place(s)), name);
     depth_--;
     line("}}");
   }
@@ -382,7 +469,9 @@ class StageText {
   // exp(x * y), as the decays of a scan are, where y is computed in fewer loops than x: y is scaled there, once.
   std::map<loop::Value, std::pair<loop::Value, loop::Value>> powers_;  // by the exponential: x and y
   std::set<loop::Value> scaled_;                                       // the y
-  bool spread_ = false;
+  std::map<const Stmt*, Pointer> pointers_;                            // of accesses in the unrolled loop that is open
+  std::set<loop::Var> scope_;                                          // variables of open loops, and the task
+  bool spread_ = false, unrolled_ = false;
   int depth_ = 0;
 };
 

@@ -5,6 +5,7 @@
 //   MB_KERNEL(threads, blocks_per_sm) name(MB_IN(float) x, MB_OUT(mb_bf16) y, mb_long B) { ... }
 //     A kernel; threads: of a block, a multiple of 32. Buffers do not overlap, but that an MB_OUT_PLACE(T) may lie where an
 //     MB_IN_PLACE(T) does, whose elements are read before the same ones are stored.
+//     x + i is the buffer from its element i on.
 //   MB_SHARED(T, name, count)  an array of the block, aligned to 16 bytes;  MB_LOCAL(T, name, count)  one of the thread.
 //     Both are indexed, name[i].
 //   mb_min_int(i, j), mb_max_int(i, j)

@@ -95,23 +95,32 @@ struct mb_in {
   mb_long count;
   mb_shadow* shadows;
   const char* name;
-  int units;  // of an element
+  int units;          // of an element
+  mb_long from = 0;   // what indices count from
 
   MB_HOT void touch(mb_long i, bool writes, int line) const {
+    i += from;
     if (__builtin_expect((mb_word)i >= (mb_word)count, 0)) mb_report(mb_fault_outside, name, i, count, 0, line);
     if (__builtin_expect(shadows != nullptr, 0)) {
       mb_thread* self = mb_self();
       self->runtime->global(self, shadows + i * units, units, writes, name, i, line);
     }
   }
-  MB_HOT mb_word address(mb_long i) const { return (mb_word)(data + i); }
-  MB_HOT T read(mb_long i, int line) const { return touch(i, false, line), data[i]; }
+  MB_HOT mb_word address(mb_long i) const { return (mb_word)(data + from + i); }
+  MB_HOT T read(mb_long i, int line) const { return touch(i, false, line), data[from + i]; }
 };
 
 template <class T>
 struct mb_out : mb_in<T> {
-  MB_HOT void write(mb_long i, T value, int line) const { this->touch(i, true, line), this->data[i] = value; }
+  MB_HOT void write(mb_long i, T value, int line) const {
+    this->touch(i, true, line), this->data[this->from + i] = value;
+  }
 };
+
+template <class T>
+MB_HOT mb_in<T> operator+(mb_in<T> buffer, mb_long i) { return buffer.from += i, buffer; }
+template <class T>
+MB_HOT mb_out<T> operator+(mb_out<T> buffer, mb_long i) { return buffer.from += i, buffer; }
 
 /// The number in name[i], with the line that it stands in.
 struct mb_index {
