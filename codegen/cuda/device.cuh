@@ -250,18 +250,25 @@ MB_FN float mb_sum(float v) { return mb_fold<W, true>(v); }
 template <int W>
 MB_FN float mb_amax(float v) { return mb_fold<W, false>(v); }
 
+// Threads whose number has the bit Half keep the upper half of Half * 2 values and send the lower one, others the other
+// way round. Recursion instead of a loop over halves: that one is not written out, and v would lie in local memory.
+template <int Half, int K>
+MB_FN void mb_scatter_halves(float (&v)[K]) {
+  if constexpr (Half > 0) {
+    const bool upper = threadIdx.x & Half;
+#pragma unroll
+    for (int i = 0; i < Half; ++i) {
+      const float kept = upper ? v[i + Half] : v[i], sent = upper ? v[i] : v[i + Half];
+      v[i] = kept + __shfl_xor_sync(MB_WARP, sent, Half);
+    }
+    mb_scatter_halves<Half / 2>(v);
+  }
+}
+
 template <int K, int W>
 MB_FN void mb_reduce_scatter(float (&v)[K]) {
   static_assert(K <= W && W <= 32, "as many threads as values, within a warp");
-#pragma unroll
-  for (int half = K / 2; half > 0; half /= 2) {
-    const bool upper = threadIdx.x & half;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const float kept = upper ? v[i + half] : v[i], sent = upper ? v[i] : v[i + half];
-      v[i] = kept + __shfl_xor_sync(MB_WARP, sent, half);
-    }
-  }
+  mb_scatter_halves<K / 2>(v);
 #pragma unroll
   for (int distance = K; distance < W; distance *= 2) v[0] += __shfl_xor_sync(MB_WARP, v[0], distance);
 }

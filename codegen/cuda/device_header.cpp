@@ -20,7 +20,9 @@ std::string polynomial(const char* name, std::span<const float> coefficients) {
   return fmt::format("#define MB_POLY_{}(x) {}\n", name, sum);
 }
 
-std::string number(const std::string& name, float value) { return fmt::format("#define MB_{} {:a}f\n", name, value); }
+std::string number(const std::string& name, float value) {
+  return fmt::format("#define MB_{} {:a}f\n", name, value);
+}
 
 std::string coefficients() {
   std::string text = polynomial("EXP2", poly::kExp2) + polynomial("LOG", poly::kLog) +
@@ -40,8 +42,7 @@ std::string_view cuda_device_header() {
 }
 
 std::string_view cuda_emulation_header() {
-  static const std::string text =
-      coefficients().append(kCommonText).append(kEmulationAbiText).append(kEmulatedText);
+  static const std::string text = coefficients().append(kCommonText).append(kEmulationAbiText).append(kEmulatedText);
   return text;
 }
 

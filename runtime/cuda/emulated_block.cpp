@@ -30,15 +30,15 @@ std::string text_of(const mb_site& site) {
   return fmt::format("{}{} (line {})", site.what, width, site.line);
 }
 
-bool in_one_epoch(mb_word touched, mb_word key) { return touched != key && (touched ^ key) < mb_one_epoch; }
+bool in_one_epoch(mb_word touched, mb_word key) {
+  return touched != key && (touched ^ key) < mb_one_epoch;
+}
 
 }  // namespace
 
 const mb_runtime EmulatedBlock::kRuntime = {
     [](mb_thread* t, const mb_site& site) { of(t).wait(self(t), site); },
-    [](mb_thread* t, const mb_fault& fault) {
-      of(t).stop(self(t), of(t).place(self(t), fault.line) + text(fault));
-    },
+    [](mb_thread* t, const mb_fault& fault) { of(t).stop(self(t), of(t).place(self(t), fault.line) + text(fault)); },
     [](mb_thread* t, int id, const char* name, int bytes, long long count, mb_shadow** shadows) {
       return of(t).shared(self(t), id, name, static_cast<size_t>(bytes), static_cast<size_t>(count), shadows);
     },
@@ -52,7 +52,8 @@ const mb_runtime EmulatedBlock::kRuntime = {
     [](mb_thread* t, int last) { of(t).wait_copies(self(t), last); },
 };
 
-EmulatedBlock::EmulatedBlock() : faces_(kMostThreads), memory_(new char[kSharedBytes]), shadows_(new mb_shadow[kSharedBytes]()) {
+EmulatedBlock::EmulatedBlock()
+    : faces_(kMostThreads), memory_(new char[kSharedBytes]), shadows_(new mb_shadow[kSharedBytes]()) {
   // One more, so that stacks can begin at multiples of their size; untouched pages take no memory.
   const size_t bytes = (kMostThreads + 1) * mb_stack;
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -61,7 +62,9 @@ EmulatedBlock::EmulatedBlock() : faces_(kMostThreads), memory_(new char[kSharedB
   stacks_ = static_cast<char*>(memory);
 }
 
-EmulatedBlock::~EmulatedBlock() { munmap(stacks_, (kMostThreads + 1) * mb_stack); }
+EmulatedBlock::~EmulatedBlock() {
+  munmap(stacks_, (kMostThreads + 1) * mb_stack);
+}
 
 // ---- one block ------------------------------------------------------------------------------------------------------
 
@@ -113,8 +116,16 @@ void EmulatedBlock::restart(int64_t task, size_t threads) {
       for (int e = 0; e < copy.elements; ++e) copy.shadows[e].write = 0;
     thread.copies.clear();
     const mb_word first = epoch_ << 16;
-    faces_[i] = {first | i, first, (static_cast<mb_word>(task) + 1) << 40 | i, task, static_cast<int>(i),
-                 static_cast<int>(threads), &kRuntime, this, {}, {}};
+    faces_[i] = {first | i,
+                 first,
+                 (static_cast<mb_word>(task) + 1) << 40 | i,
+                 task,
+                 static_cast<int>(i),
+                 static_cast<int>(threads),
+                 &kRuntime,
+                 this,
+                 {},
+                 {}};
     runnable_.push_back(i);
   }
 }
@@ -174,8 +185,10 @@ void EmulatedBlock::meet(const Thread& self, size_t first, size_t count) {
 
 void EmulatedBlock::finish(Thread& self) {
   self.finished = true;
-  if (++finished_ == count_) Fiber::change(self.fiber, main_);
-  else go_on(self);
+  if (++finished_ == count_)
+    Fiber::change(self.fiber, main_);
+  else
+    go_on(self);
 }
 
 void EmulatedBlock::go_on(Thread& self) {
@@ -208,12 +221,12 @@ void EmulatedBlock::touch_global(Thread& self, mb_shadow& shadow, bool writes, c
   const mb_word key = face(self).global_key;
   const auto other_block = [&](mb_word touched) { return touched >> 40 != key >> 40; };
   const auto complain = [&](mb_word touched, const char* what) {
-    const std::string who = touched == ~mb_word(0)      ? "other blocks"
-                            : other_block(touched)      ? fmt::format("block {}", (touched >> 40) - 1)
+    const std::string who = touched == ~mb_word(0)           ? "other blocks"
+                            : other_block(touched)           ? fmt::format("block {}", (touched >> 40) - 1)
                             : (touched & mb_many) == mb_many ? "other threads"
-                                                        : fmt::format("thread {}", touched & mb_many);
-    stop(self, fmt::format("{}{} element {} of '{}', which {} {}{}", place(self, line), writes ? "writes" : "reads", index,
-                           name, who, what, other_block(touched) ? "" : " since the last barrier"));
+                                                             : fmt::format("thread {}", touched & mb_many);
+    stop(self, fmt::format("{}{} element {} of '{}', which {} {}{}", place(self, line), writes ? "writes" : "reads",
+                           index, name, who, what, other_block(touched) ? "" : " since the last barrier"));
   };
   const mb_word read = shadow.read, write = shadow.write;
   if (write != 0 && (other_block(write) || in_one_epoch(write, key))) complain(write, "wrote");
@@ -256,8 +269,9 @@ void EmulatedBlock::report_stuck(Thread& self) {
       const Thread& other = *threads_[j];
       if (!other.finished && same(other.site, waiting.site)) continue;
       const std::string where = other.finished ? "has left the kernel" : "is at " + text_of(other.site);
-      stop(self, fmt::format("{}waits for all threads of its {} at {}, but thread {} {}", place(waiting, waiting.site.line),
-                             waiting.site.block ? "block" : "warp", text_of(waiting.site), j, where));
+      stop(self,
+           fmt::format("{}waits for all threads of its {} at {}, but thread {} {}", place(waiting, waiting.site.line),
+                       waiting.site.block ? "block" : "warp", text_of(waiting.site), j, where));
     }
   }
   stop(self, place(self, 0) + "all threads wait");
@@ -273,14 +287,22 @@ std::string EmulatedBlock::text(const mb_fault& f) {
   const std::string who = f.other == mb_many ? "other threads" : fmt::format("thread {}", f.other);
   const char* missing = "since the last barrier (a barrier is missing)";
   switch (f.kind) {
-    case mb_fault_outside: return fmt::format("reaches {}, which has {}", element, f.count);
-    case mb_fault_unwritten: return fmt::format("reads {}, which nothing wrote", element);
-    case mb_fault_misaligned: return fmt::format("{} does not lie at a multiple of {} bytes", element, f.count);
-    case mb_fault_race_read: return fmt::format("reads {}, which {} wrote {}", element, who, missing);
-    case mb_fault_race_write: return fmt::format("writes {}, which {} wrote {}", element, who, missing);
-    case mb_fault_race_late: return fmt::format("writes {}, which {} read {}", element, who, missing);
-    case mb_fault_copy: return fmt::format("writes {} while a copy to it is under way", element);
-    case mb_fault_width: return fmt::format("{} over {} threads in a block of {}", f.name, f.count, f.index);
+    case mb_fault_outside:
+      return fmt::format("reaches {}, which has {}", element, f.count);
+    case mb_fault_unwritten:
+      return fmt::format("reads {}, which nothing wrote", element);
+    case mb_fault_misaligned:
+      return fmt::format("{} does not lie at a multiple of {} bytes", element, f.count);
+    case mb_fault_race_read:
+      return fmt::format("reads {}, which {} wrote {}", element, who, missing);
+    case mb_fault_race_write:
+      return fmt::format("writes {}, which {} wrote {}", element, who, missing);
+    case mb_fault_race_late:
+      return fmt::format("writes {}, which {} read {}", element, who, missing);
+    case mb_fault_copy:
+      return fmt::format("writes {} while a copy to it is under way", element);
+    case mb_fault_width:
+      return fmt::format("{} over {} threads in a block of {}", f.name, f.count, f.index);
   }
   return "unknown fault";
 }

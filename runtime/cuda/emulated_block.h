@@ -43,10 +43,10 @@ class EmulatedBlock {
   struct Thread {
     int number = 0;
     Fiber fiber;
-    mb_site site = {};       // where it waits
+    mb_site site = {};  // where it waits
     bool finished = false;
     std::vector<Copy> copies;
-    int64_t group = 0;       // of the next copy
+    int64_t group = 0;  // of the next copy
   };
   struct SharedArray {
     int id;
@@ -82,12 +82,12 @@ class EmulatedBlock {
   uint64_t random_ = 0;
   mb_word epoch_ = 0;
   int64_t task_ = 0;
-  size_t count_ = 0;                 // threads of the block
+  size_t count_ = 0;  // threads of the block
   size_t finished_ = 0;
-  std::vector<mb_thread> faces_;     // what kernels see of threads
+  std::vector<mb_thread> faces_;  // what kernels see of threads
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<size_t> runnable_;
-  std::vector<size_t> arrived_;      // where all of a warp meet, and last where all of the block do
+  std::vector<size_t> arrived_;  // where all of a warp meet, and last where all of the block do
   char* stacks_ = nullptr;
   Fiber main_;
   std::vector<SharedArray> arrays_;

@@ -22,14 +22,15 @@ namespace fs = std::filesystem;
 constexpr const char* kHeader = "mambac_emulated.h";
 
 /// -O1: a text is built in a fraction of a second, and most are run once.
-const std::vector<std::string> kFlags = {"-std=c++17", "-O1", "-shared", "-fPIC", "-fno-math-errno", "-fno-exceptions",
-                                         "-fno-rtti", "-w"};
+const std::vector<std::string> kFlags = {"-std=c++17",      "-O1",       "-shared", "-fPIC", "-fno-math-errno",
+                                         "-fno-exceptions", "-fno-rtti", "-w"};
 
 class Folder {
  public:
   Folder() {
     std::string name = (fs::temp_directory_path() / "mambac-emulated-XXXXXX").string();
-    if (!mkdtemp(name.data())) throw EnvironmentError(fmt::format("cannot make a folder in {}", fs::temp_directory_path().string()));
+    if (!mkdtemp(name.data()))
+      throw EnvironmentError(fmt::format("cannot make a folder in {}", fs::temp_directory_path().string()));
     path = name;
   }
   ~Folder() {
@@ -44,8 +45,8 @@ class Folder {
 std::string source_of(const std::string& text) {
   std::string source = fmt::format("#include \"{}\"\n#line 1 \"kernels.cu\"\n{}\nMB_EMULATED_BEGIN\n", kHeader, text);
   for (const KernelSignature& kernel : kernels_of(text))
-    source += fmt::format("MB_EMULATED({}, {}, \"{}\")\n", kernel.name, kernel.threads,
-                          fmt::join(kernel.parameters, ","));
+    source +=
+        fmt::format("MB_EMULATED({}, {}, \"{}\")\n", kernel.name, kernel.threads, fmt::join(kernel.parameters, ","));
   return source + "MB_EMULATED_END\n";
 }
 
@@ -115,7 +116,8 @@ const mb_kernel* emulated_kernels(const std::string& text, const fs::path& cache
   fs::path cached;
   if (!cache_folder.empty())
     cached = cache_folder / (key_of(fmt::format("{}\n{}\n{}{}", fmt::join(compiler, " "), fmt::join(kFlags, " "),
-                                                cuda_emulation_header(), source)) + ".so");
+                                                cuda_emulation_header(), source)) +
+                             ".so");
   // A damaged library is built again; it cannot be loaded.
   const mb_kernel* kernels = !cached.empty() && fs::exists(cached) ? load(cached) : nullptr;
   if (!kernels) kernels = build_and_load(source, compiler, cached);

@@ -40,9 +40,16 @@ class BlockPool {
 
 int bytes_of(char kind) {
   switch (kind) {
-    case 'f': case 'F': case 'i': case 'I': return 4;
-    case 'u': case 'U': return 1;
-    default: return 2;
+    case 'f':
+    case 'F':
+    case 'i':
+    case 'I':
+      return 4;
+    case 'u':
+    case 'U':
+      return 1;
+    default:
+      return 2;
   }
 }
 
@@ -91,8 +98,10 @@ class BufferShadows {
 std::vector<std::string> split(const std::string& text) {
   std::vector<std::string> parts(1);
   for (char c : text) {
-    if (c == ',') parts.emplace_back();
-    else parts.back() += c;
+    if (c == ',')
+      parts.emplace_back();
+    else
+      parts.back() += c;
   }
   return parts;
 }
@@ -101,16 +110,18 @@ std::vector<mb_argument> bind(const mb_kernel& kernel, const std::vector<std::st
                               std::span<const EmulatedArgument> arguments) {
   const std::string kinds = kernel.kinds;
   if (kinds.size() != arguments.size())
-    throw InternalError(fmt::format("{} has {} parameters and was given {} arguments", kernel.name, kinds.size(),
-                                    arguments.size()));
+    throw InternalError(
+        fmt::format("{} has {} parameters and was given {} arguments", kernel.name, kinds.size(), arguments.size()));
   std::vector<mb_argument> bound;
   for (size_t i = 0; i < kinds.size(); ++i) {
     const auto* buffer = std::get_if<EmulatedBuffer>(&arguments[i]);
     if ((kinds[i] == 'n') == (buffer != nullptr))
       throw InternalError(fmt::format("{}: parameter '{}' is a {}, the argument is not", kernel.name, names[i],
                                       kinds[i] == 'n' ? "number" : "buffer"));
-    if (buffer) bound.push_back({buffer->data, buffer->count, nullptr, 1, names[i].c_str()});
-    else bound.push_back({nullptr, std::get<int64_t>(arguments[i]), nullptr, 1, names[i].c_str()});
+    if (buffer)
+      bound.push_back({buffer->data, buffer->count, nullptr, 1, names[i].c_str()});
+    else
+      bound.push_back({nullptr, std::get<int64_t>(arguments[i]), nullptr, 1, names[i].c_str()});
   }
   return bound;
 }
@@ -174,8 +185,10 @@ void EmulatedModule::launch(const std::string& name, int64_t blocks, int threads
                             std::span<const EmulatedArgument> arguments, const EmulationOptions& options) const {
   const mb_kernel& kernel = find(name);
   if (threads != kernel.threads || threads % 32 != 0 || threads > 1024 || threads <= 0)
-    throw InternalError(fmt::format("{} is for blocks of {} threads (a multiple of 32, at most 1024), and was launched with "
-                                    "{}", name, kernel.threads, threads));
+    throw InternalError(
+        fmt::format("{} is for blocks of {} threads (a multiple of 32, at most 1024), and was launched with "
+                    "{}",
+                    name, kernel.threads, threads));
   if (blocks <= 0) throw InternalError(fmt::format("{} was launched with {} blocks", name, blocks));
   const std::vector<std::string> names = split(kernel.parameters);
   std::vector<mb_argument> bound = bind(kernel, names, arguments);

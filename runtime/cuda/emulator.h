@@ -37,8 +37,9 @@ class EmulatedModule {
   /// Names in the order of the text.
   std::vector<std::string> kernels() const;
 
-  /// Runs all blocks of a kernel, on OpenMP's threads unless buffers are checked between blocks. The arguments are in the
-  /// order of the parameters. DeviceFault when the kernel does something wrong; InternalError when the launch does not fit it.
+  /// Runs all blocks of a kernel, on OpenMP's threads unless buffers are checked between blocks. The arguments are in
+  /// the order of the parameters. DeviceFault when the kernel does something wrong; InternalError when the launch does
+  /// not fit it.
   void launch(const std::string& kernel, int64_t blocks, int threads, std::span<const EmulatedArgument> arguments,
               const EmulationOptions& options = {}) const;
 

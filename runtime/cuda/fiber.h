@@ -18,8 +18,8 @@ class Fiber {
 
   /// Saves where `from` is and goes on with `to`. Both stay on the calling thread.
   static void change(Fiber& from, Fiber& to);
-  /// Where the address sanitizer is told of stacks: at the start of an entry, and before the first change from the stack
-  /// that a thread runs on anyway.
+  /// Where the address sanitizer is told of stacks: at the start of an entry, and before the first change from the
+  /// stack that a thread runs on anyway.
   static void arrived(Fiber* fiber);
   void describe_own_stack();
 

@@ -35,13 +35,16 @@ std::vector<std::string> host_compiler() {
     std::istringstream words(value);
     for (std::string word; words >> word;) command.push_back(word);
     if (!command.empty() && in_path(command[0])) return command;
-    throw EnvironmentError(fmt::format("$CXX names '{}', which is no program here; the emulation device needs a C++ "
-                                       "compiler", value));
+    throw EnvironmentError(
+        fmt::format("$CXX names '{}', which is no program here; the emulation device needs a C++ "
+                    "compiler",
+                    value));
   }
   for (const char* name : {"c++", "g++", "clang++"})
     if (in_path(name)) return {name};
-  throw EnvironmentError("the emulation device needs a C++ compiler: $CXX is not set, and none of c++, g++, clang++ is in "
-                         "$PATH");
+  throw EnvironmentError(
+      "the emulation device needs a C++ compiler: $CXX is not set, and none of c++, g++, clang++ is in "
+      "$PATH");
 }
 
 int run_command(const std::vector<std::string>& command, const std::filesystem::path& output) {
@@ -58,7 +61,8 @@ int run_command(const std::vector<std::string>& command, const std::filesystem::
   if (error) throw EnvironmentError(fmt::format("cannot run '{}': {}", command[0], std::strerror(error)));
   int status = 0;
   while (waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) throw EnvironmentError(fmt::format("cannot wait for '{}': {}", command[0], std::strerror(errno)));
+    if (errno != EINTR)
+      throw EnvironmentError(fmt::format("cannot wait for '{}': {}", command[0], std::strerror(errno)));
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 

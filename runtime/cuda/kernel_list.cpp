@@ -7,7 +7,9 @@
 namespace mambac {
 namespace {
 
-bool in_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+bool in_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
+}
 
 /// The text with comments blanked.
 std::string without_comments(std::string_view text) {
@@ -22,7 +24,8 @@ std::string without_comments(std::string_view text) {
   return code;
 }
 
-/// From an opening parenthesis to its closing one: what lies between commas at the outermost level. `at` moves behind it.
+/// From an opening parenthesis to its closing one: what lies between commas at the outermost level. `at` moves behind
+/// it.
 std::vector<std::string> parenthesised(const std::string& code, size_t& at) {
   std::vector<std::string> parts(1);
   for (int depth = 0; at < code.size(); ++at) {
@@ -32,8 +35,10 @@ std::vector<std::string> parenthesised(const std::string& code, size_t& at) {
       ++at;
       return parts;
     }
-    if (c == ',' && depth == 1) parts.emplace_back();
-    else parts.back() += c;
+    if (c == ',' && depth == 1)
+      parts.emplace_back();
+    else
+      parts.back() += c;
   }
   throw InternalError("a kernel's parameters have no closing parenthesis");
 }
