@@ -34,6 +34,8 @@ std::string with_advice(const LibraryProbe& library, std::string message) {
 
 }  // namespace
 
+std::string LibraryAttempt::str() const { return answer.starts_with(name + ": ") ? answer : name + ": " + answer; }
+
 LibraryProbe probe_library(const std::string& purpose, const std::vector<std::string>& names,
                            const std::vector<std::string>& folders) {
   LibraryProbe probe;
@@ -53,8 +55,7 @@ void require_library(const LibraryProbe& library) {
   if (library.found()) return;
   std::string message =
       with_advice(library, fmt::format("{}: no library was found", library.purpose)) + "; looked for:";
-  for (const LibraryAttempt& attempt : library.attempts)
-    message += fmt::format("\n    {}: {}", attempt.name, attempt.answer);
+  for (const LibraryAttempt& attempt : library.attempts) message += "\n    " + attempt.str();
   throw EnvironmentError(message);
 }
 

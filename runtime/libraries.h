@@ -9,6 +9,8 @@ namespace mambac {
 struct LibraryAttempt {
   std::string name;    // what was asked of the loader: a name, or a path
   std::string answer;  // the loader's error; empty: found
+
+  std::string str() const;  // "libcuda.so.1: cannot open shared object file", the name once
 };
 
 struct LibraryProbe {

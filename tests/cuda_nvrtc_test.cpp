@@ -156,6 +156,12 @@ TEST_F(RealNvrtc, ErrorsShowTheLine) {
   EXPECT_TRUE(says(message, "k.cu(2): error", "x[0] = missing;")) << message;
 }
 
+TEST_F(RealNvrtc, AnArchitectureWithoutASpecialFormIsTheUsersMistake) {
+  const Nvrtc nvrtc(find_nvrtc());
+  const std::string message = message_of<InputError>([&] { nvrtc.compile({kSmall.source, "k.cu", "sm_75a", {}}); });
+  EXPECT_TRUE(says(message, "sm_75a", "gpu-architecture")) << message;
+}
+
 TEST_F(RealNvrtc, ManyAtATime) {
   const Nvrtc nvrtc(find_nvrtc());
   std::vector<Compilation> made(8);

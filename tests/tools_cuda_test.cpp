@@ -130,7 +130,10 @@ TEST_F(CacheCommand, TeachesAndNeedsAPlace) {
   const std::string help = succeed(folder, "mambac cache --help");
   EXPECT_LT(help.find("mambac cache list"), help.find("Usage")) << help;
   EXPECT_EQ(shell(folder, "mambac cache").code, 2);
-  const Outcome outcome = shell(folder, "unset MAMBAC_CACHE XDG_CACHE_HOME HOME; mambac cache list");
+  Outcome outcome = shell(folder, "mambac cache lis");
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_TRUE(says(outcome.error, "there is no command 'lis'", "'list'")) << outcome.error;
+  outcome = shell(folder, "unset MAMBAC_CACHE XDG_CACHE_HOME HOME; mambac cache list");
   EXPECT_EQ(outcome.code, 3);
   EXPECT_TRUE(says(outcome.error, "$HOME")) << outcome.error;
 }

@@ -85,7 +85,7 @@ void print_library(const Library& library) {
   const LibraryProbe& probe = library.probe;
   if (!probe.found()) {
     fmt::print("{}: not found; {}; looked for:\n", probe.purpose, probe.advice);
-    for (const LibraryAttempt& attempt : probe.attempts) fmt::print("    {}: {}\n", attempt.name, attempt.answer);
+    for (const LibraryAttempt& attempt : probe.attempts) fmt::print("    {}\n", attempt.str());
     return;
   }
   fmt::print("{}: {}{}\n", probe.purpose, probe.path, library.version.empty() ? "" : ", version " + library.version);

@@ -57,12 +57,15 @@ int fail_internally(const std::string& message, int argc, char** argv) {
   return kExitInternal;
 }
 
-/// The parser would only say that a command is missing.
+/// The parser would only say that a command is missing. Looks at the words in front, one for each level of commands.
 void check_command(const CLI::App& app, int argc, char** argv) {
   if (argc < 2 || argv[1][0] == '-') return;
   std::vector<std::string> known;
-  for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
-  if (std::find(known.begin(), known.end(), argv[1]) != known.end()) return;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    if (command->get_name() == argv[1]) return check_command(*command, argc - 1, argv + 1);
+    known.push_back(command->get_name());
+  }
+  if (known.empty()) return;  // the word is an argument
   throw Failure(fmt::format("there is no command '{}'{}; there are: {}", argv[1], did_you_mean(argv[1], known),
                             fmt::join(known, ", ")), kExitUsage);
 }

@@ -28,8 +28,13 @@ std::vector<std::string> folders_in(const fs::path& parent, const std::string& p
 
 class Folders {
  public:
+  /// Whatever links lead to it, a folder is listed once.
   void add(const std::string& folder) {
-    if (std::find(list_.begin(), list_.end(), folder) == list_.end()) list_.push_back(folder);
+    std::error_code error;
+    const bool listed = std::any_of(list_.begin(), list_.end(), [&](const std::string& other) {
+      return other == folder || fs::equivalent(other, folder, error);
+    });
+    if (!listed) list_.push_back(folder);
   }
   void add_if_there(const std::string& folder) {
     std::error_code error;
@@ -65,6 +70,7 @@ std::vector<std::string> toolkit_folders() {
   for (const std::string& root : folders_in("/usr/local", "cuda-")) folders.add_toolkit(root);
   if (const auto conda = variable("CONDA_PREFIX")) folders.add_toolkit(*conda);
   if (const auto python = variable("VIRTUAL_ENV")) folders.add_python_packages(*python);
+  folders.add_if_there("/usr/lib/wsl/lib");
   return folders.list();
 }
 
@@ -89,7 +95,7 @@ LibraryProbe find(const Sought& sought) {
 LibraryProbe find_driver() {
   return find({"CUDA driver",
                "MAMBAC_CUDA_DRIVER",
-               {"libcuda.so.1", "/usr/lib/wsl/lib/libcuda.so.1"},
+               {"libcuda.so.1"},
                "install the driver of the NVIDIA GPU (CUDA 12 or later)"});
 }
 
