@@ -32,7 +32,7 @@ struct Linear {
 
 void mark_stored(const Block& block, std::vector<bool>& arrays) {
   for (const Stmt& s : block) {
-    if (s.kind == StmtKind::StoreArray) arrays.at(static_cast<size_t>(s.buffer)) = true;
+    if (s.kind == StmtKind::StoreArray || s.kind == StmtKind::ReduceInto) arrays.at(static_cast<size_t>(s.buffer)) = true;
     mark_stored(s.body, arrays);
     mark_stored(s.otherwise, arrays);
   }
@@ -66,6 +66,8 @@ class StageEmitter {
   size_t depth_of(const Int& a) const;
   size_t depth_of(const Stmt& s) const;
   void reduce(std::span<const Stmt> run);
+  Value* reduced(std::vector<Value*> vectors, Op op);
+  void reduce_into(const Stmt& s);
   Value* fold(Value* a, Value* b, unsigned rows, Op op);
   Value* lanes(Value* v) { return v->getType()->isVectorTy() ? v : b_.CreateVectorSplat(width_, v); }
   Value* lane_numbers(Type* element);
@@ -240,6 +242,7 @@ void StageEmitter::statement(const Stmt& s) {
       break;
     }
     case StmtKind::Reduce: break;   // see block
+    case StmtKind::ReduceInto: reduce_into(s); break;
     case StmtKind::Barrier: break;  // lanes are in step
   }
 }
@@ -388,13 +391,28 @@ void StageEmitter::reduce(std::span<const Stmt> run) {
     }
     vectors.push_back(v);
   }
+  Value* results = reduced(std::move(vectors), op);
+  for (size_t i = 0; i < run.size(); i++) define(run[i], b_.CreateExtractElement(results, uint64_t{i}));
+}
+
+/// A vector of the results.
+Value* StageEmitter::reduced(std::vector<Value*> vectors, Op op) {
   unsigned rows = 1;  // in a vector
   for (; vectors.size() > 1; rows *= 2) {
     for (size_t i = 0; i < vectors.size() / 2; i++) vectors[i] = fold(vectors[2 * i], vectors[2 * i + 1], rows, op);
     vectors.resize(vectors.size() / 2);
   }
   for (unsigned size = width_; size > rows; size /= 2) vectors[0] = fold(vectors[0], nullptr, rows, op);
-  for (size_t i = 0; i < run.size(); i++) define(run[i], b_.CreateExtractElement(vectors[0], uint64_t{i}));
+  return vectors[0];
+}
+
+void StageEmitter::reduce_into(const Stmt& s) {
+  check(width_ <= static_cast<unsigned>(loop::kReduceGroup), "vectors are one group of lanes");
+  std::vector<Value*> vectors;
+  for (loop::Value v : s.args) vectors.push_back(lanes(values_.at(static_cast<size_t>(v))));
+  Type* type = nullptr;
+  Value* at = array_element(s, &type);
+  b_.CreateAlignedStore(reduced(std::move(vectors), Op::Sum), at, llvm::Align(sizeof(float)));
 }
 
 // ---- memory ---------------------------------------------------------------------------------------------------------

@@ -218,6 +218,20 @@ class Interpreter {
     return {v[0]};
   }
 
+  void reduce_into(const Stmt& s) {
+    const size_t group = std::min<size_t>(width_, kReduceGroup);
+    auto& array = arrays_.at(static_cast<size_t>(s.buffer));
+    for (size_t g = 0; g * group < width_; g++)
+      for (size_t i = 0; i < s.args.size(); i++) {
+        Lanes v(group);
+        for (size_t l = 0; l < group; l++) v[l] = lane(value(s.args[i]), g * group + l);
+        for (size_t half = group / 2; half > 0; half /= 2)
+          for (size_t l = 0; l < half; l++) v[l] += v[l + half];
+        const int64_t at = eval(s.offset) + static_cast<int64_t>(g) * eval(s.lane_stride) + static_cast<int64_t>(i);
+        array.at(static_cast<size_t>(at)) = {v[0]};
+      }
+  }
+
   Lanes lane_index(int64_t first) const {
     Lanes v(width_);
     for (size_t i = 0; i < width_; i++) v[i] = static_cast<float>(first + static_cast<int64_t>(i));
@@ -261,6 +275,7 @@ class Interpreter {
         break;
       }
       case StmtKind::Reduce: set(reduce(s)); break;
+      case StmtKind::ReduceInto: reduce_into(s); break;
       case StmtKind::Barrier: break;  // lanes are in step
     }
   }

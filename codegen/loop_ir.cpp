@@ -310,6 +310,16 @@ Value StageBuilder::reduce(Op op, Value value, const Int& valid) {
   return push(std::move(stmt)).result;
 }
 
+void StageBuilder::reduce_into(int array, const Int& offset, int64_t stride, std::vector<Value> values) {
+  Stmt stmt;
+  stmt.kind = StmtKind::ReduceInto;
+  stmt.buffer = array;
+  stmt.offset = offset;
+  stmt.lane_stride = constant(stride);
+  stmt.args = std::move(values);
+  push(std::move(stmt));
+}
+
 void StageBuilder::comment(const std::string& text) { comment_ = text; }
 
 }  // namespace mambac::loop

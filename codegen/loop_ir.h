@@ -72,6 +72,7 @@ enum class StmtKind : uint8_t {
   LoadArray,   // result = array[offset]
   StoreArray,  // array[offset] = args[0]
   Reduce,      // result = sum or maximum of args[0] over the lanes           uniform
+  ReduceInto,  // array[offset + g * stride + i] = sum of args[i] over the lanes of group g: each kReduceGroup of them
   Barrier,     // what lanes stored before it, other lanes may load after it
 };
 
@@ -85,7 +86,7 @@ struct Stmt {
   double number = 0;         // Number
   int buffer = -1;           // Load, Store: index into Kernel::buffers; LoadArray, StoreArray: index into Stage::arrays
   Int offset;                // in elements; of a `lanes` array in vectors
-  Int lane_stride;
+  Int lane_stride;           // ReduceInto: a constant, the stride of groups
   Int valid;
   int64_t columns = 0;       // LoadBlock
   int64_t ahead = 0;         // Load, Store of neighbouring lanes: the elements this far on are fetched, too; 0: none
@@ -97,6 +98,9 @@ struct Stmt {
   Block body, otherwise;     // For, If
   std::string comment;       // shown in dumps and in emitted text
 };
+
+/// Lanes of a group, as ReduceInto sums them; fewer when the kernel has fewer. A power of two.
+constexpr int kReduceGroup = 32;
 
 enum class Space : uint8_t {
   registers,  // indexed by constants once loops are written out, kept in registers if they suffice
@@ -183,6 +187,8 @@ class StageBuilder {
   Value load_array(int array, const Int& offset);
   void store_array(int array, const Int& offset, Value value);
   Value reduce(Op op, Value value, const Int& valid = nullptr);
+  /// The number of values is a power of two, at most kReduceGroup, and at most the lanes of a group.
+  void reduce_into(int array, const Int& offset, int64_t stride, std::vector<Value> values);
   bool is_lanes(Value value) const { return lanes_[static_cast<size_t>(value)]; }
   void comment(const std::string& text);  // on the next statement
 

@@ -144,6 +144,9 @@ class Printer {
         line("v{} = {} over lanes({}){}", s.result, mambac::name_of(s.op), arguments(s),
              s.valid ? fmt::format(" valid {}", str(s.valid)) : "");
         break;
+      case StmtKind::ReduceInto:
+        line("{} + group * {} .. = sums over lanes({})", element(s), str(s.lane_stride), arguments(s));
+        break;
       case StmtKind::Barrier: line("barrier"); break;
     }
   }

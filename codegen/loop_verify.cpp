@@ -179,6 +179,14 @@ class Verifier {
           fail(fmt::format("op {} does not reduce lanes", mambac::name_of(s.op)));
         define(s, Shape::Uniform);
         break;
+      case StmtKind::ReduceInto:
+        if (array(s) != Shape::Uniform) fail("sums over lanes go to an array of uniform values");
+        columns(static_cast<int64_t>(s.args.size()));
+        if (s.args.size() > static_cast<size_t>(kReduceGroup)) fail("more values than a group has lanes");
+        for (Value v : s.args) use(v);
+        if (!is_constant(s.lane_stride)) fail("the stride of groups changes");
+        if (spread_) fail("a sum over lanes in a loop that lanes share");
+        break;
       case StmtKind::Barrier:
         if (spread_) fail("a barrier in a loop that is shared out");
         break;

@@ -257,7 +257,8 @@ void WalkLowering::one_tile(const Int& length) {
   make_tile_arrays();
   phases(uniform_plan_, false);
   for (const auto& [id, array] : sums_)
-    if (!sums_time(id) && sums_lanes(id)) zero_reduction(id, array, constant(0), count(inner_of_type(id)) * tile());
+    if (!sums_time(id) && sums_lanes(id) && !sums_at_once(id))
+      zero_reduction(id, array, constant(0), count(inner_of_type(id)) * tile());
   if (registers()) {
     phases(lane_plan_, true);
   } else if (!lane_nodes_.empty()) {
@@ -268,8 +269,10 @@ void WalkLowering::one_tile(const Int& length) {
     env_.ahead = 0;
     b_->close();
   }
+  with_lanes_ = false;
   for (const auto& [id, array] : sums_)
     if (!sums_time(id) && sums_lanes(id)) flush_tile_sum(id, array);
+  with_lanes_ = true;
 }
 
 Int WalkLowering::open_steps(bool against_walk, bool unroll) {
@@ -315,14 +318,20 @@ void WalkLowering::phases(const PhasePlan& plan, bool with_lanes) {
     open_inner(phase.inner);
     preload(phase);
     for (const Sweep& sweep : phase.sweeps)
-      for (NodeId id : sweep.nodes) open_carry(id);
+      for (NodeId id : sweep.nodes) {
+        open_carry(id);
+        open_step_sum(id);
+      }
     for (const Sweep& sweep : phase.sweeps) {
       open_steps(sweep.against.value_or(false), true);
       for (NodeId id : sweep.nodes) run_node(id);
       close_steps();
     }
     for (const Sweep& sweep : phase.sweeps)
-      for (NodeId id : sweep.nodes) close_carry(id);
+      for (NodeId id : sweep.nodes) {
+        close_carry(id);
+        close_step_sum(id);
+      }
     preloaded_.clear();
     close_inner(phase.inner);
     save_taps(phase);

@@ -134,11 +134,12 @@ class BarrierPlacer {
     Access a;
     a.at = s.offset;
     switch (s.kind) {
+      case StmtKind::ReduceInto: a.stride = s.lane_stride; [[fallthrough]];
       case StmtKind::LoadArray:
       case StmtKind::StoreArray:
         if (stage_.arrays[static_cast<size_t>(s.buffer)].space != loop::Space::shared) return;
         a.place = {true, s.buffer};
-        a.store = s.kind == StmtKind::StoreArray;
+        a.store = s.kind != StmtKind::LoadArray;
         break;
       case StmtKind::Load:
       case StmtKind::Store:

@@ -2,6 +2,7 @@
 #include "codegen/walk_lowering.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace mambac {
 
@@ -137,6 +138,9 @@ void WalkLowering::make_late(NodeId id) {
     const bool per_block = lanes(id) && !sums_lanes(id);
     sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sum", inner * (per_block ? state_count() : 1), lanes(id),
                           registers() && per_block);
+  } else if (sums_at_once(id)) {
+    sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sum", lane_groups() * inner * tile(), false, false);
+    step_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".steps", tile(), true, true);
   } else if (sums_lanes(id)) {
     sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sum", inner * tile(), true, false);
   }
@@ -205,17 +209,44 @@ void WalkLowering::store_phase_sums(const Phase& phase) {
 void WalkLowering::flush_tile_sum(NodeId id, int array) {
   const std::vector<DimId> dims = inner_of_type(id);
   each_inner(dims, [&] {
-    const Int j = open_steps(false, false);
-    const Value sum = b_->reduce(lane_reduction(w_.node(id)), b_->load_array(array, inner_index(dims) * tile() + j));
+    const Int at = inner_index(dims) * tile() + open_steps(false, false);
+    Value sum = b_->load_array(array, at);
+    if (!sums_at_once(id)) sum = b_->reduce(lane_reduction(w_.node(id)), sum);
+    for (int64_t g = 1; sums_at_once(id) && g < lane_groups(); ++g)
+      sum = b_->apply(Op::Add, {sum, b_->load_array(array, at + g * count(dims) * tile())});
     store_late(id, env_, sum);
     close_steps();
   });
+}
+
+bool WalkLowering::sums_at_once(NodeId id) const {
+  const bool fits = std::has_single_bit(static_cast<uint64_t>(tile())) && tile() > 1 &&
+                    tile() <= std::min<int64_t>(s_.width, loop::kReduceGroup);
+  return registers() && blocks_per_task_ == 1 && fits && combine(id) == Op::Add && sums_lanes(id) && !sums_time(id) &&
+         !sums_inner(id);
+}
+
+void WalkLowering::open_step_sum(NodeId id) {
+  if (!step_sums_.count(id) || full_tile()) return;  // steps that a short tile lacks count 0
+  const Int i = b_->open_for(constant(0), constant(tile()), 1, true);
+  b_->store_array(step_sums_.at(id), i, b_->number(0));
+  b_->close();
+}
+
+void WalkLowering::close_step_sum(NodeId id) {
+  if (!step_sums_.count(id)) return;
+  std::vector<Value> values;
+  for (int64_t j = 0; j < tile(); ++j) values.push_back(b_->load_array(step_sums_.at(id), constant(j)));
+  const int64_t per_group = count(inner_of_type(id)) * tile();
+  b_->reduce_into(sums_.at(id), inner_index(inner_of_type(id)) * tile(), per_group, std::move(values));
 }
 
 void WalkLowering::add_late(NodeId id, Value value) {
   if (sums_lanes(id) && has_tail_) value = mask(value, neutral_value(w_.node(id)));
   if (sums_time(id)) {
     accumulate(carry_of(id), constant(0), combine(id), value);
+  } else if (sums_at_once(id)) {
+    b_->store_array(step_sums_.at(id), step_, value);
   } else if (sums_lanes(id)) {
     accumulate(sums_.at(id), inner_index(inner_of_type(id)) * tile() + step_, combine(id), value);
   } else {

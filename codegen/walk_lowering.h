@@ -152,6 +152,12 @@ class WalkLowering {
   void zero_phase_sums(const Phase& phase);
   void store_phase_sums(const Phase& phase);
   void flush_tile_sum(NodeId id, int array);
+  /// Whether a sum over lanes, step by step, is complete within a tile's sweep: then the steps are summed together, and
+  /// nothing is kept for each lane.
+  bool sums_at_once(NodeId id) const;
+  int64_t lane_groups() const { return (s_.width + loop::kReduceGroup - 1) / loop::kReduceGroup; }
+  void open_step_sum(NodeId id);
+  void close_step_sum(NodeId id);
   void add_late(NodeId id, Value value);
   /// A neutral value in lanes that do not exist.
   Value mask(Value value, double neutral);
@@ -242,6 +248,7 @@ class WalkLowering {
   std::map<NodeId, int> invariant_arrays_, states_, products_, sums_;
   std::map<NodeId, int> tile_arrays_, sweep_arrays_, taps_;
   std::map<NodeId, int> carries_, product_carries_;
+  std::map<NodeId, int> step_sums_;                          // sums over lanes, done at once: the values of the steps
   std::map<NodeId, std::pair<int, Int>> partials_;  // late sum -> temporary buffer, number of slots
 
   // Where the loops stand.

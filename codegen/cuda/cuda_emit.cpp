@@ -383,6 +383,7 @@ class StageText {
         break;
       }
       case StmtKind::Reduce: reduce(s); break;
+      case StmtKind::ReduceInto: reduce_into(s); break;
       case StmtKind::Barrier: line("__syncthreads();"); break;
     }
   }
@@ -418,6 +419,20 @@ class StageText {
     if (const std::string condition = exists(s.valid); !condition.empty())
       value = fmt::format("{} ? {} : {}", condition, value, sum ? "0.f" : "-MB_INFINITY");
     define(s, width() == 1 ? value : fmt::format("{}<{}>({})", sum ? "mb_sum" : "mb_amax", width(), value));
+  }
+
+  void reduce_into(const Stmt& s) {
+    std::vector<std::string> values;
+    for (loop::Value value : s.args) values.push_back(v(value));
+    const int group = std::min(width(), loop::kReduceGroup);
+    line("{{");
+    depth_++;
+    line("float r[{}] = {{{}}};", values.size(), fmt::join(values, ", "));
+    line("mb_reduce_scatter<{}, {}>(r);", values.size(), group);
+    line("if (lane % {} < {}) {}[{} + lane / {} * {} + lane % {}] = r[0];", group, values.size(),
+         arrays_.at(static_cast<size_t>(s.buffer)), str(s.offset), group, str(s.lane_stride, 3), group);
+    depth_--;
+    line("}}");
   }
 
   std::string apply(const Stmt& s) const {
