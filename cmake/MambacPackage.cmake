@@ -3,8 +3,8 @@
 set(package_dir ${PROJECT_BINARY_DIR}/package)
 add_custom_target(package-programs)
 
-# A libLLVM of what codegen uses, for x86 only: a quarter of the shared libLLVM, and without the libraries that one needs
-# (ICU, libxml2, z3, libedit, ...). Shared, so that each program more costs little.
+# A libLLVM of what codegen uses, for x86 only: two fifths of the shared libLLVM, and without the libraries that one
+# needs (ICU, libxml2, z3, libedit, ...). Shared, so that each program more costs little.
 set(needed ${CMAKE_CURRENT_BINARY_DIR}/llvm_needed.options)
 add_custom_command(OUTPUT ${needed}
   COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DARCHIVE=$<TARGET_FILE:mambac_codegen> -DOUT=${needed}
