@@ -1,5 +1,13 @@
 # The programs of the archive that tools/package makes: linked again from the same objects, to lie beside their
 # libraries. Target package-programs; they come to package/ in the build tree.
+if(NOT CMAKE_SYSTEM_NAME STREQUAL Linux OR NOT CMAKE_SYSTEM_PROCESSOR STREQUAL x86_64 OR MAMBAC_SANITIZE)
+  return()
+endif()
+if(NOT TARGET LLVMX86CodeGen OR NOT TARGET zstd::libzstd_shared)
+  message(STATUS "No package can be made: it needs LLVM's static archives and zstd (tools/install-packages)")
+  return()
+endif()
+
 set(package_dir ${PROJECT_BINARY_DIR}/package)
 add_custom_target(package-programs)
 
