@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <new>
 #include <utility>
 
 namespace mambac {
@@ -38,7 +37,10 @@ bool in_one_epoch(mb_word touched, mb_word key) {
 
 const mb_runtime EmulatedBlock::kRuntime = {
     [](mb_thread* t, const mb_site& site) { of(t).wait(self(t), site); },
-    [](mb_thread* t, const mb_fault& fault) { of(t).stop(self(t), of(t).place(self(t), fault.line) + text(fault)); },
+    [](mb_thread* t, const mb_fault& fault) {
+      of(t).fault_ = of(t).place(self(t), fault.line) + text(fault);
+      of(t).stop(self(t));
+    },
     [](mb_thread* t, int id, const char* name, int bytes, long long count, mb_shadow** shadows) {
       return of(t).shared(self(t), id, name, static_cast<size_t>(bytes), static_cast<size_t>(count), shadows);
     },
@@ -89,8 +91,7 @@ void EmulatedBlock::start_fiber(Thread& thread) {
   *reinterpret_cast<StackFoot*>(stack) = {&faces_[number], kUntouchedStack};
   // Stacks that all began at the same place modulo their size would share a few lines of the caches.
   const size_t apart = number * 17 % 512 * 64;
-  thread.fiber.~Fiber();
-  new (&thread.fiber) Fiber(stack + 64, mb_stack - 64 - apart, enter);
+  thread.fiber.start(stack + 64, mb_stack - 64 - apart, enter);
 }
 
 void EmulatedBlock::restart(int64_t task, size_t threads) {
@@ -131,13 +132,16 @@ void EmulatedBlock::restart(int64_t task, size_t threads) {
 }
 
 void EmulatedBlock::enter() {
-  Fiber::arrived(nullptr);
+  Fiber::entered();
   const auto frame = reinterpret_cast<mb_word>(__builtin_frame_address(0));
   const auto& foot = *reinterpret_cast<const StackFoot*>(frame & ~(mb_stack - 1));
   EmulatedBlock& block = of(foot.face);
   for (;;) {
     block.kernel_->call(block.arguments_);
-    if (foot.untouched != kUntouchedStack) block.stop(self(foot.face), "emulation device: a thread's stack overflowed");
+    if (foot.untouched != kUntouchedStack) {
+      block.fault_ = block.place(self(foot.face), 0) + "a stack overflowed";
+      block.stop(self(foot.face));
+    }
     block.finish(self(foot.face));
   }
 }
@@ -207,9 +211,11 @@ void* EmulatedBlock::shared(Thread& self, int id, const char* name, size_t bytes
   }
   const size_t start = shared_bytes_;
   shared_bytes_ += (bytes * count + 15) / 16 * 16;
-  if (shared_bytes_ > kSharedBytes)
-    stop(self, fmt::format("{}shared memory of {} bytes, '{}' being the last; there are {}", place(self, 0),
-                           shared_bytes_, name, kSharedBytes));
+  if (shared_bytes_ > kSharedBytes) {
+    fault_ = fmt::format("{}shared memory of {} bytes, '{}' being the last; there are {}", place(self, 0),
+                         shared_bytes_, name, kSharedBytes);
+    stop(self);
+  }
   // As many shadows as bytes: elements of one array then never share one with another's.
   arrays_.push_back({id, memory_.get() + start, shadows_.get() + start});
   *shadows = arrays_.back().shadows;
@@ -220,13 +226,17 @@ void EmulatedBlock::touch_global(Thread& self, mb_shadow& shadow, bool writes, c
                                  int line) {
   const mb_word key = face(self).global_key;
   const auto other_block = [&](mb_word touched) { return touched >> 40 != key >> 40; };
-  const auto complain = [&](mb_word touched, const char* what) {
+  const auto describe = [&](mb_word touched, const char* what) {
     const std::string who = touched == ~mb_word(0)           ? "other blocks"
                             : other_block(touched)           ? fmt::format("block {}", (touched >> 40) - 1)
                             : (touched & mb_many) == mb_many ? "other threads"
                                                              : fmt::format("thread {}", touched & mb_many);
-    stop(self, fmt::format("{}{} element {} of '{}', which {} {}{}", place(self, line), writes ? "writes" : "reads",
-                           index, name, who, what, other_block(touched) ? "" : " since the last barrier"));
+    return fmt::format("{}{} element {} of '{}', which {} {}{}", place(self, line), writes ? "writes" : "reads", index,
+                       name, who, what, other_block(touched) ? "" : " since the last barrier");
+  };
+  const auto complain = [&](mb_word touched, const char* what) {
+    fault_ = describe(touched, what);
+    stop(self);
   };
   const mb_word read = shadow.read, write = shadow.write;
   if (write != 0 && (other_block(write) || in_one_epoch(write, key))) complain(write, "wrote");
@@ -254,27 +264,32 @@ void EmulatedBlock::wait_copies(Thread& self, int64_t last) {
 
 // ---- faults ---------------------------------------------------------------------------------------------------------
 
-void EmulatedBlock::stop(Thread& self, std::string message) {
-  fault_ = std::move(message);
+// Nobody goes on with this thread, so nothing on its stack may own memory: messages are made by functions that return.
+void EmulatedBlock::stop(Thread& self) {
   Fiber::change(self.fiber, main_);
-  std::abort();  // nobody goes on with this thread
+  std::abort();
 }
 
 void EmulatedBlock::report_stuck(Thread& self) {
+  fault_ = text_of_stuck();
+  stop(self);
+}
+
+std::string EmulatedBlock::text_of_stuck() const {
   for (size_t i = 0; i < count_; ++i) {
     const Thread& waiting = *threads_[i];
-    if (waiting.finished || !waiting.site.what) continue;
-    const size_t first = waiting.site.block ? 0 : i / kWarp * kWarp, count = waiting.site.block ? count_ : kWarp;
+    const mb_site& site = waiting.site;
+    if (waiting.finished || !site.what) continue;
+    const size_t first = site.block ? 0 : i / kWarp * kWarp, count = site.block ? count_ : kWarp;
     for (size_t j = first; j < first + count; ++j) {
       const Thread& other = *threads_[j];
-      if (!other.finished && same(other.site, waiting.site)) continue;
-      const std::string where = other.finished ? "has left the kernel" : "is at " + text_of(other.site);
-      stop(self,
-           fmt::format("{}waits for all threads of its {} at {}, but thread {} {}", place(waiting, waiting.site.line),
-                       waiting.site.block ? "block" : "warp", text_of(waiting.site), j, where));
+      if (!other.finished && same(other.site, site)) continue;
+      return fmt::format("{}waits for all threads of its {} at {}, but thread {} {}", place(waiting, site.line),
+                         site.block ? "block" : "warp", text_of(site), j,
+                         other.finished ? "has left the kernel" : "is at " + text_of(other.site));
     }
   }
-  stop(self, place(self, 0) + "all threads wait");
+  return fmt::format("{}: block {}: all threads wait", kernel_->name, task_);
 }
 
 std::string EmulatedBlock::place(const Thread& thread, int line) const {

@@ -70,8 +70,9 @@ class EmulatedBlock {
   void touch_global(Thread& self, mb_shadow& shadow, bool writes, const char* name, int64_t index, int line);
   void wait_copies(Thread& self, int64_t last);
 
-  [[noreturn]] void stop(Thread& self, std::string message);
+  [[noreturn]] void stop(Thread& self);  // fault_ says why
   [[noreturn]] void report_stuck(Thread& self);
+  std::string text_of_stuck() const;
   std::string place(const Thread& thread, int line) const;
   static std::string text(const mb_fault& fault);
   uint64_t random();  // 32 bits

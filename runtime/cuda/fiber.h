@@ -8,19 +8,24 @@
 
 namespace mambac {
 
-/// Either the stack that a thread runs on anyway (default constructed) or one given to it, entered at its first turn. A
-/// fiber that is never switched to again is simply forgotten: what lives on its stack is not destroyed.
+/// The stack that a thread runs on anyway, or one that it was given to start on.
 class Fiber {
  public:
   Fiber() = default;
-  /// `entry` must not return.
-  Fiber(void* stack, size_t bytes, void (*entry)());
+  ~Fiber();
+  Fiber(const Fiber&) = delete;
+  Fiber& operator=(const Fiber&) = delete;
+
+  /// At its next turn the fiber enters `entry`, which must not return. Where it was before is forgotten: what lives on
+  /// its stack is not destroyed.
+  void start(void* stack, size_t bytes, void (*entry)());
 
   /// Saves where `from` is and goes on with `to`. Both stay on the calling thread.
   static void change(Fiber& from, Fiber& to);
-  /// Where the address sanitizer is told of stacks: at the start of an entry, and before the first change from the
-  /// stack that a thread runs on anyway.
-  static void arrived(Fiber* fiber);
+
+  /// What sanitizers want to know: called first of all by an entry, and before the first change from the stack that a
+  /// thread runs on anyway.
+  static void entered();
   void describe_own_stack();
 
  private:
@@ -29,7 +34,8 @@ class Fiber {
   bool started_ = true;
   void* stack_ = nullptr;
   size_t bytes_ = 0;
-  void* fake_stack_ = nullptr;  // the sanitizer's
+  void* fake_stack_ = nullptr;  // the address sanitizer's
+  void* known_as_ = nullptr;    // to the thread sanitizer
 };
 
 }  // namespace mambac
