@@ -163,7 +163,8 @@ Value KernelWriter::read(loop::StageBuilder& b, const Address& a, const Env& env
 }
 
 void KernelWriter::write(loop::StageBuilder& b, const Address& a, const Env& env, Value what) {
-  b.store(a.buffer, a.offset, what, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr, ahead(a, env));
+  b.store(a.buffer, a.offset, what, a.lane_stride, a.lane_stride ? env.lane_valid : nullptr, ahead(a, env), env.below,
+          env.limit);
 }
 
 int64_t KernelWriter::ahead(const Address& a, const Env& env) {

@@ -18,6 +18,7 @@ struct Env {
   loop::Int lane_valid;           // number of lanes that exist; null: all
   int64_t lane_step = 1;          // between the indices of neighbouring lanes; a power of two
   int64_t lane_offset = 0;        // of the first lane from lane_base, below lane_step
+  loop::Int below, limit;         // lanes where below < limit store; null: all
   int64_t ahead = 0;              // the distance, in lanes, of the memory that accesses fetch ahead
 };
 

@@ -157,6 +157,7 @@ Linear StageEmitter::linear(const Int& e) {
   switch (e->op) {
     case IntOp::Const: return {nullptr, e->value};
     case IntOp::Var: return of(vars_.at(static_cast<size_t>(e->value)));
+    case IntOp::Piece: throw InternalError("lanes share no channels on a CPU");
     case IntOp::Size: return {sizes_.at(static_cast<size_t>(e->value)), 0};
     default: break;
   }
@@ -242,6 +243,8 @@ void StageEmitter::statement(const Stmt& s) {
       break;
     }
     case StmtKind::Reduce: break;   // see block
+    case StmtKind::LoadPiece:
+    case StmtKind::SumPieces: throw InternalError("lanes share no channels on a CPU");
     case StmtKind::ReduceInto: reduce_into(s); break;
     case StmtKind::Barrier: break;  // lanes are in step
   }

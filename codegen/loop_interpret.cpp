@@ -150,7 +150,11 @@ class Interpreter {
   }
 
  private:
-  int64_t eval(const Int& a) const { return evaluate(a, vars_, sizes_); }
+  int64_t eval(const Int& a, int64_t lane = 0) const { return evaluate(a, vars_, sizes_, lane % pieces()); }
+  int64_t pieces() const { return stage_.pieces; }
+  /// The number of elements that differ: one, or one for each lane.
+  size_t shape(const Int& a) const { return differs_between_lanes(a) ? width_ : 1; }
+  bool stores(const Stmt& s, int64_t lane) const { return !s.below || eval(s.below, lane) < eval(s.limit, lane); }
   const Lanes& value(Value v) const { return values_.at(static_cast<size_t>(v)); }
   static float lane(const Lanes& v, size_t i) { return v[v.size() == 1 ? 0 : i]; }
   int64_t count(const Int& valid) const { return valid ? eval(valid) : static_cast<int64_t>(width_); }
@@ -166,8 +170,8 @@ class Interpreter {
     return at;
   }
 
-  Lanes& element(const Stmt& s) {
-    const int64_t at = eval(s.offset);
+  Lanes& element(const Stmt& s, int64_t lane = 0) {
+    const int64_t at = eval(s.offset, lane);
     auto& array = arrays_.at(static_cast<size_t>(s.buffer));
     if (at < 0 || at >= static_cast<int64_t>(array.size()))
       throw InternalError(fmt::format("loop IR: element {} of array '{}' does not exist", at,
@@ -189,21 +193,44 @@ class Interpreter {
   }
 
   Lanes load(const Stmt& s) const {
-    const int64_t offset = eval(s.offset);
-    if (!s.lane_stride) return {read(dtype(s), base(s), inside(s, offset))};
-    Lanes result(width_, 0.f);
-    const int64_t stride = eval(s.lane_stride), valid = count(s.valid);
-    for (int64_t i = 0; i < static_cast<int64_t>(width_) && i < valid; i++)
-      result[static_cast<size_t>(i)] = read(dtype(s), base(s), inside(s, offset + i * stride));
+    Lanes result(s.lane_stride ? width_ : shape(s.offset), 0.f);
+    const int64_t stride = s.lane_stride ? eval(s.lane_stride) : 0, valid = count(s.valid);
+    for (int64_t i = 0; i < static_cast<int64_t>(result.size()) && i / pieces() < valid; i++)
+      result[static_cast<size_t>(i)] = read(dtype(s), base(s), inside(s, eval(s.offset, i) + i / pieces() * stride));
     return result;
   }
 
   void store(const Stmt& s) const {
-    const int64_t offset = eval(s.offset);
-    if (!s.lane_stride) return write(dtype(s), base(s), inside(s, offset), value(s.args[0])[0]);
-    const int64_t stride = eval(s.lane_stride), valid = count(s.valid);
-    for (int64_t i = 0; i < static_cast<int64_t>(width_) && i < valid; i++)
-      write(dtype(s), base(s), inside(s, offset + i * stride), lane(value(s.args[0]), static_cast<size_t>(i)));
+    const int64_t lanes = static_cast<int64_t>(s.lane_stride || s.below ? width_ : shape(s.offset));
+    const int64_t stride = s.lane_stride ? eval(s.lane_stride) : 0, valid = count(s.valid);
+    for (int64_t i = 0; i < lanes && i / pieces() < valid; i++)
+      if (stores(s, i))
+        write(dtype(s), base(s), inside(s, eval(s.offset, i) + i / pieces() * stride),
+              lane(value(s.args[0]), static_cast<size_t>(i)));
+  }
+
+  Lanes load_array(const Stmt& s) {
+    Lanes& first = element(s);
+    if (!differs_between_lanes(s.offset)) return first;
+    Lanes result(width_);
+    for (size_t i = 0; i < width_; i++) result[i] = lane(element(s, static_cast<int64_t>(i)), i);
+    return result;
+  }
+
+  Lanes load_piece(const Stmt& s) {
+    const Lanes& all = element(s);
+    const auto p = static_cast<size_t>(pieces());
+    Lanes result(width_);
+    for (size_t i = 0; i < width_; i++) result[i] = lane(all, i / p * p + static_cast<size_t>(eval(s.piece)));
+    return result;
+  }
+
+  Lanes sum_pieces(const Stmt& s) const {
+    const auto p = static_cast<size_t>(pieces());
+    Lanes result(width_, 0.f);
+    for (size_t i = 0; i < width_; i++)
+      for (size_t q = 0; q < p; q++) result[i] += lane(value(s.args[s.args.size() == 1 ? 0 : i % p]), i / p * p + q);
+    return result;
   }
 
   // Halves are folded onto each other.
@@ -219,22 +246,23 @@ class Interpreter {
   }
 
   void reduce_into(const Stmt& s) {
-    const size_t group = std::min<size_t>(width_, kReduceGroup);
+    const size_t group = std::min<size_t>(width_, kReduceGroup), p = static_cast<size_t>(pieces());
     auto& array = arrays_.at(static_cast<size_t>(s.buffer));
-    for (size_t g = 0; g * group < width_; g++)
-      for (size_t i = 0; i < s.args.size(); i++) {
-        Lanes v(group);
-        for (size_t l = 0; l < group; l++) v[l] = lane(value(s.args[i]), g * group + l);
-        for (size_t half = group / 2; half > 0; half /= 2)
-          for (size_t l = 0; l < half; l++) v[l] += v[l + half];
-        const int64_t at = eval(s.offset) + static_cast<int64_t>(g) * eval(s.lane_stride) + static_cast<int64_t>(i);
-        array.at(static_cast<size_t>(at)) = {v[0]};
-      }
+    for (size_t first = 0; first < width_; first += group)
+      for (size_t piece = 0; piece < p; piece++)
+        for (size_t i = 0; i < s.args.size(); i++) {
+          float sum = 0;
+          for (size_t l = piece; l < group; l += p) sum += lane(value(s.args[i]), first + l);
+          const int64_t at = eval(s.offset, static_cast<int64_t>(piece)) +
+                             static_cast<int64_t>(first / group) * eval(s.lane_stride) +
+                             static_cast<int64_t>(i) * s.step;
+          array.at(static_cast<size_t>(at)) = {sum};
+        }
   }
 
   Lanes lane_index(int64_t first) const {
     Lanes v(width_);
-    for (size_t i = 0; i < width_; i++) v[i] = static_cast<float>(first + static_cast<int64_t>(i));
+    for (size_t i = 0; i < width_; i++) v[i] = static_cast<float>(first + static_cast<int64_t>(i) / pieces());
     return v;
   }
 
@@ -249,7 +277,12 @@ class Interpreter {
         break;
       case StmtKind::If: block(eval(s.begin) < eval(s.end) ? s.body : s.otherwise); break;
       case StmtKind::Number: set({static_cast<float>(s.number)}); break;
-      case StmtKind::Index: set({static_cast<float>(eval(s.offset))}); break;
+      case StmtKind::Index: {
+        Lanes v(shape(s.offset));
+        for (size_t i = 0; i < v.size(); i++) v[i] = static_cast<float>(eval(s.offset, static_cast<int64_t>(i)));
+        set(v);
+        break;
+      }
       case StmtKind::LaneIndex: set(lane_index(eval(s.offset))); break;
       case StmtKind::Apply: set(apply(s)); break;
       case StmtKind::Load: set(load(s)); break;
@@ -268,7 +301,9 @@ class Interpreter {
             write(dtype(s), base(s), inside(s, eval(s.offset) + static_cast<int64_t>(i * s.args.size() + c)),
                   lane(value(s.args[c]), i));
         break;
-      case StmtKind::LoadArray: set(element(s)); break;
+      case StmtKind::LoadArray: set(load_array(s)); break;
+      case StmtKind::LoadPiece: set(load_piece(s)); break;
+      case StmtKind::SumPieces: set(sum_pieces(s)); break;
       case StmtKind::StoreArray: {
         Lanes& to = element(s);
         for (size_t i = 0; i < to.size(); i++) to[i] = lane(value(s.args[0]), i);

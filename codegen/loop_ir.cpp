@@ -56,6 +56,18 @@ Int variable(Var var) {
   return n;
 }
 
+Int piece(int64_t of) {
+  auto n = std::make_shared<IntNode>();
+  n->op = IntOp::Piece;
+  n->value = of;
+  return n;
+}
+
+bool differs_between_lanes(const Int& a) {
+  if (!a || !a->a) return a && a->op == IntOp::Piece;
+  return differs_between_lanes(a->a) || differs_between_lanes(a->b);
+}
+
 bool is_constant(const Int& a, int64_t* value) {
   if (a->op != IntOp::Const) return false;
   if (value) *value = a->value;
@@ -118,12 +130,13 @@ Int max(const Int& a, const Int& b) {
   return same(a, b) ? a : node(IntOp::Max, a, b);
 }
 
-int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vector<int64_t>& sizes) {
+int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vector<int64_t>& sizes, int64_t piece) {
   switch (a->op) {
     case IntOp::Const: return a->value;
     case IntOp::Var: return vars.at(static_cast<size_t>(a->value));
     case IntOp::Size: return sizes.at(static_cast<size_t>(a->value));
-    default: return apply(a->op, evaluate(a->a, vars, sizes), evaluate(a->b, vars, sizes));
+    case IntOp::Piece: return piece;
+    default: return apply(a->op, evaluate(a->a, vars, sizes, piece), evaluate(a->b, vars, sizes, piece));
   }
 }
 
@@ -213,7 +226,7 @@ Value StageBuilder::index(const Int& offset) {
   Stmt stmt;
   stmt.kind = StmtKind::Index;
   stmt.offset = offset;
-  stmt.result = fresh(false);
+  stmt.result = fresh(differs_between_lanes(offset));
   return push(std::move(stmt)).result;
 }
 
@@ -242,12 +255,12 @@ Value StageBuilder::load(int buffer, const Int& offset, const Int& lane_stride, 
   stmt.lane_stride = lane_stride;
   stmt.valid = valid;
   stmt.ahead = ahead;
-  stmt.result = fresh(lane_stride != nullptr);
+  stmt.result = fresh(lane_stride != nullptr || differs_between_lanes(offset));
   return push(std::move(stmt)).result;
 }
 
 void StageBuilder::store(int buffer, const Int& offset, Value value, const Int& lane_stride, const Int& valid,
-                         int64_t ahead) {
+                         int64_t ahead, const Int& below, const Int& limit) {
   Stmt stmt;
   stmt.kind = StmtKind::Store;
   stmt.buffer = buffer;
@@ -256,6 +269,8 @@ void StageBuilder::store(int buffer, const Int& offset, Value value, const Int& 
   stmt.lane_stride = lane_stride;
   stmt.valid = valid;
   stmt.ahead = ahead;
+  stmt.below = below;
+  stmt.limit = limit;
   push(std::move(stmt));
 }
 
@@ -287,7 +302,25 @@ Value StageBuilder::load_array(int array, const Int& offset) {
   stmt.kind = StmtKind::LoadArray;
   stmt.buffer = array;
   stmt.offset = offset;
-  stmt.result = fresh(stage_.arrays.at(static_cast<size_t>(array)).lanes);
+  stmt.result = fresh(stage_.arrays.at(static_cast<size_t>(array)).lanes || differs_between_lanes(offset));
+  return push(std::move(stmt)).result;
+}
+
+Value StageBuilder::load_piece(int array, const Int& offset, const Int& piece) {
+  Stmt stmt;
+  stmt.kind = StmtKind::LoadPiece;
+  stmt.buffer = array;
+  stmt.offset = offset;
+  stmt.piece = piece;
+  stmt.result = fresh(true);
+  return push(std::move(stmt)).result;
+}
+
+Value StageBuilder::sum_pieces(std::vector<Value> values) {
+  Stmt stmt;
+  stmt.kind = StmtKind::SumPieces;
+  stmt.args = std::move(values);
+  stmt.result = fresh(true);
   return push(std::move(stmt)).result;
 }
 
@@ -310,12 +343,13 @@ Value StageBuilder::reduce(Op op, Value value, const Int& valid) {
   return push(std::move(stmt)).result;
 }
 
-void StageBuilder::reduce_into(int array, const Int& offset, int64_t stride, std::vector<Value> values) {
+void StageBuilder::reduce_into(int array, const Int& offset, int64_t stride, int64_t step, std::vector<Value> values) {
   Stmt stmt;
   stmt.kind = StmtKind::ReduceInto;
   stmt.buffer = array;
   stmt.offset = offset;
   stmt.lane_stride = constant(stride);
+  stmt.step = step;
   stmt.args = std::move(values);
   push(std::move(stmt));
 }

@@ -2,7 +2,8 @@
 //
 // A kernel is a list of stages; a stage is a body that runs once for every task in [0, tasks), in any order and on any
 // number of threads; stages run one after another. Inside a body, values are in SSA form and are either `uniform` (one
-// f32) or `lanes` (one f32 for each of `width` channels: a SIMD vector on a CPU, neighbouring threads on a GPU).
+// f32) or `lanes` (one f32 for each of `width` lanes: a SIMD vector on a CPU, neighbouring threads on a GPU). A lane is a
+// channel; with Stage::pieces, so many neighbouring lanes are one channel, and `lane` in addresses is its number.
 // All arithmetic is f32; loads widen and stores round. Integer expressions index memory and bound loops.
 #pragma once
 
@@ -20,7 +21,7 @@ namespace mambac::loop {
 
 // ---- integer expressions --------------------------------------------------------------------------------------------
 
-enum class IntOp : uint8_t { Const, Var, Size, Add, Sub, Mul, Div, Mod, Min, Max };
+enum class IntOp : uint8_t { Const, Var, Size, Piece, Add, Sub, Mul, Div, Mod, Min, Max };
 
 struct IntNode;
 /// An integer expression; never null. Division and Mod are of non-negative numbers and round down.
@@ -28,11 +29,14 @@ using Int = std::shared_ptr<const IntNode>;
 
 struct IntNode {
   IntOp op = IntOp::Const;
-  int64_t value = 0;  // Const: the number; Var: the variable's index; Size: index into Kernel::sizes
+  int64_t value = 0;  // Const: the number; Var: the variable's index; Size: index into Kernel::sizes; Piece: of how many
   Int a, b;
 };
 
 Int constant(int64_t value);
+/// Where Stage::pieces lanes share a channel: the number of the lane among them. Such expressions differ between lanes.
+Int piece(int64_t of);
+bool differs_between_lanes(const Int& a);
 Int operator+(const Int& a, const Int& b);  // the operators fold constants
 Int operator-(const Int& a, const Int& b);
 Int operator*(const Int& a, const Int& b);
@@ -65,14 +69,17 @@ enum class StmtKind : uint8_t {
   Index,       // result = f32(offset)                                        uniform
   LaneIndex,   // result = f32(offset + lane)                                 lanes
   Apply,       // result = op(args)   op: a Pointwise op of the table         lanes when one argument is
-  Load,        // result = buffer[offset + lane * lane_stride]                see below
+  Load,        // result = buffer[offset + lane * lane_stride]                see below; lanes when the offset differs
   Store,       // buffer[offset + lane * lane_stride] = args[0]
   LoadBlock,   // result + c = buffer[offset + lane * columns + c] for c < columns: all that neighbouring lanes hold,
   StoreBlock,  // buffer[offset + lane * columns + c] = args[c]    in one piece of memory; columns: a power of two
-  LoadArray,   // result = array[offset]
+  LoadArray,   // result = array[offset]                                      lanes also when the offset differs
+  LoadPiece,   // result = array[offset], as the lane with this `piece` of the channel has it
+  SumPieces,   // result = in the lane with piece i: the sum of args[i] over the channel's lanes; of one value: in all
   StoreArray,  // array[offset] = args[0]
   Reduce,      // result = sum or maximum of args[0] over the lanes           uniform
-  ReduceInto,  // array[offset + g * stride + i] = sum of args[i] over the lanes of group g: each kReduceGroup of them
+  ReduceInto,  // array[offset + g * stride + i * step] = sum of args[i] over the lanes of group g, each kReduceGroup of
+               // them, that have one piece
   Barrier,     // what lanes stored before it, other lanes may load after it
 };
 
@@ -88,11 +95,13 @@ struct Stmt {
   Int offset;                // in elements; of a `lanes` array in vectors
   Int lane_stride;           // ReduceInto: a constant, the stride of groups
   Int valid;
+  Int below, limit;          // Store: in lanes where below < limit only; null: in all
+  Int piece;                 // LoadPiece
   int64_t columns = 0;       // LoadBlock
   int64_t ahead = 0;         // Load, Store of neighbouring lanes: the elements this far on are fetched, too; 0: none
   Var var = -1;              // For
   Int begin, end;            // For, If
-  int64_t step = 1;          // For
+  int64_t step = 1;          // For, ReduceInto
   bool unroll = false;       // For
   bool spread = false;       // For
   Block body, otherwise;     // For, If
@@ -120,6 +129,7 @@ struct Stage {
   std::string name;
   Int tasks;              // number of tasks
   Var task = 0;           // the variable that holds the task's number
+  int pieces = 1;         // lanes that share a channel; divides the width
   std::vector<Array> arrays;
   Block body;
   int values = 0;         // number of SSA values
@@ -147,7 +157,8 @@ struct Kernel {
 std::string print(const Kernel& kernel);
 
 /// Evaluates an integer expression; vars and sizes by index.
-int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vector<int64_t>& sizes);
+int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vector<int64_t>& sizes,
+                 int64_t piece = 0);
 
 /// The name, or with a number behind it when one of `present` has it already: text must tell things apart.
 std::string unique_name(const std::string& wanted, const std::set<std::string>& present);
@@ -181,14 +192,16 @@ class StageBuilder {
   Value load(int buffer, const Int& offset, const Int& lane_stride = nullptr, const Int& valid = nullptr,
              int64_t ahead = 0);
   void store(int buffer, const Int& offset, Value value, const Int& lane_stride = nullptr, const Int& valid = nullptr,
-             int64_t ahead = 0);
+             int64_t ahead = 0, const Int& below = nullptr, const Int& limit = nullptr);
   std::vector<Value> load_block(int buffer, const Int& offset, int64_t columns, int64_t ahead = 0);
   void store_block(int buffer, const Int& offset, std::vector<Value> columns);
   Value load_array(int array, const Int& offset);
+  Value load_piece(int array, const Int& offset, const Int& piece);
+  Value sum_pieces(std::vector<Value> values);
   void store_array(int array, const Int& offset, Value value);
   Value reduce(Op op, Value value, const Int& valid = nullptr);
   /// The number of values is a power of two, at most kReduceGroup, and at most the lanes of a group.
-  void reduce_into(int array, const Int& offset, int64_t stride, std::vector<Value> values);
+  void reduce_into(int array, const Int& offset, int64_t stride, int64_t step, std::vector<Value> values);
   bool is_lanes(Value value) const { return lanes_[static_cast<size_t>(value)]; }
   void comment(const std::string& text);  // on the next statement
 

@@ -61,7 +61,8 @@ class Printer {
 
   void stage(const Stage& s) {
     stage_ = &s;
-    line("stage {}: for i{} < {} {{", s.name, s.task, str(s.tasks));
+    line("stage {}: for i{} < {}{} {{", s.name, s.task, str(s.tasks),
+         s.pieces > 1 ? fmt::format(" pieces {}", s.pieces) : "");
     depth_++;
     for (const Array& a : s.arrays)
       line("array {}: {}[{}]{}", a.name, a.lanes ? "lanes" : "uniform", a.count, space_text(a.space));
@@ -89,6 +90,7 @@ class Printer {
     }
     std::string subscript = fmt::format("{}[{}]", kernel_.buffers.at(static_cast<size_t>(s.buffer)).name, text);
     if (s.valid) subscript += fmt::format(" valid {}", str(s.valid));
+    if (s.below) subscript += fmt::format(" where {} < {}", str(s.below), str(s.limit));
     return s.ahead != 0 ? fmt::format("{} ahead {}", subscript, s.ahead) : subscript;
   }
 
@@ -139,13 +141,15 @@ class Printer {
         line("{} = {}", block(s, static_cast<int64_t>(s.args.size())), arguments(s));
         break;
       case StmtKind::LoadArray: line("v{} = {}", s.result, element(s)); break;
+      case StmtKind::LoadPiece: line("v{} = {} of piece {}", s.result, element(s), str(s.piece)); break;
+      case StmtKind::SumPieces: line("v{} = sums over pieces({})", s.result, arguments(s)); break;
       case StmtKind::StoreArray: line("{} = {}", element(s), arguments(s)); break;
       case StmtKind::Reduce:
         line("v{} = {} over lanes({}){}", s.result, mambac::name_of(s.op), arguments(s),
              s.valid ? fmt::format(" valid {}", str(s.valid)) : "");
         break;
       case StmtKind::ReduceInto:
-        line("{} + group * {} .. = sums over lanes({})", element(s), str(s.lane_stride), arguments(s));
+        line("{} + group * {} by {} = sums over lanes({})", element(s), str(s.lane_stride), s.step, arguments(s));
         break;
       case StmtKind::Barrier: line("barrier"); break;
     }
@@ -168,6 +172,7 @@ std::string str(const Int& a, const std::vector<std::string>& sizes) {
   switch (a->op) {
     case IntOp::Const: return fmt::format("{}", a->value);
     case IntOp::Var: return fmt::format("i{}", a->value);
+    case IntOp::Piece: return "piece";
     case IntOp::Size: return sizes.at(static_cast<size_t>(a->value));
     case IntOp::Add: {
       int64_t c = 0;

@@ -8,7 +8,10 @@ namespace mambac::loop {
 
 namespace {
 
-bool is_leaf(const Int& a) { return a->op == IntOp::Const || a->op == IntOp::Var || a->op == IntOp::Size; }
+bool is_leaf(const Int& a) {
+  return a->op == IntOp::Const || a->op == IntOp::Var || a->op == IntOp::Size ||
+         a->op == IntOp::Piece;
+}
 
 void collect(const Int& a, std::set<Var>& found) {
   if (a->op == IntOp::Var) found.insert(static_cast<Var>(a->value));
@@ -66,6 +69,7 @@ bool is_same(const Int& a, const Int& b) {
 std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& largest) {
   if (a->op == IntOp::Const) return a->value;
   if (a->op == IntOp::Size) return std::nullopt;
+  if (a->op == IntOp::Piece) return a->value - 1;
   if (a->op == IntOp::Var) {
     const auto found = largest.find(static_cast<Var>(a->value));
     return found == largest.end() ? std::nullopt : std::optional(found->second);
@@ -98,7 +102,7 @@ Int substitute(const Int& a, const std::map<Var, Int>& by) {
 
 void substitute(Block& block, const std::map<Var, Int>& by) {
   for (Stmt& s : block) {
-    for (Int* e : {&s.offset, &s.lane_stride, &s.valid, &s.begin, &s.end}) *e = substitute(*e, by);
+    for (Int* e : {&s.offset, &s.lane_stride, &s.valid, &s.begin, &s.end, &s.below, &s.limit, &s.piece}) *e = substitute(*e, by);
     substitute(s.body, by);
     substitute(s.otherwise, by);
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <bit>
 #include <utility>
 
@@ -43,6 +44,9 @@ class Verifier {
         if (a->value < 0 || a->value >= stage_.vars || !visible_[static_cast<size_t>(a->value)])
           fail(fmt::format("variable i{} ({}) is used outside of its loop", a->value, role));
         return;
+      case IntOp::Piece:
+        if (a->value != stage_.pieces) fail(fmt::format("a channel has not {} lanes ({})", a->value, role));
+        return;
       case IntOp::Size:
         if (a->value < 0 || static_cast<size_t>(a->value) >= kernel_.sizes.size())
           fail(fmt::format("size {} ({}) does not exist", a->value, role));
@@ -81,8 +85,8 @@ class Verifier {
   }
 
   void loop(const Stmt& s) {
-    expression(s.begin, "a loop's begin");
-    expression(s.end, "a loop's end");
+    uniform(s.begin, "a loop's begin");
+    uniform(s.end, "a loop's end");
     if (s.step < 1) fail(fmt::format("the loop over i{} has step {}", s.var, s.step));
     if (s.var < 0 || s.var >= stage_.vars || visible_[static_cast<size_t>(s.var)])
       fail(fmt::format("loop variable i{} is out of range or in use", s.var));
@@ -94,6 +98,12 @@ class Verifier {
     visible_[static_cast<size_t>(s.var)] = false;
   }
 
+  /// Which way to go, and how often, is one decision for all lanes.
+  void uniform(const Int& a, const char* role) const {
+    expression(a, role);
+    if (differs_between_lanes(a)) fail(fmt::format("{} differs between lanes", role));
+  }
+
   Shape access(const Stmt& s) const {
     if (s.buffer < 0 || static_cast<size_t>(s.buffer) >= kernel_.buffers.size())
       fail(fmt::format("buffer {} does not exist", s.buffer));
@@ -101,7 +111,11 @@ class Verifier {
     if (s.lane_stride) expression(s.lane_stride, "a lane stride");
     if (s.valid) expression(s.valid, "a number of lanes");
     if (s.valid && !s.lane_stride) fail("a uniform access counts lanes");
-    return s.lane_stride ? Shape::Lanes : Shape::Uniform;
+    if (s.below) {
+      expression(s.below, "a condition");
+      expression(s.limit, "a condition");
+    }
+    return s.lane_stride || differs_between_lanes(s.offset) ? Shape::Lanes : Shape::Uniform;
   }
 
   void written(const Stmt& s) const {
@@ -128,7 +142,7 @@ class Verifier {
     int64_t at = 0;
     if (is_constant(s.offset, &at) && (at < 0 || at >= a.count))
       fail(fmt::format("array {} has {} elements; element {} was asked for", a.name, a.count, at));
-    return a.lanes ? Shape::Lanes : Shape::Uniform;
+    return a.lanes || differs_between_lanes(s.offset) ? Shape::Lanes : Shape::Uniform;
   }
 
   Shape apply(const Stmt& s) const {
@@ -144,13 +158,16 @@ class Verifier {
     switch (s.kind) {
       case StmtKind::For: loop(s); break;
       case StmtKind::If:
-        expression(s.begin, "a condition");
-        expression(s.end, "a condition");
+        uniform(s.begin, "a condition");
+        uniform(s.end, "a condition");
         block(s.body);
         block(s.otherwise);
         break;
       case StmtKind::Number: define(s, Shape::Uniform); break;
-      case StmtKind::Index: expression(s.offset, "an index"); define(s, Shape::Uniform); break;
+      case StmtKind::Index:
+        expression(s.offset, "an index");
+        define(s, differs_between_lanes(s.offset) ? Shape::Lanes : Shape::Uniform);
+        break;
       case StmtKind::LaneIndex: expression(s.offset, "an index"); define(s, Shape::Lanes); break;
       case StmtKind::Apply: define(s, apply(s)); break;
       case StmtKind::Load: define(s, access(s)); break;
@@ -170,6 +187,18 @@ class Verifier {
         written(s);
         break;
       case StmtKind::LoadArray: define(s, array(s)); break;
+      case StmtKind::LoadPiece:
+        array(s);
+        expression(s.piece, "a piece");
+        if (differs_between_lanes(s.offset) || differs_between_lanes(s.piece)) fail("lanes ask for different values");
+        define(s, Shape::Lanes);
+        break;
+      case StmtKind::SumPieces:
+        if (s.args.size() != 1 && s.args.size() != static_cast<size_t>(stage_.pieces))
+          fail(fmt::format("{} values are summed over pieces", s.args.size()));
+        for (Value v : s.args) use(v);
+        define(s, Shape::Lanes);
+        break;
       case StmtKind::StoreArray: element_store(s, array(s)); break;
       case StmtKind::Reduce:
         arity(s, 1);
@@ -180,9 +209,12 @@ class Verifier {
         define(s, Shape::Uniform);
         break;
       case StmtKind::ReduceInto:
-        if (array(s) != Shape::Uniform) fail("sums over lanes go to an array of uniform values");
-        columns(static_cast<int64_t>(s.args.size()));
-        if (s.args.size() > static_cast<size_t>(kReduceGroup)) fail("more values than a group has lanes");
+        array(s);
+        if (stage_.arrays[static_cast<size_t>(s.buffer)].lanes)
+          fail("sums over lanes go to an array of uniform values");
+        if (!std::has_single_bit(s.args.size()) ||
+            static_cast<int>(s.args.size()) * stage_.pieces > std::min(kernel_.schedule.width, kReduceGroup))
+          fail(fmt::format("{} values are summed over the lanes of a group", s.args.size()));
         for (Value v : s.args) use(v);
         if (!is_constant(s.lane_stride)) fail("the stride of groups changes");
         if (spread_) fail("a sum over lanes in a loop that lanes share");

@@ -30,6 +30,13 @@ bool can_chunk(const Graph& fused, int number);
 /// behind.
 bool can_keep_states_in_registers(const Graph& fused, int number);
 
+/// Whether the schedule's `pieces` may be more than 1: a walk with states in registers, not in chunks, one lane block a
+/// task, all of whose recurrences have an inner dimension that the lanes of a channel can share; see walk_pieces.cpp.
+bool can_split(const Graph& fused, int number, const Schedule& schedule);
+
+/// The largest inner dimension that all recurrences of a walk have; absent when there is none.
+DimId shared_dim(const Graph& fused, int number);
+
 /// The schedule when nothing better is known for this kernel: on a CPU, for vectors of `width` lanes, and on a GPU, for
 /// blocks of threads.
 Schedule default_schedule(const Graph& fused, int number, int width);

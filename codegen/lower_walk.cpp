@@ -114,10 +114,10 @@ void WalkLowering::find_staged(const PhasePlan& plan) {
 
 void WalkLowering::tasks() {
   const int64_t lane_size = group_.lane == DimId{} ? 1 : w_.graph().dim(group_.lane).size;
-  blocks_ = (lane_size + s_.width - 1) / s_.width;
+  blocks_ = (lane_size + channels() - 1) / channels();
   blocks_per_task_ = std::min<int64_t>(blocks_, std::max(1, s_.blocks_per_task));
   parts_ = (blocks_ + blocks_per_task_ - 1) / blocks_per_task_;
-  has_tail_ = lane_size % s_.width != 0;
+  has_tail_ = lane_size % channels() != 0;
 }
 
 void WalkLowering::body() {
@@ -125,6 +125,7 @@ void WalkLowering::body() {
   Int count = w_.size(group_.outer) * parts_;
   if (in_chunks()) count = count * s_.chunks;
   loop::Stage& stage = w_.add_stage(names[static_cast<size_t>(stage_)], count);
+  stage.pieces = s_.pieces;
   loop::StageBuilder builder(stage);
   b_ = &builder;
   make_arrays();
@@ -167,19 +168,25 @@ void WalkLowering::body() {
 void WalkLowering::open_blocks() {
   const Int block = b_->open_for(constant(0), block_count_);
   block_ = registers() ? constant(0) : block;
-  env_.lane_base = (first_block_ + block) * constant(s_.width);
+  env_.lane_base = (first_block_ + block) * constant(channels());
   env_.lane_valid = nullptr;
   if (group_.lane == DimId{})
     env_.lane_valid = constant(1);
   else if (has_tail_)
-    env_.lane_valid = loop::min(w_.size(group_.lane) - env_.lane_base, constant(s_.width));
+    env_.lane_valid = loop::min(w_.size(group_.lane) - env_.lane_base, constant(channels()));
 }
 
 void WalkLowering::open_inner(const std::vector<DimId>& dims) {
   int64_t nest = count(dims);
   for (DimId d : dims) {
     const int64_t n = w_.graph().dim(d).size;
-    env_.at[d] = b_->open_for(constant(0), constant(n), 1, registers() || is_written_out(n, nest));
+    const bool shared = splits() && with_lanes_ && d == split_;
+    const int64_t own = shared ? n / s_.pieces : n;
+    env_.at[d] = b_->open_for(constant(0), constant(own), 1, registers() || is_written_out(n, nest));
+    if (shared) {
+      local_ = env_.at[d];
+      env_.at[d] = piece() * own + local_;
+    }
     nest /= n;
   }
 }
@@ -207,11 +214,11 @@ void WalkLowering::each_inner(const std::vector<DimId>& dims, const std::functio
 
 void WalkLowering::prologue(bool with_lanes) {
   cache_.clear();
+  with_lanes_ = with_lanes;
   for (const auto& [id, array] : invariant_arrays_) {
     if (w_.inside(id) || lanes(id) != with_lanes) continue;
     each_inner(inner_of_type(id), [&, id = id, array = array] {
-      b_->store_array(array, block_offset(id, count(inner_of_type(id))) + inner_index(inner_of_type(id)),
-                      w_.load(*b_, id, env_));
+      b_->store_array(array, block_offset(id, extent(id)) + place(id), w_.load(*b_, id, env_));
     });
   }
   for (NodeId id : invariants_) {
@@ -222,8 +229,9 @@ void WalkLowering::prologue(bool with_lanes) {
     if (lanes(id) == with_lanes) init_state(id, array);
   for (const auto& [id, array] : sums_) {
     const bool here = sums_time(id) && (lanes(id) && !sums_lanes(id)) == with_lanes;
-    if (here) zero_reduction(id, array, block_late(id), count(inner_of_type(id)));
+    if (here) zero_reduction(id, array, block_late(id), extent(id));
   }
+  with_lanes_ = true;
 }
 
 void WalkLowering::all_tiles() {
@@ -276,6 +284,10 @@ void WalkLowering::one_tile(const Int& length) {
 }
 
 Int WalkLowering::open_steps(bool against_walk, bool unroll) {
+  if (turns_) {
+    open_turns();
+    return step_;
+  }
   Int j;
   if (registers() && !full_tile() && (with_lanes_ || !s_.staged)) {  // written out, so that arrays stay in registers
     const Int i = b_->open_for(constant(0), constant(tile()), 1, true);
@@ -305,6 +317,7 @@ Int WalkLowering::open_step_loops(int64_t by) {
 void WalkLowering::close_steps() {
   for (int k = 0; k < step_loops_; ++k) b_->close();
   env_.at.erase(group_.along);
+  env_.below = env_.limit = nullptr;
   cache_.clear();
 }
 
@@ -313,6 +326,8 @@ void WalkLowering::phases(const PhasePlan& plan, bool with_lanes) {
   for (NodeId o : staged_)
     if (result_has_lane(o) == with_lanes) stage_value(o);
   for (const Phase& phase : plan.phases) {
+    const bool split = std::find(phase.inner.begin(), phase.inner.end(), split_) != phase.inner.end();
+    turns_ = splits() && with_lanes && !split;
     zero_phase_sums(phase);
     fill_taps(phase);
     open_inner(phase.inner);
@@ -335,18 +350,22 @@ void WalkLowering::phases(const PhasePlan& plan, bool with_lanes) {
     preloaded_.clear();
     close_inner(phase.inner);
     save_taps(phase);
+    gather_pieces(phase);
     store_phase_sums(phase);
   }
+  turns_ = false;
   with_lanes_ = true;
 }
 
 void WalkLowering::stage_value(NodeId o) {
   const std::vector<DimId> dims = inner_of_type(o);
+  turns_ = takes_turns(o);
   open_inner(dims);
-  const Int j = open_steps(false, true);
-  b_->store_array(tile_arrays_.at(o), inner_index(dims) * tile() + j, w_.load(*b_, o, env_));
+  open_steps(false, true);
+  b_->store_array(tile_arrays_.at(o), step_place(o), w_.load(*b_, o, env_));
   close_steps();
   close_inner(dims);
+  turns_ = false;
 }
 
 void WalkLowering::preload(const Phase& phase) {
@@ -366,6 +385,7 @@ bool WalkLowering::indices_open(NodeId o) const {
 
 void WalkLowering::epilogue(bool with_lanes) {
   cache_.clear();
+  with_lanes_ = with_lanes;
   if (stage_ == WalkStage::summaries) return store_summaries(with_lanes);
   if (stage_ == WalkStage::join) return join_chunks(with_lanes);
   if (in_chunks()) b_->open_if(constant(s_.chunks - 2), chunk_);  // the last one
@@ -376,6 +396,7 @@ void WalkLowering::epilogue(bool with_lanes) {
   for (NodeId id : invariants_)
     if (w_.stored(id) && lanes(id) == with_lanes) store_invariant(id);
   if (in_chunks()) b_->close();
+  with_lanes_ = true;
 }
 
 void WalkLowering::once(bool with_lanes, const std::function<void()>& body) {
@@ -387,6 +408,7 @@ void WalkLowering::once(bool with_lanes, const std::function<void()>& body) {
 
 void WalkLowering::run() {
   sort_nodes();
+  if (splits()) split_ = shared_dim(w_.graph(), w_.number());
   plan();
   tasks();
   body();
@@ -396,6 +418,8 @@ void WalkLowering::run() {
 LoweredKernel lower_walk(KernelWriter& writer) {
   const Schedule& schedule = writer.schedule();
   ChunkStates states;
+  if (schedule.pieces > 1)
+    check(can_split(writer.graph(), writer.number(), schedule), "lowering: the states of this kernel are not shared");
   if (schedule.states_in_registers && schedule.blocks_per_task > 1)
     check(can_keep_states_in_registers(writer.graph(), writer.number()),
           "lowering: the lane blocks of a kernel that sums over lanes walk together");
@@ -403,7 +427,7 @@ LoweredKernel lower_walk(KernelWriter& writer) {
     WalkLowering(writer, WalkStage::whole, states).run();
     return writer.take();
   }
-  check(can_chunk(writer.graph(), writer.number()), "lowering: this kernel cannot walk in chunks");
+  check(schedule.pieces <= 1 && can_chunk(writer.graph(), writer.number()), "lowering: this kernel cannot walk in chunks");
   WalkLowering(writer, WalkStage::summaries, states).run();
   WalkLowering(writer, WalkStage::join, states).run();
   WalkLowering(writer, WalkStage::chunks, states).run();

@@ -14,6 +14,7 @@ struct Schedule {
   bool states_in_registers = false;  // walk: all states of one lane block in registers throughout; see lower.h
   int blocks_per_task = 12;   // walk: lane blocks that one task carries through a tile
   int ahead = 1;              // walk: lane blocks that memory is fetched ahead of; 0: left to the processor
+  int pieces = 1;             // GPU, walk: lanes that share a channel, each with a piece of its states; see can_split
   bool staged = false;        // walk: values without lanes are copied into arrays of the tile first
   int chunks = 1;             // walk: parts of the length walked in parallel (two passes); see can_chunk
   int blocks_per_sm = 1;      // GPU: blocks that a multiprocessor holds at least; caps the registers of a thread

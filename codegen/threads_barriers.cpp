@@ -136,10 +136,11 @@ class BarrierPlacer {
     switch (s.kind) {
       case StmtKind::ReduceInto: a.stride = s.lane_stride; [[fallthrough]];
       case StmtKind::LoadArray:
+      case StmtKind::LoadPiece:
       case StmtKind::StoreArray:
         if (stage_.arrays[static_cast<size_t>(s.buffer)].space != loop::Space::shared) return;
         a.place = {true, s.buffer};
-        a.store = s.kind != StmtKind::LoadArray;
+        a.store = s.kind == StmtKind::StoreArray || s.kind == StmtKind::ReduceInto;
         break;
       case StmtKind::Load:
       case StmtKind::Store:

@@ -12,20 +12,19 @@ using loop::Value;
 int WalkLowering::value_array(NodeId id, const char* what, int64_t per_block) {
   const bool lane = lanes(id);
   return b_->array(plain_name(w_.node(id).name) + "." + what, per_block * (lane ? state_count() : 1), lane,
-                   registers() && per_block <= 256);
+                   registers() && per_block <= 256 && (lane || !splits()));
 }
 
-int WalkLowering::tile_array(NodeId id, const std::vector<DimId>& inner) {
-  const int64_t n = count(inner) * tile();
+int WalkLowering::tile_array(NodeId id, int64_t elements) {
   const bool lane = result_has_lane(id);
-  const bool small = registers() ? lane || !s_.staged : full_tile() && inner.empty() && tile() <= 8;
-  return b_->array(plain_name(w_.node(id).name), n, lane, small);
+  const bool small = registers() ? lane || !s_.staged : full_tile() && elements == tile() && tile() <= 8;
+  return b_->array(plain_name(w_.node(id).name), elements, lane, small);
 }
 
 void WalkLowering::make_arrays() {
   for (NodeId id : invariants_)
-    if (!late(id)) invariant_arrays_[id] = value_array(id, "invariant", count(inner_of_type(id)));
-  for (NodeId id : hoisted_loads()) invariant_arrays_[id] = value_array(id, "invariant", count(inner_of_type(id)));
+    if (!late(id)) invariant_arrays_[id] = value_array(id, "invariant", extent(id));
+  for (NodeId id : hoisted_loads()) invariant_arrays_[id] = value_array(id, "invariant", extent(id));
   for (const auto* plan : {&uniform_plan_, &lane_plan_})
     for (const auto& [id, slot] : plan->slots) make_lasting_arrays(id);
 }
@@ -35,7 +34,8 @@ void WalkLowering::make_tile_arrays() {
   sweep_arrays_.clear();
   made_again_.clear();
   taps_.clear();
-  for (NodeId o : staged_) tile_arrays_[o] = tile_array(o, inner_of_type(o));
+  piece_sums_.clear();
+  for (NodeId o : staged_) tile_arrays_[o] = tile_array(o, extent(o) * steps(o));
   for (const auto* plan : {&uniform_plan_, &lane_plan_})
     for (const auto& [id, slot] : plan->slots) make_node_arrays(*plan, id, slot);
 }
@@ -56,7 +56,7 @@ std::vector<NodeId> WalkLowering::hoisted_loads() const {
 
 void WalkLowering::make_lasting_arrays(NodeId id) {
   const Node& n = w_.node(id);
-  const int64_t inner = count(inner_of_type(id));
+  const int64_t inner = extent(id);
   if (late(id)) {
     make_late(id);
   } else if (n.op == Op::Scan || n.op == Op::Delay || n.op == Op::Overlap) {
@@ -79,7 +79,8 @@ void WalkLowering::make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot 
     taps_[id] = b_->array(plain_name(n.name) + ".taps", row * (inner / taps), lanes(id), small);
   }
   if (sums_in_tile(id)) {
-    tile_arrays_[id] = tile_array(id, inner_of_type(id));
+    tile_arrays_[id] = tile_array(id, extent(id) * steps(id));
+    if (sums_pieces(id)) piece_sums_[id] = tile_array(id, extent(id) * tile());
     return;
   }
   if (taps_.count(id)) return;  // read from its taps
@@ -93,9 +94,9 @@ void WalkLowering::make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot 
       crosses_sweep = true;
   }
   if (crosses_phase)
-    tile_arrays_[id] = tile_array(id, inner_of_type(id));
+    tile_arrays_[id] = tile_array(id, extent(id) * steps(id));
   else if (crosses_sweep && !is_made_again(plan, id, slot))
-    sweep_arrays_[id] = tile_array(id, {});
+    sweep_arrays_[id] = tile_array(id, tile());
 }
 
 bool WalkLowering::is_made_again(const PhasePlan& plan, NodeId id, PhaseSlot slot) {
@@ -113,18 +114,17 @@ bool WalkLowering::is_made_again(const PhasePlan& plan, NodeId id, PhaseSlot slo
 void WalkLowering::compute_invariant(NodeId id) {
   const std::vector<DimId> dims = inner_of_type(id), all = inner_of(id);
   const int array = invariant_arrays_.at(id);
-  const Int base = block_offset(id, count(dims));
+  const Int base = block_offset(id, extent(id));
   if (all == dims) {
-    each_inner(dims, [&] { b_->store_array(array, base + inner_index(dims), evaluate(id)); });
+    each_inner(dims, [&] { b_->store_array(array, base + place(id), evaluate(id)); });
     return;
   }
-  zero_reduction(id, array, base, count(dims));
-  each_inner(all, [&] { accumulate(array, base + inner_index(dims), combine(id), evaluate(id)); });
+  zero_reduction(id, array, base, extent(id));
+  each_inner(all, [&] { accumulate(array, base + place(id), combine(id), evaluate(id)); });
 }
 
 Value WalkLowering::read_invariant(NodeId o) {
-  const std::vector<DimId> dims = inner_of_type(o);
-  return b_->load_array(invariant_arrays_.at(o), block_offset(o, count(dims)) + inner_index(dims));
+  return b_->load_array(invariant_arrays_.at(o), block_offset(o, extent(o)) + place(o));
 }
 
 void WalkLowering::store_invariant(NodeId id) {
@@ -133,14 +133,14 @@ void WalkLowering::store_invariant(NodeId id) {
 
 void WalkLowering::make_late(NodeId id) {
   if (w_.node(id).op == Op::At) return;
-  const int64_t inner = count(inner_of_type(id));
+  const int64_t inner = sums_time(id) ? extent(id) : count(inner_of_type(id));
   if (sums_time(id)) {
     const bool per_block = lanes(id) && !sums_lanes(id);
     sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sum", inner * (per_block ? state_count() : 1), lanes(id),
                           registers() && per_block);
   } else if (sums_at_once(id)) {
     sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sum", lane_groups() * inner * tile(), false, false);
-    step_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".steps", tile(), true, true);
+    step_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".steps", steps(id), true, true);
   } else if (sums_lanes(id)) {
     sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sum", inner * tile(), true, false);
   }
@@ -170,7 +170,7 @@ void WalkLowering::store_late(NodeId id, const Env& env, Value value) {
 }
 
 Int WalkLowering::block_late(NodeId id) const {
-  return lanes(id) && !sums_lanes(id) ? block_ * count(inner_of_type(id)) : constant(0);
+  return lanes(id) && !sums_lanes(id) ? block_ * extent(id) : constant(0);
 }
 
 void WalkLowering::zero_reduction(NodeId id, int array, const Int& first, int64_t n) {
@@ -186,8 +186,11 @@ void WalkLowering::accumulate(int array, const Int& at, Op op, Value value) {
 void WalkLowering::zero_phase_sums(const Phase& phase) {
   for (const Sweep& sweep : phase.sweeps)
     for (NodeId id : sweep.nodes)
-      if (sums_in_tile(id))
-        zero_reduction(id, tile_arrays_.at(id), constant(0), count(inner_of_type(id)) * tile());
+      if (sums_in_tile(id)) {
+        const bool parts = piece_sums_.count(id) > 0;
+        zero_reduction(id, parts ? piece_sums_.at(id) : tile_arrays_.at(id), constant(0),
+                       extent(id) * (parts ? tile() : steps(id)));
+      }
 }
 
 void WalkLowering::store_phase_sums(const Phase& phase) {
@@ -195,6 +198,7 @@ void WalkLowering::store_phase_sums(const Phase& phase) {
     for (NodeId id : sweep.nodes) {
       if (!sums_in_tile(id) || !stored(id)) continue;
       const std::vector<DimId> dims = inner_of_type(id);
+      turns_ = takes_turns(id);
       open_inner(dims);
       open_steps(false, true);
       if (late(id))
@@ -221,13 +225,13 @@ void WalkLowering::flush_tile_sum(NodeId id, int array) {
 
 bool WalkLowering::sums_at_once(NodeId id) const {
   const bool fits = std::has_single_bit(static_cast<uint64_t>(tile())) && tile() > 1 &&
-                    tile() <= std::min<int64_t>(s_.width, loop::kReduceGroup);
+                    tile() <= std::min<int64_t>(s_.width, loop::kReduceGroup) / s_.pieces;
   return registers() && blocks_per_task_ == 1 && fits && combine(id) == Op::Add && sums_lanes(id) && !sums_time(id) &&
          !sums_inner(id);
 }
 
 void WalkLowering::open_step_sum(NodeId id) {
-  if (!step_sums_.count(id) || full_tile()) return;  // steps that a short tile lacks count 0
+  if (!step_sums_.count(id) || full_tile() || turns_) return;  // steps that a short tile lacks count 0
   const Int i = b_->open_for(constant(0), constant(tile()), 1, true);
   b_->store_array(step_sums_.at(id), i, b_->number(0));
   b_->close();
@@ -236,17 +240,21 @@ void WalkLowering::open_step_sum(NodeId id) {
 void WalkLowering::close_step_sum(NodeId id) {
   if (!step_sums_.count(id)) return;
   std::vector<Value> values;
-  for (int64_t j = 0; j < tile(); ++j) values.push_back(b_->load_array(step_sums_.at(id), constant(j)));
+  for (int64_t j = 0; j < steps(id); ++j) values.push_back(b_->load_array(step_sums_.at(id), constant(j)));
   const int64_t per_group = count(inner_of_type(id)) * tile();
-  b_->reduce_into(sums_.at(id), inner_index(inner_of_type(id)) * tile(), per_group, std::move(values));
+  Int at = inner_index(inner_of_type(id)) * tile();
+  if (turns_) at = at + piece();
+  b_->reduce_into(sums_.at(id), at, per_group, turns_ ? s_.pieces : 1, std::move(values));
 }
 
 void WalkLowering::add_late(NodeId id, Value value) {
   if (sums_lanes(id) && has_tail_) value = mask(value, neutral_value(w_.node(id)));
+  if (turns_ && !full_tile() && (sums_time(id) || sums_lanes(id)))
+    value = b_->apply(Op::Select, {is_before(*b_, step_, length_), value, b_->number(neutral_value(w_.node(id)))});
   if (sums_time(id)) {
     accumulate(carry_of(id), constant(0), combine(id), value);
   } else if (sums_at_once(id)) {
-    b_->store_array(step_sums_.at(id), step_, value);
+    b_->store_array(step_sums_.at(id), turns_ ? turn_ : step_, value);
   } else if (sums_lanes(id)) {
     accumulate(sums_.at(id), inner_index(inner_of_type(id)) * tile() + step_, combine(id), value);
   } else {
@@ -261,9 +269,10 @@ Value WalkLowering::mask(Value value, double neutral) {
 void WalkLowering::store_sum(NodeId id, int array) {
   const std::vector<DimId> dims = inner_of_type(id);
   each_inner(dims, [&] {
-    Value sum = b_->load_array(array, block_late(id) + inner_index(dims));
+    Value sum = b_->load_array(array, block_late(id) + place(id));
+    if (takes_turns(id)) sum = b_->sum_pieces({sum});
     if (sums_lanes(id)) sum = b_->reduce(lane_reduction(w_.node(id)), sum);
-    once(lanes(id), [&] { store_late(id, env_, sum); });
+    once(lanes(id), [&] { store_late(id, env_to_store(id), sum); });
   });
 }
 

@@ -126,7 +126,7 @@ class WalkLowering {
   /// An array of a value over the inner loops of its type, for each lane block where it has lanes.
   int value_array(NodeId id, const char* what, int64_t per_block);
   /// An array over the steps of a tile.
-  int tile_array(NodeId id, const std::vector<DimId>& inner);
+  int tile_array(NodeId id, int64_t elements);
   void make_arrays();
   /// Arrays that live for one tile. Whole tiles and the short one at the end have their own, so that those of whole
   /// tiles are indexed by constants and stay in registers.
@@ -140,6 +140,31 @@ class WalkLowering {
   void compute_invariant(NodeId id);
   Value read_invariant(NodeId o);
   void store_invariant(NodeId id);
+
+  // ---- channels of several lanes (walk_pieces.cpp) ----
+  //
+  // With Schedule::pieces, the lanes of a channel share the inner dimension of its states: each has a piece of its
+  // indices. What lacks this dimension they compute by turns: of the steps of a tile, each lane takes every pieces-th.
+
+  bool splits() const { return s_.pieces > 1; }
+  int64_t channels() const { return s_.width / s_.pieces; }
+  Int piece() const { return loop::piece(s_.pieces); }
+  bool is_split(NodeId id) const { return splits() && lanes(id) && w_.has(id, split_); }
+  bool takes_turns(NodeId id) const { return splits() && lanes(id) && !w_.has(id, split_); }
+  /// A sum over the shared dimension: each lane has a part of it.
+  bool sums_pieces(NodeId id) const { return splits() && lanes(id) && w_.reduces(id, split_); }
+  /// Elements over the inner loops that a lane holds of a value (of a uniform one: all), and the present one among them.
+  int64_t extent(NodeId id) const { return count(inner_of_type(id)) / (is_split(id) ? s_.pieces : 1); }
+  Int place(NodeId id) const;
+  /// The same over the steps of a tile.
+  int64_t steps(NodeId id) const { return takes_turns(id) ? tile() / s_.pieces : tile(); }
+  Int step_place(NodeId id) const {
+    return place(id) * steps(id) + (takes_turns(id) ? turn_ : turns_ ? within_ : step_);
+  }
+  Value load_step(NodeId id, int array);
+  void open_turns();
+  void gather_pieces(const Phase& phase);
+  Env env_to_store(NodeId id) const;
 
   // ---- sums: over inner loops within a tile, and late ones (walk_arrays.cpp) ----
 
@@ -255,6 +280,10 @@ class WalkLowering {
   Env env_;
   Int chunk_, part_, first_block_, block_count_, block_, t0_, length_, step_, own_step_;
   int step_loops_ = 1;
+  DimId split_{};                     // that the lanes of a channel share
+  std::map<NodeId, int> piece_sums_;  // in a tile: what each lane has of a sum over it
+  Int local_, turn_, within_;         // index in the lane's piece; by turns: the number of the step, and the step itself
+  bool turns_ = false;                // whether the phase under way goes by turns
   bool with_lanes_ = true;  // whether the phases under way have lanes
   std::map<NodeId, Value> cache_, preloaded_;
 };

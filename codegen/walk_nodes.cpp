@@ -21,20 +21,24 @@ void WalkLowering::run_node(NodeId id) {
     return;
   }
   if (sums_in_tile(id)) {
-    accumulate(tile_arrays_.at(id), inner_index(inner_of_type(id)) * tile() + step_, combine(id), value);
+    const auto parts = piece_sums_.find(id);
+    if (parts != piece_sums_.end())
+      accumulate(parts->second, place(id) * tile() + step_, combine(id), value);
+    else
+      accumulate(tile_arrays_.at(id), step_place(id), combine(id), value);
     return;
   }
   cache_[id] = value;
   auto tile_array = tile_arrays_.find(id);
   if (tile_array != tile_arrays_.end())
-    b_->store_array(tile_array->second, inner_index(inner_of_type(id)) * tile() + step_, value);
+    b_->store_array(tile_array->second, step_place(id), value);
   auto sweep_array = sweep_arrays_.find(id);
   if (sweep_array != sweep_arrays_.end()) b_->store_array(sweep_array->second, step_, value);
   if (stored(id)) store_value(id, value);
 }
 
 void WalkLowering::store_value(NodeId id, Value value) {
-  once(result_has_lane(id), [&] { w_.store(*b_, id, env_, value); });
+  once(result_has_lane(id), [&] { w_.store(*b_, id, env_to_store(id), value); });
 }
 
 void WalkLowering::store_end(NodeId id) {
@@ -93,8 +97,7 @@ Value WalkLowering::fetch(NodeId o) {
   auto sweep_array = sweep_arrays_.find(o);
   if (sweep_array != sweep_arrays_.end()) return b_->load_array(sweep_array->second, step_);
   auto tile_array = tile_arrays_.find(o);
-  if (tile_array != tile_arrays_.end())
-    return b_->load_array(tile_array->second, inner_index(inner_of_type(o)) * tile() + step_);
+  if (tile_array != tile_arrays_.end()) return load_step(o, tile_array->second);
   check(!w_.inside(o), "lowering: a value of the kernel is read before its array was made");
   return w_.load(*b_, o, env_);
 }

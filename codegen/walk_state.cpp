@@ -27,11 +27,11 @@ Value WalkLowering::first_state(NodeId id) {
 void WalkLowering::each_state(NodeId id, const std::function<void(const Int&)>& body) {
   const Node& n = w_.node(id);
   std::vector<DimId> dims = inner_of_type(id);
-  const int64_t per_block = count(dims);
   if (n.op != Op::Window) {
-    each_inner(dims, [&] { body(block_offset(id, per_block) + inner_index(dims)); });
+    each_inner(dims, [&] { body(block_offset(id, extent(id)) + place(id)); });
     return;
   }
+  const int64_t per_block = count(dims);
   const DimId taps = n.attrs.dims[1];
   const int64_t k = w_.graph().dim(taps).size;
   dims.erase(std::find(dims.begin(), dims.end(), taps));
@@ -59,9 +59,7 @@ int WalkLowering::product_of(NodeId id) {
 }
 
 Int WalkLowering::carry_home(NodeId id) const {
-  const std::vector<DimId> dims = inner_of_type(id);
-  const Int base = carries_sum(id) ? block_late(id) : block_offset(id, count(dims));
-  return base + inner_index(dims);
+  return (carries_sum(id) ? block_late(id) : block_offset(id, extent(id))) + place(id);
 }
 
 void WalkLowering::open_carry(NodeId id) {
@@ -134,7 +132,7 @@ void WalkLowering::store_last_state(NodeId id) {
   const NodeId scan = w_.node(id).operands[0];
   const std::vector<DimId> dims = inner_of_type(scan);
   each_inner(dims, [&] {
-    store_value(id, b_->load_array(states_.at(scan), block_offset(scan, count(dims)) + inner_index(dims)));
+    store_value(id, b_->load_array(states_.at(scan), block_offset(scan, extent(scan)) + place(scan)));
   });
 }
 

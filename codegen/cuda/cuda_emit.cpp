@@ -53,14 +53,14 @@ class Names {
     static const std::set<std::string> words{
         "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class", "compl", "const",
         "constexpr", "continue", "decltype", "default", "delete", "do", "double", "else", "enum", "explicit", "export",
-        "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "lane", "long", "main", "mutable",
+        "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "lane", "long", "piece", "r", "thread", "main", "mutable",
         "namespace", "new", "noexcept", "not", "nullptr", "operator", "or", "private", "protected", "public",
         "register", "return", "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw",
         "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile",
         "while", "xor"};
     // Functions of C that the text calls, or that a compiler knows.
     static const std::set<std::string> functions{"exp", "log", "sin", "cos", "tanh", "sqrt", "min", "max", "abs"};
-    const bool numbered = name.size() > 1 && (name[0] == 'i' || name[0] == 'v' || name[0] == 'b') &&
+    const bool numbered = name.size() > 1 && (name[0] == 'i' || name[0] == 'v' || name[0] == 'b' || name[0] == 'k' || name[0] == 'r') &&
                           std::all_of(name.begin() + 1, name.end(), [](unsigned char c) { return std::isdigit(c); });
     return numbered || words.count(name) || functions.count(name) || name.rfind("mb_", 0) == 0 ||
            name.rfind("MB_", 0) == 0 || name.find("__") != std::string::npos;
@@ -91,7 +91,11 @@ class StageText {
     find_powers(stage_.body, 0, definitions);
     signature();
     depth_ = 1;
-    line("const int lane = mb_lane();");
+    if (pieces() > 1) {
+      line("const int thread = mb_lane(), lane = thread / {}, piece = thread % {};", pieces(), pieces());
+    } else {
+      line("const int lane = mb_lane();");
+    }
     line("const mb_long i{} = mb_task();  // of {}", stage_.task, str(stage_.tasks));
     scope_.insert(stage_.task);
     for (const loop::Array& array : stage_.arrays) declare(array);
@@ -109,6 +113,8 @@ class StageText {
   }
 
   int width() const { return kernel_.schedule.width; }
+  int pieces() const { return stage_.pieces; }
+  const char* thread() const { return pieces() > 1 ? "thread" : "lane"; }
 
   struct Definition {
     const Stmt* stmt = nullptr;
@@ -162,7 +168,7 @@ class StageText {
   /// What stays below 2^31 is computed in 32 bits.
   bool is_small(const Int& a) const {
     const auto bound = upper_bound(a, largest_);
-    return bound && *bound <= INT32_MAX && (a->op == IntOp::Const || a->op == IntOp::Var ||
+    return bound && *bound <= INT32_MAX && (a->op == IntOp::Const || a->op == IntOp::Var || a->op == IntOp::Piece ||
                                            (is_small(a->a) && is_small(a->b)));
   }
 
@@ -181,6 +187,7 @@ class StageText {
       case IntOp::Const: return a->value > INT32_MAX || a->value < INT32_MIN ? fmt::format("{}LL", a->value)
                                                                             : fmt::format("{}", a->value);
       case IntOp::Var: return fmt::format("i{}", a->value);
+      case IntOp::Piece: return "piece";
       case IntOp::Size: return sizes_.at(static_cast<size_t>(a->value));
       case IntOp::Add: {
         int64_t c = 0;
@@ -301,10 +308,10 @@ class StageText {
       line("#pragma unroll");
       line("for (int k{} = 0; k{} < {}; ++k{}) {{", s.var, s.var, (count + width() - 1) / width(), s.var);
       depth_++;
-      line("const int i{} = lane + k{} * {};", s.var, s.var, width());
+      line("const int i{} = {} + k{} * {};", s.var, thread(), s.var, width());
       if (count % width() != 0) line("if (i{} < {}) {{", s.var, count);
     } else {
-      line("for ({} i{} = lane; i{} < {}; i{} += {}) {{", type, s.var, s.var, str(s.end), s.var, width());
+      line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, thread(), s.var, str(s.end), s.var, width());
     }
     nested(s.body);
     if (known && count % width() != 0) line("}}");
@@ -379,9 +386,13 @@ class StageText {
       case StmtKind::StoreArray: {
         const loop::Array& to = stage_.arrays.at(static_cast<size_t>(s.buffer));
         const bool one = to.space == loop::Space::shared && !spread_;
-        line("{}{} = {};", one ? "if (lane == 0) " : "", array(s), v(s.args[0]));
+        line("{}{} = {};", one ? fmt::format("if ({} == 0) ", thread()) : "", array(s), v(s.args[0]));
         break;
       }
+      case StmtKind::LoadPiece:
+        define(s, fmt::format("mb_of_piece<{}>({}, {})", pieces(), array(s), str(s.piece)));
+        break;
+      case StmtKind::SumPieces: sum_pieces(s); break;
       case StmtKind::Reduce: reduce(s); break;
       case StmtKind::ReduceInto: reduce_into(s); break;
       case StmtKind::Barrier: line("__syncthreads();"); break;
@@ -389,7 +400,11 @@ class StageText {
   }
 
   void store(const Stmt& s) {
-    const std::string condition = s.lane_stride ? exists(s.valid) : spread_ ? "" : "lane == 0";
+    std::string condition = s.lane_stride                       ? exists(s.valid)
+                            : spread_ || differs_between_lanes(s.offset) ? ""
+                                                                : fmt::format("{} == 0", thread());
+    if (s.below)
+      condition = fmt::format("{}{} < {}", condition.empty() ? "" : condition + " && ", str(s.below), str(s.limit));
     line("{}mb_store({}, {});", condition.empty() ? "" : fmt::format("if ({}) ", condition), target(s, place(s)),
          v(s.args[0]));
   }
@@ -424,15 +439,25 @@ class StageText {
   void reduce_into(const Stmt& s) {
     std::vector<std::string> values;
     for (loop::Value value : s.args) values.push_back(v(value));
-    const int group = std::min(width(), loop::kReduceGroup);
+    const int group = std::min(width(), loop::kReduceGroup), channels = group / pieces();
     line("{{");
     depth_++;
     line("float r[{}] = {{{}}};", values.size(), fmt::join(values, ", "));
-    line("mb_reduce_scatter<{}, {}>(r);", values.size(), group);
-    line("if (lane % {} < {}) {}[{} + lane / {} * {} + lane % {}] = r[0];", group, values.size(),
-         arrays_.at(static_cast<size_t>(s.buffer)), str(s.offset), group, str(s.lane_stride, 3), group);
+    line("mb_reduce_scatter<{}, {}, {}>(r);", values.size(), channels, pieces());
+    line("if (lane % {} < {}) {}[{} + {} / {} * {} + lane % {} * {}] = r[0];", channels, values.size(),
+         arrays_.at(static_cast<size_t>(s.buffer)), str(s.offset), thread(), group, str(s.lane_stride, 3), channels,
+         s.step);
     depth_--;
     line("}}");
+  }
+
+  void sum_pieces(const Stmt& s) {
+    if (s.args.size() == 1) return define(s, fmt::format("mb_sum<{}>({})", pieces(), v(s.args[0])));
+    std::vector<std::string> values;
+    for (loop::Value value : s.args) values.push_back(v(value));
+    line("float r{}[{}] = {{{}}};", s.result, pieces(), fmt::join(values, ", "));
+    line("mb_reduce_scatter<{}, {}>(r{});", pieces(), pieces(), s.result);
+    define(s, fmt::format("r{}[0]", s.result));
   }
 
   std::string apply(const Stmt& s) const {
@@ -500,6 +525,8 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
 }
 
 std::string emit(const loop::Kernel& lowered) {
+  check(lowered.schedule.pieces >= 1 && lowered.schedule.width % lowered.schedule.pieces == 0,
+        "a block has whole channels");
   check(lowered.schedule.width >= 1 && std::has_single_bit(static_cast<unsigned>(lowered.schedule.width)),
         "the width of a kernel must be a power of two");
   const loop::Kernel kernel = for_threads(lowered, kSharedBytes);

@@ -252,25 +252,30 @@ MB_FN float mb_amax(float v) { return mb_fold<W, false>(v); }
 
 // Threads whose number has the bit Half keep the upper half of Half * 2 values and send the lower one, others the other
 // way round. Recursion instead of a loop over halves: that one is not written out, and v would lie in local memory.
-template <int Half, int K>
+template <int Half, int S, int K>
 MB_FN void mb_scatter_halves(float (&v)[K]) {
   if constexpr (Half > 0) {
-    const bool upper = threadIdx.x & Half;
+    const bool upper = threadIdx.x & Half * S;
 #pragma unroll
     for (int i = 0; i < Half; ++i) {
       const float kept = upper ? v[i + Half] : v[i], sent = upper ? v[i] : v[i + Half];
-      v[i] = kept + __shfl_xor_sync(MB_WARP, sent, Half);
+      v[i] = kept + __shfl_xor_sync(MB_WARP, sent, Half * S);
     }
-    mb_scatter_halves<Half / 2>(v);
+    mb_scatter_halves<Half / 2, S>(v);
   }
 }
 
-template <int K, int W>
+template <int K, int W, int S = 1>
 MB_FN void mb_reduce_scatter(float (&v)[K]) {
-  static_assert(K <= W && W <= 32, "as many threads as values, within a warp");
-  mb_scatter_halves<K / 2>(v);
+  static_assert(K <= W && W * S <= 32, "as many threads as values, within a warp");
+  mb_scatter_halves<K / 2, S>(v);
 #pragma unroll
-  for (int distance = K; distance < W; distance *= 2) v[0] += __shfl_xor_sync(MB_WARP, v[0], distance);
+  for (int distance = K; distance < W; distance *= 2) v[0] += __shfl_xor_sync(MB_WARP, v[0], distance * S);
+}
+
+template <int P>
+MB_FN float mb_of_piece(float v, int piece) {
+  return __shfl_sync(MB_WARP, v, piece, P);
 }
 
 template <int W>

@@ -343,21 +343,27 @@ float mb_sum(float v, int line = __builtin_LINE()) { return mb_folded<W, true>("
 template <int W>
 float mb_amax(float v, int line = __builtin_LINE()) { return mb_folded<W, false>("mb_amax", v, line); }
 
-template <int K, int W, class A>
+template <int K, int W, int S = 1, class A>
 void mb_reduce_scatter(A& v, int line = __builtin_LINE()) {
-  static_assert(K <= W && W <= 32, "as many threads as values, within a warp");
+  static_assert(K <= W && W * S <= 32, "as many threads as values, within a warp");
   float given[K], sums[W], next[W];
   for (int k = 0; k < K; ++k) given[k] = mb_value(v, k, line);
-  const mb_meeting warp = mb_meet("mb_reduce_scatter", W, false, given, K, line);
-  const int first = warp.number / W * W;
-  for (int i = 0; i < W; ++i) sums[i] = warp.at(first + i, warp.number % K);
+  const mb_meeting warp = mb_meet("mb_reduce_scatter", W * S, false, given, K, line);
+  const int place = warp.number / S % W, first = warp.number - place * S;
+  for (int i = 0; i < W; ++i) sums[i] = warp.at(first + i * S, place % K);
   const auto fold = [&](int distance) {
     for (int i = 0; i < W; ++i) next[i] = sums[i] + sums[i ^ distance];
     for (int i = 0; i < W; ++i) sums[i] = next[i];
   };
   for (int distance = K / 2; distance > 0; distance /= 2) fold(distance);
   for (int distance = K; distance < W; distance *= 2) fold(distance);
-  mb_set_value(v, 0, sums[warp.number - first], line);
+  mb_set_value(v, 0, sums[place], line);
+}
+
+template <int P>
+float mb_of_piece(float v, int piece, int line = __builtin_LINE()) {
+  const mb_meeting warp = mb_meet("mb_of_piece", P, false, &v, 1, line);
+  return warp.at(warp.number / P * P + piece, 0);
 }
 
 template <int W>
