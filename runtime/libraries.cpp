@@ -34,7 +34,9 @@ std::string with_advice(const LibraryProbe& library, std::string message) {
 
 }  // namespace
 
-std::string LibraryAttempt::str() const { return answer.starts_with(name + ": ") ? answer : name + ": " + answer; }
+std::string LibraryAttempt::str() const {
+  return answer.starts_with(name + ": ") ? answer : name + ": " + answer;
+}
 
 LibraryProbe probe_library(const std::string& purpose, const std::vector<std::string>& names,
                            const std::vector<std::string>& folders) {

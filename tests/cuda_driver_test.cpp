@@ -1,7 +1,7 @@
 // The driver as far as it can be had without one: against a library that answers like it.
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <memory>
 #include <numeric>
 #include <vector>
 
@@ -217,11 +217,10 @@ TEST(Failures, ALostDeviceIsCalledLost) {
 
 TEST(Failures, NothingThrowsWhileALostDeviceIsLeft) {
   const Fake fake;
-  {
-    const DeviceMemory memory(fake.device, 64);
-    setenv("FAKE_CUDA_FAIL", "cuCtxSetCurrent=719", 1);
-  }
-  unsetenv("FAKE_CUDA_FAIL");
+  auto memory = std::make_unique<DeviceMemory>(fake.device, 64);
+  const Variable fail("FAKE_CUDA_FAIL", "cuCtxSetCurrent=719");
+  EXPECT_THROW(fake.device.enter(), LostDevice);
+  memory.reset();
 }
 
 TEST(Failures, AKernelThatStraysIsABug) {

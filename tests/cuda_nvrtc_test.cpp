@@ -159,7 +159,7 @@ TEST_F(RealNvrtc, ErrorsShowTheLine) {
 TEST_F(RealNvrtc, AnArchitectureWithoutASpecialFormIsTheUsersMistake) {
   const Nvrtc nvrtc(find_nvrtc());
   const std::string message = message_of<InputError>([&] { nvrtc.compile({kSmall.source, "k.cu", "sm_75a", {}}); });
-  EXPECT_TRUE(says(message, "sm_75a", "gpu-architecture")) << message;
+  EXPECT_TRUE(says(message, "k.cu for sm_75a", "arch")) << message;
 }
 
 TEST_F(RealNvrtc, ManyAtATime) {

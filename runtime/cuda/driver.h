@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/cuda/driver_api.h"
@@ -67,7 +68,8 @@ class Device {
   DeviceMemoryUse memory() const;
 
   /// Makes this device the calling thread's. Whatever uses a device calls it first.
-  void enter() const { expect(api().cuCtxSetCurrent(context_), "use the device"); }
+  void enter() const { expect(try_to_enter(), "use the device"); }
+  Status try_to_enter() const { return api().cuCtxSetCurrent(context_); }
 
   /// Throws unless the status is good. `tried` and `subject` complete "cannot ...": "launch", "k5".
   void expect(Status status, const char* tried, std::string_view subject = {}) const {
@@ -98,12 +100,8 @@ class Owned {
   }
   ~Owned() {
     if (device_ == nullptr) return;
-    // Statuses are of no use here: a lost device refuses this, too, and what it held went with it.
-    try {
-      device_->enter();
-    } catch (const Failure&) {
-      return;
-    }
+    // Statuses are of no use here: a lost device refuses both, and what it held went with it.
+    device_->try_to_enter();
     (device_->api().*Release)(handle_);
   }
 

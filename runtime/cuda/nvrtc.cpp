@@ -72,7 +72,8 @@ class Nvrtc::Build {
         fmt::format("NVRTC {} ('{}') cannot compile {} for {}: {}\n{}", nvrtc_.version(), nvrtc_.path(),
                     request_.program, request_.architecture, api_.nvrtcGetErrorString(result), log());
     // "sm_75a": the library lists numbers only, and not which of them have a special form.
-    if (result == kInvalidOption && message.find("gpu-architecture") != std::string::npos) throw InputError(message);
+    for (const char* option : {"--gpu-architecture", "--nv_arch"})
+      if (message.find(option) != std::string::npos) throw InputError(message);
     // The others come from the machine: memory, or the library of built-in functions beside NVRTC, which it opens only
     // now.
     if (result == kCompilation || result == kInvalidOption) throw InternalError(message);
