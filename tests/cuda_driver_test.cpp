@@ -31,6 +31,7 @@ TEST(Loading, NoDriverNamesEveryPlace) {
 
 TEST(Loading, BothMajorVersionsAreLookedFor) {
   const Variable home("CUDA_HOME", "/nowhere/cuda");
+  const Variable nvrtc("MAMBAC_NVRTC", nullptr), cublaslt("MAMBAC_CUBLASLT", nullptr);
   std::string tried;
   for (const LibraryProbe& probe : {find_nvrtc(), find_cublaslt()})
     for (const LibraryAttempt& attempt : probe.attempts) tried += attempt.name + "\n";
