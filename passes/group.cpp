@@ -193,9 +193,8 @@ bool is_independent(const Graph& graph, const WalkFacts& facts, const std::vecto
   });
 }
 
-/// A dimension too long for a loop within a lane can still be an outer one, when it is only summed over at the end.
-/// Such a sum leaves the kernel in as many pieces as the dimension has elements, so it must not be one of every lane
-/// and step.
+/// A dimension too long for a loop within a lane can still be an outer one, when it is only summed over at the end: a
+/// sum leaves the kernel in as many pieces as the dimension has elements, so it must be no value of every lane and step.
 bool may_be_outer(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members, DimId dim) {
   return std::none_of(members.begin(), members.end(), [&](const Member& member) {
     const Node& node = graph.node(member.node);
