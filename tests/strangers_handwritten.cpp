@@ -176,29 +176,11 @@ Stranger heads() {
   return p.finish("one decay for each head, between projections", out, 1, 1);
 }
 
-/// More heads than fit an inner loop, with keys that they share and that somebody else wants, too.
-Stranger many_heads() {
-  Page p("many-heads", 8, 2);  // D: channels of a head
-  Builder& b = p.b;
-  const DimId H = p.stranger.graph.add_dim("H", 260);
-  p.stranger.bindings = {{"B", 2}, {"L", 9}};
-  NodeId v = p.input("v", {p.B, p.L, H, p.D}), q = p.input("q", {p.B, p.L, p.N});
-  b.hint = "keys";
-  NodeId k = b.Mul(p.input("k", {p.B, p.L, p.N}), p.param("k_scale", {p.N}));
-  NodeId decay = b.Sigmoid(b.Add(p.input("f", {p.B, p.L, H}), p.param("f_bias", {H})));
-  b.hint = "h";
-  NodeId h = b.scan(decay, b.Mul(v, k), p.L);
-  b.hint = "out";
-  Stranger result = p.finish("more heads than an inner loop can have", b.dot(h, q, {p.N}), 1, 1);
-  result.graph.outputs().push_back({"keys", k});
-  return result;
-}
-
 }  // namespace
 
 std::vector<Stranger> handwritten_strangers() {
-  return {complex_pairs(),     lru_gated_input(), scan_feeding_scan(), norm_then_recurrence(), softmax_decay(),
-          plane_with_states(), matrix_memory(),   heads(),             many_heads()};
+  return {complex_pairs(), lru_gated_input(),   scan_feeding_scan(), norm_then_recurrence(),
+          softmax_decay(), plane_with_states(), matrix_memory(),     heads()};
 }
 
 Stranger handwritten_stranger(const std::string& name) {
