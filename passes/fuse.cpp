@@ -22,8 +22,7 @@ Graph Fuser::run() {
   find_copies();
   for (NodeId id : visiting_order()) place(id);
   drop_unneeded();
-  while (sink() || unite()) drop_unneeded();
-  write_remarks();
+  while (sink()) drop_unneeded();
   return emit();
 }
 
@@ -162,7 +161,7 @@ void Fuser::place(NodeId id) {
   }
   if (join_sibling(id, base + 1)) return;
   const int g = open_group(id, base + 1, false);
-  if (!why.empty()) breaks_.push_back({"stopped", id, {}, why});
+  remark_break(id, why);
   std::optional<std::vector<Member>> added = fitting(id, g, {}, &why);
   if (!added && describe_group(graph_, lanes_, {{id}}, &why)) {
     for (NodeId o : n.operands)
@@ -270,7 +269,8 @@ void Fuser::store(NodeId id, NodeId reader, const std::string& why) {
   in_memory_[id.index] = true;
   if (!wide_[id.index]) return;
   wide_[id.index] = false;
-  breaks_.push_back({"stored", reader, id, why});
+  remarks_.push_back({"fuse", "stored", node(reader).location, node(id).name,
+                      fmt::format("stored with all its dimensions for {}: {}", node(reader).name, why)});
 }
 
 void Fuser::absorb(int target, int other) {
@@ -316,8 +316,9 @@ std::vector<Member> Fuser::close_over(NodeId id, int group, const std::vector<Me
         continue;
       Member clone{o};
       if (is_directional(node(o).op)) {
-        if (!reverse) reverse = is_backward(o);
-        clone.resumed = is_backward(o) != *reverse;
+        const bool backward = node(o).op == Op::Overlap || node(o).attrs.reverse;
+        if (!reverse) reverse = backward;
+        clone.resumed = backward != *reverse;
       }
       added.push_back(clone);
       stack.push_back(o);
@@ -327,9 +328,10 @@ std::vector<Member> Fuser::close_over(NodeId id, int group, const std::vector<Me
 }
 
 std::optional<bool> Fuser::walk_of(NodeId id, const std::vector<Member>& members) const {
-  if (id.present() && is_directional(node(id).op)) return is_backward(id);
+  auto direction = [&](NodeId n) { return node(n).op == Op::Overlap || node(n).attrs.reverse; };
+  if (is_directional(node(id).op)) return direction(id);
   for (const Member& m : members)
-    if (is_directional(node(m.node).op) && !m.resumed) return is_backward(m.node);
+    if (is_directional(node(m.node).op) && !m.resumed) return direction(m.node);
   return std::nullopt;
 }
 
@@ -370,6 +372,11 @@ NodeId Fuser::state_source(NodeId id) const {
   const Node& x = node(n.operands[0]);
   const bool same = x.op == Op::Scan && x.attrs == n.attrs && operand(x, "start") == operand(n, "start");
   return same ? n.operands[0] : id;
+}
+
+void Fuser::remark_break(NodeId id, const std::string& why) {
+  if (why.empty()) return;
+  remarks_.push_back({"fuse", "stopped", node(id).location, node(id).name, why});
 }
 
 bool is_join(const Node& node) {

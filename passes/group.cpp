@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <set>
-#include <utility>
 
 #include <fmt/format.h>
 
@@ -26,12 +25,10 @@ std::vector<DimId> sorted(std::vector<DimId> dims) {
   return dims;
 }
 
-/// Elements per step; of as many, more dimensions are wider.
-std::pair<int64_t, size_t> width_of(const Graph& graph, const Type& type) {
-  const std::vector<DimId> fixed = static_dims(graph, type);
+int64_t static_size(const Graph& graph, const Type& type) {
   int64_t size = 1;
-  for (DimId d : fixed) size *= graph.dim(d).size;
-  return {size, fixed.size()};
+  for (DimId d : static_dims(graph, type)) size *= graph.dim(d).size;
+  return size;
 }
 
 DimId largest(const Graph& graph, const std::vector<DimId>& dims) {
@@ -129,7 +126,7 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
     if (!walks) continue;
     if (!facts->any) facts->along = along;
     facts->any = true;
-    if (!widest || width_of(graph, node.type) > width_of(graph, *widest)) widest = &node.type;
+    if (!widest || static_size(graph, node.type) > static_size(graph, *widest)) widest = &node.type;
   }
   if (!widest) return true;
   for (const Member& member : members) {

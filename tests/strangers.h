@@ -68,10 +68,8 @@ inline Stranger stranger(uint64_t seed) {
   return make_stranger(draw_plan(seed));
 }
 
-/// Written by hand: a diagonal complex SSM as pairs of reals, an LRU with a gate on its input only, a scan feeding a
-/// scan, a recurrence without N whose input is a norm's output, a decay from a softmax over N, a plane walked along both
-/// sides, a gated matrix memory with its normaliser, and heads between projections.
+/// Five written by hand: a diagonal complex SSM as pairs of reals, an LRU with a gate on its input only, a scan feeding
+/// a scan, a recurrence without N whose input is a norm's output, and a decay from a softmax over N.
 std::vector<Stranger> handwritten_strangers();
-Stranger handwritten_stranger(const std::string& name);
 
 }  // namespace mambac::test
