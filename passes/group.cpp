@@ -71,10 +71,6 @@ std::set<DimId> dims_reduced_inside(const Graph& graph, const std::vector<Member
   return dims;
 }
 
-bool is_recurrence(const Node& node) {
-  return is_directional(node.op) && node.op != Op::ChunkStarts;
-}
-
 bool is_window(const Node& node) {
   return node.op == Op::Window || node.op == Op::Overlap;
 }
@@ -91,7 +87,7 @@ bool common_direction(const Graph& graph, const std::vector<Member>& members, Wa
   bool directed = false;
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
-    if (!is_recurrence(node)) continue;
+    if (!is_directional(node.op) || node.op == Op::ChunkStarts) continue;
     if (!facts->any) facts->along = node.attrs.dims[0];
     facts->any = true;
     if (facts->along != node.attrs.dims[0]) {
@@ -122,23 +118,17 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     const DimId along = lanes.walk_of(graph, member.node);
-    const bool walks = directed ? is_recurrence(node) : along != DimId{};
+    const bool walks = directed ? is_directional(node.op) && node.op != Op::ChunkStarts : along != DimId{};
     if (!walks) continue;
     if (!facts->any) facts->along = along;
     facts->any = true;
     if (!widest || static_size(graph, node.type) > static_size(graph, *widest)) widest = &node.type;
   }
   if (!widest) return true;
-  for (const Member& member : members) {
-    const Node& node = graph.node(member.node);
-    if (is_recurrence(node) || lanes.can_walk(member.node, facts->along)) continue;
-    *why = fmt::format("{} only exists along another walk", node.name);
-    return false;
-  }
   facts->lane = lanes.of(graph, *widest);
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
-    if (!is_recurrence(node)) continue;
+    if (!is_directional(node.op) || node.op == Op::ChunkStarts) continue;
     const DimId lane = lanes.of(graph, node.type);
     if (lane == DimId{} || lane == facts->lane) continue;
     const std::vector<DimId> fixed = static_dims(graph, node.type);
@@ -173,19 +163,18 @@ bool moves_along(const Node& node, DimId dim) {
   return (moves || is_window(node)) && contains(node.attrs.dims, dim);
 }
 
-/// A static dimension that is as good as a batch dimension (heads): no member moves along it or sums over it at every
-/// step, what the kernel streams has it, and what lacks it costs little when it is computed for each of its elements.
+/// A static dimension that is as good as a batch dimension (heads): no member sums or moves along it, what the kernel
+/// streams has it, and what lacks it costs little when it is computed for each of its elements.
 bool is_independent(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members, DimId dim) {
   std::set<NodeId> inside;
   for (const Member& member : members) inside.insert(member.node);
   auto repeated = [&](NodeId id) { return graph.node(id).type.has(facts.along) && !graph.node(id).type.has(dim); };
   return std::all_of(members.begin(), members.end(), [&](const Member& member) {
     const Node& node = graph.node(member.node);
-    const bool sums = contains(reduced_dims(node), dim);
-    if (moves_along(node, dim) || (sums && node.type.has(facts.along))) return false;
+    if (moves_along(node, dim) || contains(reduced_dims(node), dim)) return false;
     for (NodeId o : node.operands)
       if (o.present() && !inside.count(o) && repeated(o) && graph.node(o).type.has(facts.lane)) return false;
-    if (sums || !repeated(member.node)) return true;
+    if (!repeated(member.node)) return true;
     return is_pointwise(node.op) && info(node.op).exponentials == 0 && !node.type.has(facts.lane);
   });
 }
@@ -330,7 +319,6 @@ bool touches(const Graph& graph, const Node& node, DimId dim) {
 }
 
 Lanes::Lanes(const Graph& graph, const Widths& widths) : widths_(widths) {
-  find_walks(graph);
   for (const Node& node : graph.nodes())
     if (is_window(node) && !contains(taps_, node.attrs.dims[1])) taps_.push_back(node.attrs.dims[1]);
   for (const Node& node : graph.nodes()) {
@@ -383,36 +371,11 @@ bool Lanes::lies_around(const Graph& graph, DimId dim, DimId other) const {
   });
 }
 
-void Lanes::find_walks(const Graph& graph) {
-  const uint32_t count = static_cast<uint32_t>(graph.size());
-  walks_.resize(count);
-  std::vector<std::set<DimId>> consumers(count);
-  auto through = [&](uint32_t i, const std::vector<std::set<DimId>>& sets) {
-    const Node& node = graph.nodes()[i];
-    return is_recurrence(node) ? std::set<DimId>{node.attrs.dims[0]} : sets[i];
-  };
-  auto wide_operands = [&](uint32_t i) {
-    std::vector<NodeId> found = graph.nodes()[i].operands;
-    std::erase_if(found, [&](NodeId o) { return !o.present() || !widths_.wide(o); });
-    return found;
-  };
-  for (uint32_t i = 0; i < count; ++i)
-    for (NodeId o : wide_operands(i)) walks_[i].merge(through(o.index, walks_));
-  for (uint32_t i = count; i-- > 0;)
-    for (NodeId o : wide_operands(i)) consumers[o.index].merge(through(i, consumers));
-  for (uint32_t i = 0; i < count; ++i) walks_[i].merge(consumers[i]);
-}
-
 DimId Lanes::walk_of(const Graph& graph, NodeId id) const {
   if (!widths_.wide(id)) return {};
-  if (!walks_[id.index].empty()) return *walks_[id.index].begin();
   for (DimId d : graph.node(id).type.dims)
     if (contains(widths_.walked(), d)) return d;
   return {};
-}
-
-bool Lanes::can_walk(NodeId id, DimId along) const {
-  return !widths_.wide(id) || walks_[id.index].empty() || walks_[id.index].count(along) > 0;
 }
 
 std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members,

@@ -3,7 +3,6 @@
 
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -26,13 +25,11 @@ class Lanes {
   Lanes(const Graph& graph, const Widths& widths);
   /// The lane of a recurrence with these static dimensions; absent when there are none.
   DimId of(const Graph& graph, const Type& type) const;
-  /// A dimension to walk for a wide value, which only a walk can hold; absent for others.
+  /// A dimension to walk for a wide value, which only a walk can hold; absent for others. Recurrences say for
+  /// themselves what they walk; values between them exist along any walk that they have the dimension of.
   DimId walk_of(const Graph& graph, NodeId id) const;
-  /// Whether the walk is one of the recurrences that a wide value comes from or goes to; true for other values.
-  bool can_walk(NodeId id, DimId along) const;
 
  private:
-  void find_walks(const Graph& graph);
   DimId preferred(const Graph& graph, const std::vector<DimId>& dims) const;
   /// Whether what lies in memory has `other` inside of `dim`, long enough to make lanes.
   bool lies_around(const Graph& graph, DimId dim, DimId other) const;
@@ -40,7 +37,6 @@ class Lanes {
   const Widths& widths_;
   std::map<std::vector<DimId>, DimId> lanes_;
   std::vector<DimId> taps_;
-  std::vector<std::set<DimId>> walks_;  // of a wide value that is no recurrence, by node
 };
 
 /// Inner loops are written out or kept in small arrays: a dimension of at most this size can be one.
