@@ -31,8 +31,9 @@ void Fuser::classify() {
     const NodeId id{i};
     const Node& n = node(id);
     library_[i] = n.op == Op::Gather || n.op == Op::Scatter ||
-                  (options_.library_contractions && widths_.large(id));
-    wide_[i] = widths_.wide(id);
+                  (n.op == Op::Dot && options_.library_contractions &&
+                   is_large_contraction(graph_, id, options_.fuse_projections));
+    wide_[i] = is_wide(graph_, id);
   }
   for (uint32_t i = 0; i < graph_.size(); ++i)  // such sums exist only in memory
     if (wide_[i] && ends_group(NodeId{i})) wide_[i] = false;

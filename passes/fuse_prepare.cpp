@@ -7,7 +7,6 @@
 #include "ir/builder.h"
 #include "passes/contraction.h"
 #include "passes/rewrite.h"
-#include "passes/widths.h"
 
 namespace mambac {
 
@@ -25,7 +24,7 @@ enum class Step { joins, copies };
 class Preparer {
  public:
   Preparer(const Graph& graph, const FuseOptions& options, Step step)
-      : graph_(graph), options_(options), step_(step), widths_(graph, options.fuse_projections), build_(out_) {}
+      : graph_(graph), options_(options), step_(step), build_(out_) {}
 
   Graph run() {
     out_ = empty_like(graph_);
@@ -94,7 +93,8 @@ class Preparer {
   }
 
   bool is_library_call(NodeId id) const {
-    return options_.library_contractions && widths_.large(id);
+    return options_.library_contractions && graph_.node(id).op == Op::Dot &&
+           is_large_contraction(graph_, id, options_.fuse_projections);
   }
 
   bool only_read_by_cast(NodeId cast) const {
@@ -235,7 +235,6 @@ class Preparer {
   const Graph& graph_;
   const FuseOptions& options_;
   const Step step_;
-  const Widths widths_;
   Graph out_;
   Builder build_;
   std::vector<NodeId> map_;

@@ -27,8 +27,7 @@ class Fuser {
       : graph_(graph),
         options_(options),
         remarks_(remarks),
-        widths_(graph, options.fuse_projections),
-        lanes_(graph, widths_),
+        lanes_(graph),
         home_(graph.size(), -1),
         level_(graph.size(), 0),
         in_memory_(graph.size(), false),
@@ -137,7 +136,6 @@ class Fuser {
   const Graph& graph_;
   const FuseOptions& options_;
   Remarks& remarks_;
-  const Widths widths_;
   Lanes lanes_;
   std::vector<int> home_;  // the group that computes a node whole
   std::vector<int> level_;

@@ -25,12 +25,6 @@ std::vector<DimId> sorted(std::vector<DimId> dims) {
   return dims;
 }
 
-int64_t static_size(const Graph& graph, const Type& type) {
-  int64_t size = 1;
-  for (DimId d : static_dims(graph, type)) size *= graph.dim(d).size;
-  return size;
-}
-
 DimId largest(const Graph& graph, const std::vector<DimId>& dims) {
   DimId best{};
   for (DimId d : dims)
@@ -82,60 +76,48 @@ struct WalkFacts {
   DimId lane{};
 };
 
-/// The direction in which the recurrences among the members go; false with a reason when they do not go together.
-bool common_direction(const Graph& graph, const std::vector<Member>& members, WalkFacts* facts, std::string* why) {
-  bool directed = false;
-  for (const Member& member : members) {
-    const Node& node = graph.node(member.node);
-    if (!is_directional(node.op) || node.op == Op::ChunkStarts) continue;
-    if (!facts->any) facts->along = node.attrs.dims[0];
-    facts->any = true;
-    if (facts->along != node.attrs.dims[0]) {
-      *why = fmt::format("{} walks along {}, the others along {}", node.name, graph.dim(node.attrs.dims[0]).name,
-                         graph.dim(facts->along).name);
-      return false;
-    }
-    if (member.resumed) continue;  // runs against the walk
-    const bool reverse = node.op == Op::Overlap || node.attrs.reverse;
-    if (directed && facts->reverse != reverse) {
-      *why = fmt::format("{} walks the other way", node.name);
-      return false;
-    }
-    directed = true;
-    facts->reverse = reverse;
-  }
-  return true;
-}
-
-/// The common walk of the members, if any needs one; false with a reason when they need several. The lane is that of
-/// the widest. A recurrence without that lane may come along when all its dimensions are loops of the widest: it is
-/// computed once for all lanes.
+/// The common walk of the directional members; false with a reason when there is none.
 bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members, WalkFacts* facts,
                  std::string* why) {
-  if (!common_direction(graph, members, facts, why)) return false;
-  const bool directed = facts->any;
-  const Type* widest = nullptr;
-  for (const Member& member : members) {
-    const Node& node = graph.node(member.node);
-    const DimId along = lanes.walk_of(graph, member.node);
-    const bool walks = directed ? is_directional(node.op) && node.op != Op::ChunkStarts : along != DimId{};
-    if (!walks) continue;
-    if (!facts->any) facts->along = along;
-    facts->any = true;
-    if (!widest || static_size(graph, node.type) > static_size(graph, *widest)) widest = &node.type;
-  }
-  if (!widest) return true;
-  facts->lane = lanes.of(graph, *widest);
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     if (!is_directional(node.op) || node.op == Op::ChunkStarts) continue;
+    const bool reverse = node.op == Op::Overlap ? true : node.attrs.reverse;
+    if (!facts->any || member.resumed) {
+      if (!facts->any) facts->along = node.attrs.dims[0];
+    }
+    if (facts->along != node.attrs.dims[0]) {
+      *why = fmt::format("{} walks another dimension", node.name);
+      return false;
+    }
+    if (!member.resumed) {
+      if (facts->any && facts->reverse != reverse) {
+        *why = fmt::format("{} walks the other way", node.name);
+        return false;
+      }
+      facts->any = true;
+      facts->reverse = reverse;
+    }
     const DimId lane = lanes.of(graph, node.type);
-    if (lane == DimId{} || lane == facts->lane) continue;
-    const std::vector<DimId> fixed = static_dims(graph, node.type);
-    if (std::all_of(fixed.begin(), fixed.end(), [&](DimId d) { return widest->has(d); })) continue;
-    *why = fmt::format("{} has its channels along {}, the others along {}", node.name, graph.dim(lane).name,
-                       graph.dim(facts->lane).name);
-    return false;
+    if (lane == DimId{}) continue;
+    if (facts->lane != DimId{} && facts->lane != lane) {
+      *why = fmt::format("{} has its channels along {}, the others along {}", node.name, graph.dim(lane).name,
+                         graph.dim(facts->lane).name);
+      return false;
+    }
+    facts->lane = lane;
+  }
+  for (const Member& member : members) {
+    const Type& type = graph.node(member.node).type;
+    const DimId along = lanes.walked_by(graph, type);
+    if (along == DimId{} || (facts->any && facts->along == along)) continue;
+    if (facts->any) {
+      *why = fmt::format("{} only exists along another walk", graph.node(member.node).name);
+      return false;
+    }
+    facts->any = true;
+    facts->along = along;
+    if (facts->lane == DimId{}) facts->lane = lanes.of(graph, type);
   }
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
@@ -157,38 +139,6 @@ bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node
   return false;
 }
 
-/// at, slice and the like, which a loop within a lane serves.
-bool moves_along(const Node& node, DimId dim) {
-  const bool moves = node.op == Op::At || node.op == Op::Slice || node.op == Op::Shift || node.op == Op::Put;
-  return (moves || is_window(node)) && contains(node.attrs.dims, dim);
-}
-
-/// A static dimension that is as good as a batch dimension (heads): no member sums or moves along it, what the kernel
-/// streams has it, and what lacks it costs little when it is computed for each of its elements.
-bool is_independent(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members, DimId dim) {
-  std::set<NodeId> inside;
-  for (const Member& member : members) inside.insert(member.node);
-  auto repeated = [&](NodeId id) { return graph.node(id).type.has(facts.along) && !graph.node(id).type.has(dim); };
-  return std::all_of(members.begin(), members.end(), [&](const Member& member) {
-    const Node& node = graph.node(member.node);
-    if (moves_along(node, dim) || contains(reduced_dims(node), dim)) return false;
-    for (NodeId o : node.operands)
-      if (o.present() && !inside.count(o) && repeated(o) && graph.node(o).type.has(facts.lane)) return false;
-    if (!repeated(member.node)) return true;
-    return is_pointwise(node.op) && info(node.op).exponentials == 0 && !node.type.has(facts.lane);
-  });
-}
-
-/// A dimension too long for a loop within a lane can still be an outer one, when it is only summed over at the end: a
-/// sum leaves the kernel in as many pieces as the dimension has elements, so it must be no value of every lane and step.
-bool may_be_outer(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members, DimId dim) {
-  return std::none_of(members.begin(), members.end(), [&](const Member& member) {
-    const Node& node = graph.node(member.node);
-    const bool large = node.type.has(facts.along) && node.type.has(facts.lane);
-    return moves_along(node, dim) || (contains(reduced_dims(node), dim) && large);
-  });
-}
-
 std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members,
                                          std::string* why) {
   KernelGroup group;
@@ -199,11 +149,9 @@ std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& fa
   for (DimId d : domain_of(graph, members)) {
     const Dim& dim = graph.dim(d);
     if (d == group.along || d == group.lane || dim.is_tiles()) continue;
-    const bool too_long = dim.size > kMaxInner;
-    if (dim.is_free() || is_independent(graph, facts, members, d) ||
-        (too_long && may_be_outer(graph, facts, members, d))) {
+    if (dim.is_free()) {
       group.outer.push_back(d);
-    } else if (!too_long) {
+    } else if (dim.size <= kMaxInner) {
       group.inner.push_back(d);
     } else {
       *why = fmt::format("dimension {} ({}) is neither walked nor a lane, and too large for an inner loop", dim.name,
@@ -318,9 +266,12 @@ bool touches(const Graph& graph, const Node& node, DimId dim) {
                      [&](NodeId o) { return o.present() && graph.node(o).type.has(dim); });
 }
 
-Lanes::Lanes(const Graph& graph, const Widths& widths) : widths_(widths) {
-  for (const Node& node : graph.nodes())
+Lanes::Lanes(const Graph& graph) {
+  for (const Node& node : graph.nodes()) {
+    if (is_directional(node.op) && node.op != Op::ChunkStarts && !contains(walked_, node.attrs.dims[0]))
+      walked_.push_back(node.attrs.dims[0]);
     if (is_window(node) && !contains(taps_, node.attrs.dims[1])) taps_.push_back(node.attrs.dims[1]);
+  }
   for (const Node& node : graph.nodes()) {
     if (!is_window(node)) continue;
     std::vector<DimId> fixed = static_dims(graph, node.type), kept;
@@ -352,29 +303,16 @@ DimId Lanes::of(const Graph& graph, const Type& type) const {
 }
 
 DimId Lanes::preferred(const Graph& graph, const std::vector<DimId>& dims) const {
-  std::vector<DimId> channels, inmost;
-  for (DimId d : dims)  // taps only when there is nothing else
+  std::vector<DimId> channels;
+  for (DimId d : dims)
     if (!contains(taps_, d)) channels.push_back(d);
-  if (channels.empty()) channels = dims;
-  for (DimId d : channels)
-    if (std::none_of(channels.begin(), channels.end(), [&](DimId other) { return lies_around(graph, d, other); }))
-      inmost.push_back(d);
-  return largest(graph, inmost.empty() ? channels : inmost);
+  return largest(graph, channels.empty() ? dims : channels);
 }
 
-bool Lanes::lies_around(const Graph& graph, DimId dim, DimId other) const {
-  constexpr int64_t kFewLanes = 8;
-  if (dim == other || graph.dim(other).size < kFewLanes) return false;
-  return std::any_of(widths_.stored().begin(), widths_.stored().end(), [&](const std::vector<DimId>& dims) {
-    const auto at = std::find(dims.begin(), dims.end(), dim);
-    return std::find(at, dims.end(), other) != dims.end();
-  });
-}
-
-DimId Lanes::walk_of(const Graph& graph, NodeId id) const {
-  if (!widths_.wide(id)) return {};
-  for (DimId d : graph.node(id).type.dims)
-    if (contains(widths_.walked(), d)) return d;
+DimId Lanes::walked_by(const Graph& graph, const Type& type) const {
+  if (static_dims(graph, type).size() < 2) return {};
+  for (DimId d : type.dims)
+    if (contains(walked_, d)) return d;
   return {};
 }
 

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "ir/graph.h"
-#include "passes/widths.h"
 
 namespace mambac {
 
@@ -19,24 +18,22 @@ struct Member {
 };
 
 /// For the static dimensions of each recurrence, the one whose elements become lanes: not the ones that its first
-/// reader sums over; of the rest the largest, among dimensions that lie in memory together the innermost of them.
+/// reader sums over; of the rest the largest.
 class Lanes {
  public:
-  Lanes(const Graph& graph, const Widths& widths);
+  explicit Lanes(const Graph& graph);
   /// The lane of a recurrence with these static dimensions; absent when there are none.
   DimId of(const Graph& graph, const Type& type) const;
-  /// A dimension to walk for a wide value, which only a walk can hold; absent for others. Recurrences say for
-  /// themselves what they walk; values between them exist along any walk that they have the dimension of.
-  DimId walk_of(const Graph& graph, NodeId id) const;
+  /// The walked dimension of a value that only a walk can hold (two or more static dimensions along it); else absent.
+  DimId walked_by(const Graph& graph, const Type& type) const;
 
  private:
+  /// The largest, and of taps only when there is nothing else.
   DimId preferred(const Graph& graph, const std::vector<DimId>& dims) const;
-  /// Whether what lies in memory has `other` inside of `dim`, long enough to make lanes.
-  bool lies_around(const Graph& graph, DimId dim, DimId other) const;
 
-  const Widths& widths_;
   std::map<std::vector<DimId>, DimId> lanes_;
   std::vector<DimId> taps_;
+  std::vector<DimId> walked_;
 };
 
 /// Inner loops are written out or kept in small arrays: a dimension of at most this size can be one.
