@@ -202,10 +202,11 @@ void StageBuilder::open_if(const Int& less, const Int& than) {
   open_.push_back(&push(std::move(stmt)).body);
 }
 
-void StageBuilder::open_else() {
+void StageBuilder::open_else(bool once) {
   close();
   Stmt& stmt = open_.back()->back();
   check(stmt.kind == StmtKind::If, "open_else without open_if");
+  stmt.once = once;
   open_.push_back(&stmt.otherwise);
 }
 

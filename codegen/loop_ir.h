@@ -64,7 +64,7 @@ using Block = std::vector<Stmt>;
 enum class StmtKind : uint8_t {
   For,         // for (var = begin; var < end; var += step) body;  unroll: written out (begin, end constant)
                // spread: shared out among the lanes, each iteration to one; no iteration sees what another stores
-  If,          // if (begin < end) body else otherwise
+  If,          // if (begin < end) body else otherwise;  once: otherwise is taken at most once in the loop around it
   Number,      // result = number                                             uniform
   Index,       // result = f32(offset)                                        uniform
   LaneIndex,   // result = f32(offset + lane)                                 lanes
@@ -104,6 +104,7 @@ struct Stmt {
   int64_t step = 1;          // For, ReduceInto
   bool unroll = false;       // For
   bool spread = false;       // For
+  bool once = false;         // If
   Block body, otherwise;     // For, If
   std::string comment;       // shown in dumps and in emitted text
 };
@@ -182,7 +183,7 @@ class StageBuilder {
   /// Opens a loop and returns its variable as an expression.
   Int open_for(const Int& begin, const Int& end, int64_t step = 1, bool unroll = false);
   void open_if(const Int& less, const Int& than);  // if (less < than)
-  void open_else();
+  void open_else(bool once = false);
   void close();
 
   Value number(double value);

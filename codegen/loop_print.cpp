@@ -123,7 +123,7 @@ class Printer {
         line("if {} < {} {{", str(s.begin), str(s.end));
         nested(s.body);
         if (!s.otherwise.empty()) {
-          line("}} else {{");
+          line("}} else{} {{", s.once ? " once" : "");
           nested(s.otherwise);
         }
         line("}}");

@@ -89,6 +89,31 @@ std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& l
   }
 }
 
+std::optional<int64_t> lower_bound(const Int& a) {
+  if (a->op == IntOp::Const) return a->value;
+  if (a->op == IntOp::Size) return 1;
+  if (a->op == IntOp::Piece) return 0;
+  if (a->op == IntOp::Var) return std::nullopt;
+  const std::optional<int64_t> x = lower_bound(a->a), y = lower_bound(a->b);
+  int64_t k = 0;
+  if (a->op == IntOp::Max) return x && y ? std::max(*x, *y) : x ? x : y;
+  if (!x) return std::nullopt;
+  switch (a->op) {
+    case IntOp::Sub:
+      return is_constant(a->b, &k) ? std::optional(*x - k) : std::nullopt;
+    case IntOp::Div:
+      return is_constant(a->b, &k) && k > 0 && *x >= 0 ? std::optional(*x / k) : std::nullopt;
+    case IntOp::Add:
+      return y ? std::optional(*x + *y) : std::nullopt;
+    case IntOp::Mul:
+      return y && *x >= 0 && *y >= 0 ? std::optional(*x * *y) : std::nullopt;
+    case IntOp::Min:
+      return y ? std::optional(std::min(*x, *y)) : std::nullopt;
+    default:
+      return std::nullopt;
+  }
+}
+
 Int substitute(const Int& a, const std::map<Var, Int>& by) {
   if (!a) return a;
   if (a->op == IntOp::Var) {

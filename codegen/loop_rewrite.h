@@ -24,6 +24,9 @@ bool is_same(const Int& a, const Int& b);
 /// The largest value that an expression is known to stay below or at; nothing when that depends on the run.
 std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& largest);
 
+/// The smallest value that an expression is known to have, sizes being 1 at least; nothing when that is not known.
+std::optional<int64_t> lower_bound(const Int& a);
+
 /// The expression with other expressions in the place of variables.
 Int substitute(const Int& a, const std::map<Var, Int>& by);
 void substitute(Block& block, const std::map<Var, Int>& by);

@@ -253,7 +253,7 @@ void WalkLowering::all_tiles() {
     const Int remaining = length - t0_;
     b_->open_if(constant(tile() - 1), remaining);
     one_tile(constant(tile()));
-    b_->open_else();
+    b_->open_else(/*once=*/true);
     one_tile(loop::min(remaining, constant(tile() - 1)));
     b_->close();
   }

@@ -1,6 +1,7 @@
 // Lanes as threads: what a kernel needs before each lane of a task runs as a thread of a GPU.
 //
-//   spaces    arrays of uniform values, which all threads would fill alike, are shared by them, as long as they fit
+//   spaces    arrays of uniform values, which all threads would fill alike, are shared by them, as long as they fit;
+//             where sums of groups of lanes do not, all lanes are summed at once
 //   spread    loops over uniform values: each iteration goes to one thread
 //   barriers  between what one thread stores and another loads, or the other way round
 //
@@ -16,9 +17,9 @@ namespace mambac {
 /// `shared_bytes`: the shared memory that the arrays of a task may take.
 loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes);
 
-/// The parts of the above, for one stage.
-void share_arrays(loop::Stage& stage, int64_t shared_bytes);
+/// The parts of the above, for one stage whose tasks have `width` threads.
+void share_arrays(loop::Stage& stage, int width, int64_t shared_bytes);
 void spread_loops(loop::Stage& stage);
-void place_barriers(loop::Stage& stage);
+void place_barriers(loop::Stage& stage, int width);
 
 }  // namespace mambac

@@ -1,7 +1,9 @@
 // Where the threads of a task wait for each other.
 #include <algorithm>
 #include <iterator>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "codegen/loop_rewrite.h"
 #include "codegen/threads.h"
@@ -15,22 +17,33 @@ using loop::Int;
 using loop::Stmt;
 using loop::StmtKind;
 
-/// Who makes an access: every thread the same one, the first thread, each thread its own, or the thread to which an
-/// iteration of a loop was given.
-enum class Who : uint8_t { all, first, lanes, spread };
+/// Who makes an access: every thread the same one, the first thread, each lane its own, threads of each group of lanes
+/// (ReduceInto), or the thread to which an iteration of a loop was given.
+enum class Who : uint8_t { all, first, lanes, groups, spread };
+
+/// Otherwise of an If that is taken at most once in this loop: what is in there does not meet itself.
+struct Branch {
+  const loop::IntNode* condition = nullptr;
+  loop::Var loop = -1;
+  bool operator==(const Branch&) const = default;
+};
 
 struct Access {
   std::pair<bool, int> place;  // array or buffer, and its number
   bool store = false;
   Who who = Who::all;
   Int at, stride;
-  loop::Var loop = -1;  // of the loop that was shared out
-  bool moves = false;   // the element of an iteration changes with loops around that one
+  // Of the loop that was shared out; its iteration i is that of the thread i % width.
+  loop::Var loop = -1;
+  Int end;
+  bool moves = false;  // the element of an iteration changes with loops around that one
+  bool alone = false;  // nothing but the iteration says which element it is
+  std::optional<Branch> branch;
 };
 
 class BarrierPlacer {
  public:
-  explicit BarrierPlacer(loop::Stage& stage) : stage_(stage) {}
+  BarrierPlacer(loop::Stage& stage, int width) : stage_(stage), width_(width) {}
 
   void run() {
     std::set<int> stored, loaded;
@@ -78,7 +91,8 @@ class BarrierPlacer {
 
   /// Then a barrier that its accesses need stands before it, not in its loops.
   bool needs_none_inside(const Stmt& s) const {
-    if (s.body.empty() || s.spread) return true;
+    if ((s.body.empty() && s.otherwise.empty()) || s.spread) return true;
+    if (has_barrier(s.body) || has_barrier(s.otherwise)) return false;
     BarrierPlacer trial(*this);
     Stmt copy = s;
     Pending none;
@@ -86,23 +100,51 @@ class BarrierPlacer {
     return trial.placed_ == placed_;
   }
 
+  static bool has_barrier(const Block& statements) {
+    return std::any_of(statements.begin(), statements.end(), [](const Stmt& s) {
+      return s.kind == StmtKind::Barrier || has_barrier(s.body) || has_barrier(s.otherwise);
+    });
+  }
+
   void nested(Stmt& s, Pending& pending) {
-    if (s.kind == StmtKind::If) {
-      Pending otherwise = pending;
-      block(s.body, pending);
-      block(s.otherwise, otherwise);
-      add(pending, otherwise);
-      return;
+    if (s.kind == StmtKind::If)
+      branches(s, pending);
+    else
+      iterations(s, pending);
+  }
+
+  void branches(Stmt& s, Pending& pending) {
+    Pending otherwise = pending;
+    block(s.body, pending);
+    const std::optional<Branch> outer = branch_;
+    if (s.once) {
+      branch_ = Branch{s.end.get(), loop_};
+      std::erase_if(otherwise, [&](const Access& a) { return a.branch == branch_; });
     }
-    // What an iteration leaves pending meets the next one; barriers already placed clear it again.
-    const Pending before = pending;
-    for (size_t barriers = 0, known = 0;;) {
-      block(s.body, pending);
-      add(pending, before);
-      if (barriers == placed_ && pending.size() == known) return;
-      barriers = placed_;
-      known = pending.size();
+    block(s.otherwise, otherwise);
+    branch_ = outer;
+    add(pending, otherwise);
+  }
+
+  /// What an iteration leaves pending meets the next one; barriers already placed clear it again.
+  void iterations(Stmt& s, Pending& pending) {
+    const loop::Var outer = std::exchange(loop_, s.var);
+    const std::optional<int64_t> least = lower_bound(s.end - s.begin), most = upper_bound(s.end - s.begin, {});
+    const bool again = !most || *most > s.step;
+    Pending before = pending;  // an iteration
+    for (size_t barriers = placed_;; barriers = placed_) {
+      Pending after = before;
+      block(s.body, after);
+      Pending next = before;
+      add(next, after);
+      const bool settled = !again || (barriers == placed_ && next.size() == before.size());
+      if (settled) pending = least && *least > 0 ? std::move(after) : std::move(next);
+      if (settled) break;
+      before = std::move(next);
     }
+    for (Access& a : pending)
+      if (a.branch && a.branch->loop == s.var) a.branch.reset();
+    loop_ = outer;
   }
 
   Pending accesses_of(const Stmt& s) const {
@@ -111,13 +153,16 @@ class BarrierPlacer {
     for (const Block* block : {&s.body, &s.otherwise})
       for (const Stmt& inner : *block) add(found, accesses_of(inner));
     if (!s.spread) return found;
-    std::set<loop::Var> own{s.var};
+    const std::set<loop::Var> iteration{s.var, stage_.task};
+    std::set<loop::Var> own = iteration;
     own_loops(s.body, own);
     for (Access& a : found) {
       const std::set<loop::Var> used = variables(a.at);
       a.who = Who::spread;
       a.loop = s.var;
+      a.end = s.end;
       a.moves = !std::includes(own.begin(), own.end(), used.begin(), used.end());
+      a.alone = std::includes(iteration.begin(), iteration.end(), used.begin(), used.end());
     }
     return found;
   }
@@ -133,6 +178,7 @@ class BarrierPlacer {
   void add_access(const Stmt& s, Pending& found) const {
     Access a;
     a.at = s.offset;
+    a.branch = branch_;
     switch (s.kind) {
       case StmtKind::ReduceInto: a.stride = s.lane_stride; [[fallthrough]];
       case StmtKind::LoadArray:
@@ -155,20 +201,42 @@ class BarrierPlacer {
     }
     const bool block = s.kind == StmtKind::LoadBlock || s.kind == StmtKind::StoreBlock;
     if (block) a.stride = loop::constant(s.kind == StmtKind::LoadBlock ? s.columns : static_cast<int64_t>(s.args.size()));
-    a.who = a.stride ? Who::lanes : a.store ? Who::first : Who::all;
+    const bool own = a.stride || differs_between_lanes(a.at);
+    a.who = s.kind == StmtKind::ReduceInto ? Who::groups : own ? Who::lanes : a.store ? Who::first : Who::all;
     found.push_back(a);
   }
 
   /// Whether the two can only meet at an element that one thread touches. Lanes keep their elements: a row of lanes
-  /// lies in memory where its dimension does, so that equal offsets give an element the same thread at any time.
-  static bool same_thread(const Access& a, const Access& b) {
+  /// lies in memory where its dimension does, so that equal offsets give an element the same thread at any time; but
+  /// not where several threads are one lane.
+  bool same_thread(const Access& a, const Access& b) const {
+    if (a.who == Who::spread && b.who == Who::lanes) return same_thread(b, a);
+    if (a.who == Who::lanes && b.who == Who::spread) return stage_.pieces == 1 && is_spread_lanes(a, b);
     if (a.who != b.who || a.who == Who::all) return false;
     if (a.who == Who::first) return true;
-    if (a.who == Who::lanes) return is_same(a.stride, b.stride) && is_same(a.at, b.at);
-    return a.loop == b.loop && !a.moves && is_same(a.at, b.at);
+    if (a.who == Who::groups) return is_same(a.stride, b.stride) && is_same(a.at, b.at);
+    if (a.who == Who::lanes) return stage_.pieces == 1 && is_same(a.stride, b.stride) && is_same(a.at, b.at);
+    if (a.loop == b.loop) return !a.moves && is_same(a.at, b.at);
+    // Two loops: equal elements of equal iterations, and of no others.
+    return step_of(a) != 0 && step_of(b) != 0 && is_same(substitute(a.at, {{a.loop, loop::variable(b.loop)}}), b.at);
   }
 
-  static bool conflict(const Pending& pending, const Pending& accesses) {
+  /// How far apart the elements of neighbouring iterations lie; 0: not known, or not always the same.
+  static int64_t step_of(const Access& spread) {
+    if (!spread.alone) return 0;
+    const auto found = factors(spread.at, {spread.loop});
+    return found && found->count(spread.loop) ? found->at(spread.loop) : 0;
+  }
+
+  /// Whether each iteration has the element of the lane with its number.
+  bool is_spread_lanes(const Access& lanes, const Access& spread) const {
+    const auto most = upper_bound(spread.end, {});
+    int64_t stride = 0;
+    return step_of(spread) != 0 && is_constant(lanes.stride, &stride) && stride == step_of(spread) && most &&
+           *most <= width_ && is_same(substitute(spread.at, {{spread.loop, loop::constant(0)}}), lanes.at);
+  }
+
+  bool conflict(const Pending& pending, const Pending& accesses) const {
     return std::any_of(accesses.begin(), accesses.end(), [&](const Access& a) {
       return std::any_of(pending.begin(), pending.end(), [&](const Access& p) {
         return p.place == a.place && (p.store || a.store) && !same_thread(p, a);
@@ -179,36 +247,32 @@ class BarrierPlacer {
   static void add(Pending& pending, const Pending& more) {
     for (const Access& a : more) {
       const bool known = std::any_of(pending.begin(), pending.end(), [&](const Access& p) {
-        return p.place == a.place && p.store == a.store && p.who == a.who && p.loop == a.loop && is_same(p.at, a.at) &&
-               (p.stride == a.stride || is_same(p.stride, a.stride));
+        return p.place == a.place && p.store == a.store && p.who == a.who && p.loop == a.loop && p.branch == a.branch &&
+               is_same(p.at, a.at) && (p.stride == a.stride || is_same(p.stride, a.stride));
       });
       if (!known) pending.push_back(a);
     }
   }
 
   loop::Stage& stage_;
+  const int width_;
   std::set<int> changing_;  // buffers that are both stored to and loaded; what is only stored is stored once
+  loop::Var loop_ = -1;     // around the statement
+  std::optional<Branch> branch_;  // in which it stands
   size_t placed_ = 0;
 };
 
 }  // namespace
 
-void place_barriers(loop::Stage& stage) { BarrierPlacer(stage).run(); }
-
-void share_arrays(loop::Stage& stage, int64_t shared_bytes) {
-  for (loop::Array& array : stage.arrays) {
-    const int64_t bytes = array.count * static_cast<int64_t>(sizeof(float));
-    if (array.lanes || array.space != loop::Space::scratch || bytes > shared_bytes) continue;
-    array.space = loop::Space::shared;
-    shared_bytes -= bytes;
-  }
+void place_barriers(loop::Stage& stage, int width) {
+  BarrierPlacer(stage, width).run();
 }
 
 loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes) {
   for (loop::Stage& stage : kernel.stages) {
-    share_arrays(stage, shared_bytes);
+    share_arrays(stage, kernel.schedule.width, shared_bytes);
     spread_loops(stage);
-    place_barriers(stage);
+    place_barriers(stage, kernel.schedule.width);
   }
   return kernel;
 }

@@ -36,7 +36,7 @@ void WalkLowering::each_state(NodeId id, const std::function<void(const Int&)>& 
   const int64_t k = w_.graph().dim(taps).size;
   dims.erase(std::find(dims.begin(), dims.end(), taps));
   open_inner(dims);
-  const Int tap = b_->open_for(constant(1), constant(k));
+  const Int tap = b_->open_for(constant(1), constant(k), 1, registers());
   env_.at[taps] = tap;
   cache_.clear();
   body(block_offset(id, per_block / k * (k - 1)) + (inner_index(dims) * (k - 1) + (tap - 1)));
@@ -80,7 +80,7 @@ void WalkLowering::open_carry(NodeId id) {
     b_->store_array(taps_.at(id), overlap_row(id, k + 1), state);
     store_chunk(id, [&] { return b_->load_array(taps_.at(id), overlap_row(id, k + 1)); });
     b_->open_if(k, constant(1));
-    const Int j = b_->open_for(constant(0), constant(tile() + 1));
+    const Int j = b_->open_for(constant(0), constant(tile() + 1), 1, registers());
     b_->store_array(taps_.at(id), overlap_row(id, constant(0)) + j, b_->number(0));
     b_->close();
     b_->close();

@@ -21,19 +21,21 @@ struct Case {
   Ranges ranges;
 };
 
-/// A whole layer with a state before and after, and packed sequences.
-Case mixer_case() {
+/// A whole layer with a state before and after, and packed sequences. `channels`: 37 are five lane blocks of a width of
+/// 8, the last one short.
+Case mixer_case(int64_t channels = 37, int64_t states = 3) {
   MixerOptions options;
-  options.channels = 37;  // at a width of 8: five lane blocks, the last one short
-  options.states = 3;
+  options.channels = channels;
+  options.states = states;
   options.starts = true;
   Mixer mixer = make_mixer(options);
   return {simplify(expose_state(simplify(mixer.graph), *mixer.graph.find_dim("L"))), mixer.ranges};
 }
 
-Case mixer_gradients_case() {
+Case mixer_gradients_case(int64_t channels = 19, int64_t states = 3) {
   MixerOptions options;
-  options.channels = 19;
+  options.channels = channels;
+  options.states = states;
   options.starts = true;
   options.loss = true;
   Mixer mixer = make_mixer(options);
@@ -42,10 +44,10 @@ Case mixer_gradients_case() {
 
 /// Two scans in one kernel that know nothing of each other: one of [D], with a decay that stands still and a computed
 /// start, and one without lanes. `reverse`: both from the end, with packed sequences.
-Case scans_case(bool reverse) {
+Case scans_case(bool reverse, int64_t channels = 21) {
   Case c;
   Builder b(c.graph);
-  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", 21);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", channels);
   const NodeId x = b.input("x", {DType::f32, {B, L, D}}), p = b.input("p", {DType::f32, {B, L}});
   const NodeId q = b.input("q", {DType::f32, {B, L}}), rate = b.input("rate", {DType::f32, {D}});
   const NodeId first = b.input("first", {DType::f32, {B, D}});
@@ -61,11 +63,11 @@ Case scans_case(bool reverse) {
 }
 
 /// From the end, with states that are summed: y[b, t, d] = sum_n h[b, t, d, n] c[b, t, n].
-Case reverse_states_case() {
+Case reverse_states_case(int64_t channels = 21, int64_t states = 3) {
   Case c;
   Builder b(c.graph);
-  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", 21);
-  const DimId N = c.graph.add_dim("N", 3);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", channels);
+  const DimId N = c.graph.add_dim("N", states);
   const NodeId dt = b.Sigmoid(b.input("dt", {DType::f32, {B, L, D}})), k = b.input("k", {DType::f32, {B, L, N}});
   const NodeId rate = b.input("rate", {DType::f32, {D, N}}), first = b.input("first", {DType::f32, {B, D, N}});
   const NodeId starts = b.input("starts", {DType::f32, {B, L}});
@@ -83,7 +85,8 @@ Program::Scheduler as_far_as_legal(const Schedule& wanted) {
     const Schedule plain = default_schedule(fused, number, wanted.width);
     Schedule schedule = wanted;
     if (!can_chunk(fused, number)) schedule.chunks = 1;
-    if (!can_keep_states_in_registers(fused, number)) schedule.states_in_registers = false;
+    if (wanted.blocks_per_task > 1 && !can_keep_states_in_registers(fused, number))
+      schedule.states_in_registers = false;
     for (const Node& node : fused.nodes()) {
       if (node.kernel != number || !is_directional(node.op)) continue;
       if (node.op == Op::ChunkStarts && fused.dim(node.attrs.dims[1]).divisor % schedule.tile != 0)
@@ -91,6 +94,7 @@ Program::Scheduler as_far_as_legal(const Schedule& wanted) {
       else if (node.op != Op::ChunkStarts && operand(node, "resume").present())
         schedule.tile = plain.tile;
     }
+    if (!can_split(fused, number, schedule)) schedule.pieces = 1;
     return schedule;
   };
 }
@@ -106,6 +110,45 @@ Schedule draw_schedule(Random& random) {
   schedule.rows_per_task = random.pick<int>({1, 3, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
   return schedule;
+}
+
+/// For blocks of threads.
+Schedule draw_gpu_schedule(Random& random) {
+  Schedule schedule;
+  schedule.ahead = 0;
+  schedule.width = random.pick<int>({32, 64, 128});
+  schedule.tile = random.pick<int>({1, 2, 4, 8, 16, 32});
+  schedule.unroll = random.pick<int>({1, 2, 4, 8});
+  schedule.blocks_per_task = random.pick<int>({1, 1, 2});
+  schedule.states_in_registers = random.chance(0.7);
+  schedule.staged = random.chance(0.7);
+  schedule.chunks = random.pick<int>({1, 1, 2, 3, 7});
+  schedule.pieces = random.pick<int>({1, 1, 2, 4});
+  schedule.blocks_per_sm = random.pick<int>({1, 4});
+  schedule.rows_per_task = random.pick<int>({1, 2, 16});
+  schedule.row_unroll = random.pick<int>({1, 2, 4});
+  return schedule;
+}
+
+/// On the emulation device.
+void expect_gpu_agreement(const Case& c, uint64_t seed, int samples, const FuseOptions& fuse = {}) {
+  Random random(seed);
+  for (int i = 0; i < samples; ++i) {
+    const Schedule schedule = draw_gpu_schedule(random);
+    const Bindings bindings{{"B", random.integer(1, 2)}, {"L", random.pick<int64_t>({1, 7, 65})}};
+    const Arrays values = draw_values(c.graph, bindings, c.ranges, random.bits());
+    CheckOptions options;
+    options.fuse = fuse;
+    options.schedule = as_far_as_legal(schedule);
+    options.device = &emulated_device();
+    std::string found;
+    try {
+      found = check_on_cpu(c.graph, bindings, values, options);
+    } catch (const Failure& failure) {
+      found = failure.what();
+    }
+    EXPECT_EQ(found, "") << schedule.str() << fmt::format(" B={} L={}", bindings.at("B"), bindings.at("L"));
+  }
 }
 
 void expect_agreement(const Case& c, uint64_t seed, int samples, const FuseOptions& fuse = {}) {
@@ -167,6 +210,65 @@ TEST(Schedules, ProjectionsInsideAndOutsideAgree) {
       expect_agreement(mixer_case(), 6, 4, options);
       expect_agreement(mixer_gradients_case(), 7, 4, options);
     }
+}
+
+// 70 channels are one, two or three blocks of threads, the last one short.
+TEST(GpuSchedules, OfALayerAgree) {
+  expect_gpu_agreement(mixer_case(70, 4), 11, 12);
+}
+TEST(GpuSchedules, OfALayersGradientsAgree) {
+  expect_gpu_agreement(mixer_gradients_case(70, 4), 12, 12);
+}
+TEST(GpuSchedules, OfUniformAndPlainScansAgree) {
+  expect_gpu_agreement(scans_case(false, 70), 13, 12);
+}
+TEST(GpuSchedules, OfScansFromTheEndAgree) {
+  expect_gpu_agreement(scans_case(true, 70), 14, 10);
+  expect_gpu_agreement(reverse_states_case(70, 4), 15, 10);
+}
+
+/// With gradients of the start and through the last state.
+TEST(GpuSchedules, OfGradientsFromTheEndAgree) {
+  Case c = reverse_states_case(70, 4);
+  c.graph = simplify(differentiate_with_seeds(c.graph));
+  expect_gpu_agreement(c, 16, 10);
+}
+
+/// Sums over channels of that many states have no room in the memory that threads share.
+TEST(GpuSchedules, OfManyStatesAgree) {
+  Case c = reverse_states_case(70, 256);
+  c.graph = simplify(differentiate_with_seeds(c.graph));
+  const Bindings bindings{{"B", 1}, {"L", 21}};
+  CheckOptions options;
+  options.device = &emulated_device();
+  options.fuse.recompute = 16;
+  Schedule schedule{
+      .width = 128, .tile = 16, .states_in_registers = true, .blocks_per_task = 1, .ahead = 0, .staged = true};
+  for (const int pieces : {1, 2}) {
+    schedule.pieces = pieces;
+    options.schedule = as_far_as_legal(schedule);
+    EXPECT_EQ(check_on_cpu(c.graph, bindings, draw_values(c.graph, bindings, c.ranges, 19), options), "") << pieces;
+  }
+}
+
+/// What the tests of pieces hold only if it is so.
+TEST(GpuSchedules, StatesCanBeSplit) {
+  for (const Graph& graph : {fused(mixer_case(70, 4).graph), fused(mixer_gradients_case(70, 4).graph),
+                             fused(reverse_states_case(70, 256).graph)})
+    for (const Node& node : graph.nodes()) {
+      if (node.op != Op::Scan) continue;
+      Schedule schedule = default_gpu_schedule(graph, node.kernel);
+      schedule.pieces = 4;
+      EXPECT_TRUE(can_split(graph, node.kernel, schedule)) << node.name;
+    }
+}
+
+TEST(GpuSchedules, ProjectionsOutsideAgree) {
+  for (const int recompute : {4, 16}) {
+    const FuseOptions options{.fuse_projections = false, .recompute = recompute};
+    expect_gpu_agreement(mixer_case(70, 4), 17, 3, options);
+    expect_gpu_agreement(mixer_gradients_case(70, 4), 18, 5, options);
+  }
 }
 
 // What the tests above hold only if it is so.

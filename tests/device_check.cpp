@@ -131,6 +131,11 @@ Arrays CpuSession::run(const Arrays& values) {
   return outputs;
 }
 
+Device& emulated_device() {
+  static const std::unique_ptr<Device> emulated = emulated_cuda_device({.check_global_races = true});
+  return *emulated;
+}
+
 Device& test_device() {
   static const std::string name = [] {
     const char* wanted = std::getenv("MAMBAC_TEST_DEVICE");
@@ -138,8 +143,7 @@ Device& test_device() {
   }();
   if (name == "cpu") return cpu_device();
   check(name == "cuda-emulated", "MAMBAC_TEST_DEVICE is neither cpu nor cuda-emulated");
-  static const std::unique_ptr<Device> emulated = emulated_cuda_device({.check_global_races = true});
-  return *emulated;
+  return emulated_device();
 }
 
 Arrays run_on_cpu(const Program& program, const Bindings& bindings, const Arrays& values) {

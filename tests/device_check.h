@@ -19,8 +19,10 @@ struct CheckOptions {
   Device* device = nullptr;       // null: test_device()
 };
 
-/// The device that tests run on: $MAMBAC_TEST_DEVICE, cpu (the default) or cuda-emulated. Kernels that are emulated run
-/// with five orders of threads.
+/// A GPU that is not there; accesses of threads and of blocks are compared. Kernels run with five orders of threads.
+Device& emulated_device();
+
+/// The device that tests run on: $MAMBAC_TEST_DEVICE, cpu (the default) or cuda-emulated.
 Device& test_device();
 
 /// An executable with memory for its inputs and outputs, which is filled with NaN before the first run.

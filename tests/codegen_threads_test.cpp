@@ -1,0 +1,185 @@
+// Where the threads of a task wait for each other, and what they share.
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "codegen/loop_rewrite.h"
+#include "codegen/loop_verify.h"
+#include "codegen/threads.h"
+
+using namespace mambac;
+using namespace mambac::loop;
+
+namespace {
+
+constexpr int kWidth = 64;
+
+/// A kernel of one stage with an array `a` of `count` uniform values, which its threads share; x is read, y written, z
+/// both.
+struct Written {
+  explicit Written(const std::function<void(StageBuilder&, int a)>& body, int64_t count = 16, int64_t bytes = 1024) {
+    Kernel kernel;
+    kernel.name = "k";
+    kernel.sizes = {"L"};
+    kernel.buffers = {{"x", DType::f32, false}, {"y", DType::f32, true}, {"z", DType::f32, true}};
+    kernel.schedule.width = kWidth;
+    Stage& stage = kernel.stages.emplace_back();
+    stage.name = "s";
+    stage.tasks = constant(4);
+    StageBuilder b(stage);
+    body(b, b.array("a", count, false, false));
+    verify(kernel);
+    threads = for_threads(kernel, bytes);
+    verify(threads);
+  }
+
+  int count(StmtKind kind) const { return count(threads.stages[0].body, kind); }
+  int barriers() const { return count(StmtKind::Barrier); }
+
+  static int count(const Block& statements, StmtKind kind) {
+    int found = 0;
+    for (const Stmt& s : statements) found += (s.kind == kind) + count(s.body, kind) + count(s.otherwise, kind);
+    return found;
+  }
+
+  Kernel threads;
+};
+
+/// Spread: a[i] = x[i]. As many iterations as `a` has elements.
+void fill(StageBuilder& b, int a, int64_t count = 16) {
+  const Int i = b.open_for(constant(0), constant(count));
+  b.store_array(a, i, b.load(0, i));
+  b.close();
+}
+
+/// Spread: y[i] = a[i * stride].
+void copy_out(StageBuilder& b, int a, const Int& end, int64_t stride = 1) {
+  const Int i = b.open_for(constant(0), end);
+  b.store(1, i, b.load_array(a, i * stride));
+  b.close();
+}
+
+/// Each lane has all of a.
+void read(StageBuilder& b, int a) {
+  b.store(1, b.task() * kWidth, b.apply(Op::Add, {b.load_array(a, constant(3)), b.load(0, constant(0), constant(1))}),
+          constant(1));
+}
+
+TEST(Barriers, StandBetweenWhatOneThreadStoresAndOthersLoad) {
+  EXPECT_EQ(Written([](StageBuilder& b, int a) { fill(b, a), read(b, a); }).barriers(), 1);
+  // A second round: not before the first one is read.
+  EXPECT_EQ(Written([](StageBuilder& b, int a) { fill(b, a), read(b, a), fill(b, a), read(b, a); }).barriers(), 3);
+}
+
+TEST(Barriers, IterationsOfEqualNumberAreOfOneThread) {
+  EXPECT_EQ(Written([](StageBuilder& b, int a) { fill(b, a), copy_out(b, a, constant(16)); }).barriers(), 0);
+  EXPECT_EQ(Written([](StageBuilder& b, int a) { fill(b, a), copy_out(b, a, constant(8)); }).barriers(), 0);
+  EXPECT_EQ(Written([](StageBuilder& b, int a) { fill(b, a), copy_out(b, a, constant(5), 3); }).barriers(), 1);
+}
+
+TEST(Barriers, IterationsAreLanesUpToTheWidth) {
+  for (const int64_t count : {kWidth / 2, kWidth, 2 * kWidth}) {
+    const Written k([&](StageBuilder& b, int) {
+      const Int i = b.open_for(constant(0), constant(count));
+      b.store(2, i, b.load(0, i));
+      b.close();
+      b.store(2, constant(0), b.load(2, constant(0), constant(1)), constant(1));
+    });
+    EXPECT_EQ(k.barriers(), count <= kWidth ? 0 : 1) << count;
+  }
+}
+
+TEST(Barriers, OfLoopsDependOnTheirIterations) {
+  const auto rounds = [](const Int& end) {
+    return Written([&](StageBuilder& b, int a) {
+             b.open_for(constant(0), end);
+             fill(b, a), read(b, a);
+             b.close();
+           })
+        .barriers();
+  };
+  EXPECT_EQ(rounds(constant(1)), 1);
+  EXPECT_EQ(rounds(constant(2)), 2);
+  EXPECT_EQ(rounds(min(constant(1), variable(0))), 1);
+  EXPECT_EQ(rounds(variable(0)), 2);
+}
+
+/// What a loop clears when it runs is only clear when it must run.
+TEST(Barriers, OfLoopsThatMayNotRun) {
+  const auto after_loop = [](const Int& end) {
+    return Written([&](StageBuilder& b, int a) {
+             fill(b, a);
+             b.open_for(constant(0), end);
+             const int other = b.array("other", 16, false, false);
+             fill(b, other), read(b, other);
+             b.close();
+             read(b, a);
+           })
+        .barriers();
+  };
+  EXPECT_EQ(after_loop(constant(2)), 2);
+  EXPECT_EQ(after_loop(variable(0)), 3);
+}
+
+TEST(Barriers, ABranchTakenOnceDoesNotMeetItself) {
+  const auto walk = [](bool once, int64_t walks) {
+    return Written([&](StageBuilder& b, int a) {
+             b.open_for(constant(0), constant(walks));
+             const Int i = b.open_for(constant(0), constant(9));
+             b.open_if(i, constant(8));
+             b.open_else(once);
+             fill(b, a), read(b, a);
+             b.close();
+             b.close();
+             b.close();
+           })
+        .barriers();
+  };
+  EXPECT_EQ(walk(true, 1), 1);
+  EXPECT_EQ(walk(true, 2), 2);
+  EXPECT_EQ(walk(false, 1), 2);
+}
+
+/// Zeros at the places of groups are not stored by the threads that store the groups' sums.
+TEST(Barriers, SumsOfGroupsAreNotLanes) {
+  const auto sums = [](StageBuilder& b, int a) {
+    const Int i = b.open_for(constant(0), constant(2));
+    b.store_array(a, i * 8, b.number(0));
+    b.close();
+    const Value x = b.load(0, constant(0), constant(1));
+    b.reduce_into(a, constant(0), 8, 1, {x, x, x, x, x, x, x, x});
+    read(b, a);
+  };
+  EXPECT_EQ(Written(sums).barriers(), 2);
+}
+
+TEST(SharedArrays, SumsOfGroupsComeFirst) {
+  const auto sums = [](StageBuilder& b, int a) {
+    const int large = b.array("sums", 16, false, false);
+    fill(b, a), read(b, a);
+    const Value x = b.load(0, constant(0), constant(1));
+    b.reduce_into(large, constant(0), 8, 1, {x, x, x, x, x, x, x, x});
+    read(b, large);
+  };
+  const Written both(sums), one(sums, 16, 64), none(sums, 16, 63);
+  EXPECT_EQ(both.count(StmtKind::ReduceInto), 1);
+  EXPECT_EQ(both.threads.stages[0].arrays[0].space, Space::shared);
+  EXPECT_EQ(one.count(StmtKind::ReduceInto), 1);
+  EXPECT_EQ(one.threads.stages[0].arrays[0].space, Space::scratch);
+  EXPECT_EQ(one.threads.stages[0].arrays[1].space, Space::shared);
+  EXPECT_EQ(none.count(StmtKind::ReduceInto), 0);
+  EXPECT_EQ(none.count(StmtKind::Reduce), 8);
+  EXPECT_EQ(none.barriers(), 0);
+}
+
+TEST(Bounds, OfTheLeastValue) {
+  const Int size = std::make_shared<IntNode>(IntNode{IntOp::Size, 0, nullptr, nullptr});
+  EXPECT_EQ(lower_bound((size + 7) / 8), 1);
+  EXPECT_EQ(lower_bound(size * 3 - 4), -1);
+  EXPECT_EQ(lower_bound(min(size, constant(0))), 0);
+  EXPECT_EQ(lower_bound(max(variable(1), constant(2))), 2);
+  EXPECT_EQ(lower_bound(variable(1) + 1), std::nullopt);
+  EXPECT_EQ(lower_bound(constant(3) - size), std::nullopt);
+}
+
+}  // namespace

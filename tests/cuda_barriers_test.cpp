@@ -1,0 +1,189 @@
+// Every barrier of the generated kernels is needed: without any one of them, the emulation device reports a race.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+
+#include "codegen/cuda/cuda_emit.h"
+#include "codegen/lower.h"
+#include "ir/eval.h"
+#include "passes/pipeline.h"
+#include "runtime/cuda/emulator.h"
+#include "tests/mixer.h"
+
+namespace mambac::test {
+namespace {
+
+const std::string kBarrier = "__syncthreads();";
+
+size_t barriers_of(const std::string& text) {
+  size_t count = 0;
+  for (size_t at = text.find(kBarrier); at != std::string::npos; at = text.find(kBarrier, at + 1)) ++count;
+  return count;
+}
+
+std::string without_barrier(std::string text, size_t number) {
+  size_t at = text.find(kBarrier);
+  while (number-- > 0) at = text.find(kBarrier, at + 1);
+  return text.replace(at, kBarrier.size(), ";");
+}
+
+/// The kernel and its mutants in one text, which is built once; mutant n has no barrier n.
+class Mutants {
+ public:
+  Mutants(const Graph& fused, LoweredKernel lowered)
+      : fused_(fused), lowered_(std::move(lowered)), name_(lowered_.kernel.name) {
+    std::string text = cuda_emit::emit(lowered_.kernel) + "\n";
+    count_ = barriers_of(text);
+    for (size_t i = 0; i < count_; ++i) text += without_barrier(cuda_emit::emit(mutant(i)), i) + "\n";
+    module_ = EmulatedModule::compile(text);
+  }
+
+  size_t count() const { return count_; }
+
+  void run(const Bindings& bindings) const { launch(lowered_.kernel, bindings); }
+  void run_without(size_t barrier, const Bindings& bindings) const { launch(mutant(barrier), bindings); }
+
+ private:
+  loop::Kernel mutant(size_t barrier) const {
+    loop::Kernel kernel = lowered_.kernel;
+    kernel.name = fmt::format("{}_without_{}", name_, barrier);
+    return kernel;
+  }
+
+  /// On zeros: who touches what and when does not depend on what the numbers are.
+  void launch(const loop::Kernel& kernel, const Bindings& bindings) const {
+    std::vector<int64_t> sizes;
+    for (const std::string& size : kernel.sizes) sizes.push_back(bindings.at(size));
+    std::vector<std::vector<char>> memory;
+    std::vector<EmulatedArgument> arguments;
+    for (const KernelBuffer& buffer : lowered_.buffers) {
+      const int64_t elements = buffer.root.present() ? elements_of(fused_, fused_.node(buffer.root).type, bindings)
+                                                     : loop::evaluate(buffer.elements, {}, sizes);
+      memory.emplace_back(static_cast<size_t>(elements) * sizeof(float) + 64, '\0');
+      arguments.emplace_back(EmulatedBuffer{memory.back().data(), elements});
+    }
+    for (const int64_t size : sizes) arguments.emplace_back(size);
+    for (size_t i = 0; i < kernel.stages.size(); ++i)
+      module_->launch(cuda_emit::stage_symbol(kernel, i), loop::evaluate(kernel.stages[i].tasks, {}, sizes),
+                      kernel.schedule.width, arguments, {.check_global_races = true});
+  }
+
+  const Graph& fused_;
+  const LoweredKernel lowered_;
+  const std::string name_;
+  size_t count_ = 0;
+  std::shared_ptr<const EmulatedModule> module_;
+};
+
+/// Three warps of a block have channels, the last one some.
+Graph fused_mixer(GraphKind kind, DType storage, bool starts, int64_t channels = 70) {
+  MixerOptions options{.channels = channels, .states = 4, .starts = starts, .loss = kind == GraphKind::train};
+  PipelineOptions pipeline;
+  pipeline.kind = kind;
+  pipeline.storage = storage;
+  return run_pipeline(make_mixer(options).graph, pipeline).graph;
+}
+
+struct Found {
+  size_t forward = 0, backward = 0;  // barriers of kernels with a scan
+};
+
+bool has_scan(const Graph& fused, int kernel) {
+  return std::any_of(fused.nodes().begin(), fused.nodes().end(),
+                     [&](const Node& node) { return node.kernel == kernel && node.op == Op::Scan; });
+}
+
+/// A tile of time is followed by others and by a short one, or there is only a short one.
+const Bindings kSizes[] = {{{"B", 2}, {"L", 37}}, {{"B", 2}, {"L", 5}}};
+
+bool is_reported(const Mutants& mutants, size_t barrier) {
+  return std::any_of(std::begin(kSizes), std::end(kSizes), [&](const Bindings& sizes) {
+    try {
+      mutants.run_without(barrier, sizes);
+    } catch (const DeviceFault&) {
+      return true;
+    }
+    return false;
+  });
+}
+
+/// Removes each barrier of each kernel of the graph. `change`: of the schedules of scans.
+Found expect_needed(const Graph& fused, const std::function<void(Schedule&, int kernel)>& change = {}) {
+  const Layouts layouts(fused);
+  Found found;
+  for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
+    const KernelGroup& group = fused.kernels[static_cast<size_t>(k)];
+    if (group.kind == KernelGroup::library) continue;
+    Schedule schedule = default_gpu_schedule(fused, k);
+    if (change && has_scan(fused, k)) change(schedule, k);
+    const Mutants mutants(fused, lower(fused, layouts, k, schedule));
+    for (const Bindings& sizes : kSizes) EXPECT_NO_THROW(mutants.run(sizes)) << group.name;
+    for (size_t i = 0; i < mutants.count(); ++i)
+      EXPECT_TRUE(is_reported(mutants, i)) << group.name << " without barrier " << i << "\n" << schedule.str();
+    if (has_scan(fused, k)) (group.reverse ? found.backward : found.forward) += mutants.count();
+  }
+  return found;
+}
+
+void expect_some_needed(GraphKind kind, const Found& found) {
+  EXPECT_GT(found.forward, 0u);
+  EXPECT_EQ(found.backward > 0, kind == GraphKind::train);
+}
+
+constexpr GraphKind kKinds[] = {GraphKind::train, GraphKind::prefill};
+
+class Barriers : public testing::TestWithParam<std::tuple<GraphKind, DType, bool>> {};
+
+TEST_P(Barriers, AreNeeded) {
+  const auto [kind, storage, starts] = GetParam();
+  expect_some_needed(kind, expect_needed(fused_mixer(kind, storage, starts)));
+}
+
+TEST_P(Barriers, OfChannelsInPiecesAreNeeded) {
+  const auto [kind, storage, starts] = GetParam();
+  const Graph fused = fused_mixer(kind, storage, starts);
+  size_t split = 0;
+  expect_some_needed(kind, expect_needed(fused, [&](Schedule& schedule, int kernel) {
+                       schedule.pieces = 4;
+                       split += can_split(fused, kernel, schedule);
+                       if (!can_split(fused, kernel, schedule)) schedule.pieces = 1;
+                     }));
+  EXPECT_GT(split, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Mixer, Barriers,
+                         testing::Combine(testing::ValuesIn(kKinds), testing::Values(DType::f32, DType::bf16),
+                                          testing::Bool()),
+                         [](const auto& info) {
+                           return fmt::format("{}_{}{}", name_of(std::get<0>(info.param)),
+                                              name_of(std::get<1>(info.param)),
+                                              std::get<2>(info.param) ? "_packed" : "");
+                         });
+
+TEST(BarriersOfSchedules, OfChunksAreNeeded) {
+  const Graph fused = fused_mixer(GraphKind::prefill, DType::f32, true);
+  size_t cut = 0;
+  expect_some_needed(GraphKind::prefill, expect_needed(fused, [&](Schedule& schedule, int kernel) {
+                       ASSERT_TRUE(can_chunk(fused, kernel));
+                       schedule.chunks = 3;
+                       ++cut;
+                     }));
+  EXPECT_GT(cut, 0u);
+}
+
+/// Two blocks of lanes of a task, states in registers or not.
+TEST(BarriersOfSchedules, OfSeveralLaneBlocksAreNeeded) {
+  for (const GraphKind kind : kKinds)
+    for (const bool registers : {false, true}) {
+      const Graph fused = fused_mixer(kind, DType::f32, false, 200);
+      expect_some_needed(kind, expect_needed(fused, [&](Schedule& schedule, int kernel) {
+                           schedule.blocks_per_task = 2;
+                           schedule.states_in_registers = registers && can_keep_states_in_registers(fused, kernel);
+                         }));
+    }
+}
+
+}  // namespace
+}  // namespace mambac::test

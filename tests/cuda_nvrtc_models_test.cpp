@@ -1,0 +1,172 @@
+// Every generated kernel of two whole models through NVRTC, where there is one. Forward scans keep everything in
+// registers; what other kernels spill is printed, and listed in docs/cuda.md.
+//
+// All kernels are compiled for sm_90, those with a scan for every architecture. MAMBAC_NVRTC_ALL=1: all kernels for
+// every architecture, which takes minutes.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <map>
+#include <set>
+
+#include "codegen/cuda/cuda_emit.h"
+#include "codegen/cuda/device_header.h"
+#include "codegen/lower.h"
+#include "runtime/cuda/libraries.h"
+#include "runtime/cuda/nvrtc.h"
+#include "tools/compile.h"
+
+namespace mambac::cuda {
+namespace {
+
+struct Generated {
+  std::string text;              // after the device header
+  std::set<std::string> graphs;  // "mambabyte:353m train bf16"
+  int launches = 0;              // in all of them
+  bool scan = false;             // with a recurrence of states
+  bool forward = false;          // and none of a backward pass
+};
+
+/// By their loops: layers share kernels, and so do graphs.
+using Kernels = std::map<std::string, Generated>;
+
+void add_kernels(const std::string& model, GraphKind kind, DType storage, Kernels& kernels) {
+  const tools::Selection selection = tools::select_model(model, {});
+  PipelineOptions options = tools::options_for(kind, storage, {{"B", 1}});
+  options.fuse.fuse_projections = false;  // products are the library's: a GPU has matrix units
+  const Graph fused = run_pipeline(tools::source_graph(selection.model, kind), options).graph;
+  const Layouts layouts(fused);
+  for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
+    const KernelGroup& group = fused.kernels[static_cast<size_t>(k)];
+    if (group.kind == KernelGroup::library) continue;
+    const LoweredKernel lowered = lower(fused, layouts, k, default_gpu_schedule(fused, k));
+    Generated& made = kernels[loop::print(lowered.kernel)];
+    made.graphs.insert(fmt::format("{} {} {}", model, name_of(kind), name_of(storage)));
+    if (made.launches++ > 0) continue;
+    made.text = cuda_emit::emit(lowered.kernel);
+    for (const Node& node : fused.nodes())
+      if (node.kernel == k && node.op == Op::Scan) made.scan = true;
+    made.forward = made.scan && !group.reverse;
+  }
+}
+
+Kernels all_kernels() {
+  Kernels kernels;
+  for (const char* model : {"mambabyte:353m", "mamba-lm:130m"})
+    for (const GraphKind kind : {GraphKind::train, GraphKind::prefill, GraphKind::step})
+      for (const DType storage : {DType::f32, DType::bf16}) add_kernels(model, kind, storage, kernels);
+  return kernels;
+}
+
+struct Job {
+  const Generated* kernel;
+  int architecture;
+  std::vector<KernelUse> report{};
+  std::string failure{};
+};
+
+/// Compiles all of them, as many at a time as there are cores; the seconds it took.
+double compile(const Nvrtc& nvrtc, std::vector<Job>& jobs) {
+  const auto start = std::chrono::steady_clock::now();
+#pragma omp parallel for schedule(dynamic)
+  for (Job& job : jobs) {
+    try {
+      job.report = nvrtc
+                       .compile({fmt::format("{}\n{}", cuda_device_header(), job.kernel->text),
+                                 "k.cu",
+                                 fmt::format("sm_{}", job.architecture),
+                                 {}})
+                       .kernels;
+    } catch (const Failure& failure) {
+      job.failure = failure.what();
+    }
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// What kernels leave in local memory, a line for each and the architectures where it is so.
+class LocalMemory {
+ public:
+  void add(const Job& job, const KernelUse& use) {
+    lines_[fmt::format("{}: {} bytes, of which {} stored and {} loaded for want of registers ({})", use.name, use.stack,
+                       use.spill_stores, use.spill_loads, fmt::join(job.kernel->graphs, ", "))]
+        .insert(job.architecture);
+  }
+  void print() const {
+    for (const auto& [line, architectures] : lines_)
+      fmt::print("local memory: {} on sm_{}\n", line, fmt::join(architectures, ", "));
+  }
+
+ private:
+  std::map<std::string, std::set<int>> lines_;
+};
+
+std::vector<int> architectures(const Nvrtc& nvrtc) {
+  std::vector<int> wanted{75, 80, 86, 89, 90, 100, 103, 120};
+  std::erase_if(wanted, [&](int a) {
+    return std::find(nvrtc.architectures().begin(), nvrtc.architectures().end(), a) == nvrtc.architectures().end();
+  });
+  return wanted;
+}
+
+class ModelKernels : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!find_nvrtc().found()) GTEST_SKIP() << "NVRTC is not installed here";
+  }
+};
+
+TEST_F(ModelKernels, CompileForAllArchitecturesAndForwardScansSpillNothing) {
+  const Nvrtc& nvrtc = Nvrtc::instance();
+  const bool everything = std::getenv("MAMBAC_NVRTC_ALL") != nullptr;
+  const Kernels kernels = all_kernels();
+  std::vector<Job> jobs;
+  size_t scans = 0, forward = 0;
+  for (const auto& [loops, kernel] : kernels) {
+    scans += kernel.scan;
+    forward += kernel.forward;
+    for (const int architecture : architectures(nvrtc))
+      if (everything || architecture == 90 || kernel.scan) jobs.push_back({&kernel, architecture});
+  }
+  const double seconds = compile(nvrtc, jobs);
+  fmt::print("{} kernels, {} of them scans ({} forward); {} compilations in {:.1f} s on {} threads\n", kernels.size(),
+             scans, forward, jobs.size(), seconds, omp_get_max_threads());
+  // Of two models, in training a walk and one back, in two element types; steps and prefills scan, too.
+  EXPECT_GE(forward, 8u);
+  EXPECT_GE(scans - forward, 4u);
+  LocalMemory local;
+  for (const Job& job : jobs) {
+    EXPECT_EQ(job.failure, "") << *job.kernel->graphs.begin() << "\n" << job.kernel->text;
+    EXPECT_FALSE(job.report.empty()) << *job.kernel->graphs.begin();
+    for (const KernelUse& use : job.report) {
+      if (use.spill_stores + use.spill_loads + use.stack == 0) continue;
+      local.add(job, use);
+      EXPECT_FALSE(job.kernel->forward) << use.name << " sm_" << job.architecture << "\n" << job.kernel->text;
+    }
+  }
+  local.print();
+}
+
+/// What a user waits for before the first training step, without a cache.
+TEST_F(ModelKernels, OfATrainingGraphAreFew) {
+  Kernels kernels;
+  add_kernels("mambabyte:353m", GraphKind::train, DType::bf16, kernels);
+  std::vector<Job> jobs;
+  int launches = 0;
+  for (const auto& [loops, kernel] : kernels) {
+    jobs.push_back({&kernel, 90});
+    launches += kernel.launches;
+  }
+  const double seconds = compile(Nvrtc::instance(), jobs);
+  fmt::print("mambabyte:353m train bf16: {} launches of {} kernels, compiled for sm_90 in {:.1f} s on {} threads\n",
+             launches, kernels.size(), seconds, omp_get_max_threads());
+  EXPECT_LE(kernels.size(), 32u);  // 53 layers share them
+  EXPECT_GT(launches, 53 * 5);
+}
+
+}  // namespace
+}  // namespace mambac::cuda
