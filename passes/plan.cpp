@@ -62,7 +62,28 @@ NodeId memory_root(const Graph& fused, NodeId value, const std::vector<NodeId>& 
   }
 }
 
-std::vector<StoredValue> stored_values(const Graph& fused, const Bindings& bindings) {
+std::vector<bool> constant_kernels(const Graph& fused) {
+  std::vector<bool> constant(fused.kernels.size());
+  for (size_t k = 0; k < constant.size(); ++k) constant[k] = fused.kernels[k].kind != KernelGroup::library;
+  for (const Output& output : fused.outputs())
+    if (const int kernel = fused.node(output.value).kernel; kernel >= 0) constant[static_cast<size_t>(kernel)] = false;
+  std::vector<bool> varies(fused.size());
+  for (bool changed = true; changed;) {  // one kernel's nodes are not all before the next one's
+    changed = false;
+    for (uint32_t i = 0; i < fused.size(); ++i) {
+      const Node& node = fused.node(NodeId{i});
+      const bool here = node.op == Op::Input ||
+                        (node.kernel >= 0 && !constant[static_cast<size_t>(node.kernel)]) ||
+                        std::ranges::any_of(node.operands, [&](NodeId o) { return o.present() && varies[o.index]; });
+      if (!here || varies[i]) continue;
+      varies[i] = changed = true;
+      if (node.kernel >= 0) constant[static_cast<size_t>(node.kernel)] = false;
+    }
+  }
+  return constant;
+}
+
+std::vector<StoredValue> stored_values(const Graph& fused, const Bindings& bindings, bool constant_parameters) {
   const std::vector<bool> stored = values_in_memory(fused);
   const std::vector<NodeId> join_of = joins_of(fused);
   std::vector<bool> bound(fused.size(), false);
@@ -87,9 +108,12 @@ std::vector<StoredValue> stored_values(const Graph& fused, const Bindings& bindi
       if (life != lives.end()) life->second.last = std::max(life->second.last, node.kernel);
     }
   }
+  const std::vector<bool> constant = constant_parameters ? constant_kernels(fused) : std::vector<bool>();
   std::vector<StoredValue> values;
   for (auto& [index, life] : lives) {
     if (bound[index]) continue;
+    if (constant_parameters && constant[static_cast<size_t>(life.first)])
+      life = {0, 0, static_cast<int>(constant.size()) - 1};
     const Type& type = fused.node(NodeId{index}).type;
     life.bytes = elements_of(fused, type, bindings) * static_cast<int64_t>(bytes_of(type.dtype));
     values.push_back({NodeId{index}, life});

@@ -30,9 +30,13 @@ struct StoredValue {
   Lifetime lifetime;
 };
 
-/// The values of a fused graph that live in the arena, with their lifetimes in kernels.
-/// InputError when a size overflows.
-std::vector<StoredValue> stored_values(const Graph& fused, const Bindings& bindings);
+/// Generated kernels that read parameters, and each other, and nothing else, and give no output: while parameters keep
+/// their values, one run is enough.
+std::vector<bool> constant_kernels(const Graph& fused);
+
+/// The values of a fused graph that live in the arena, with their lifetimes in kernels. `constant_parameters`: those of
+/// constant kernels stay from one run to the next. InputError when a size overflows.
+std::vector<StoredValue> stored_values(const Graph& fused, const Bindings& bindings, bool constant_parameters);
 
 /// The value whose memory holds this one: views and joins followed to their end.
 NodeId memory_root(const Graph& fused, NodeId value, const std::vector<NodeId>& join_of);

@@ -14,9 +14,10 @@ std::vector<int64_t> sizes_of(const loop::Kernel& kernel, const Bindings& bindin
   return sizes;
 }
 
-Placement place_all(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings) {
+Placement place_all(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings,
+                    bool constant_parameters) {
   Placement placement;
-  const std::vector<StoredValue> values = stored_values(fused, bindings);
+  const std::vector<StoredValue> values = stored_values(fused, bindings, constant_parameters);
   std::vector<std::pair<int, int>> owners;  // kernel and buffer of temporaries
   for (const StoredValue& value : values) placement.lifetimes.push_back(value.lifetime);
   for (size_t k = 0; k < lowered.size(); ++k) {

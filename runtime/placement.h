@@ -17,8 +17,9 @@ struct Placement {
   int64_t bytes = 0;
 };
 
-/// InputError when a size is missing or overflows.
-Placement place_all(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings);
+/// `constant_parameters`: see ExecutableOptions. InputError when a size is missing or overflows.
+Placement place_all(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings,
+                    bool constant_parameters);
 
 /// The sizes that a kernel is called with.
 std::vector<int64_t> sizes_of(const loop::Kernel& kernel, const Bindings& bindings);

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "passes/fuse.h"
+#include "passes/plan.h"
 #include "runtime/placement.h"
 
 namespace mambac {
@@ -23,10 +24,15 @@ class PlannedExecutable : public Executable {
   PlannedExecutable(const Program& program, const Bindings& bindings, const ExecutableOptions& options)
       : program_(program),
         options_(options),
-        placement_(place_all(program.graph(), program.lowered(), bindings)),
+        placement_(place_all(program.graph(), program.lowered(), bindings, options.constant_parameters)),
         arena_(program.device().allocate(placement_.bytes)) {
     make_ports(bindings);
-    for (size_t k = 0; k < program.graph().kernels.size(); ++k) add_step(k, bindings);
+    std::vector<bool> constant(program.graph().kernels.size());
+    if (options.constant_parameters) constant = constant_kernels(program.graph());
+    for (size_t k = 0; k < constant.size(); ++k) {
+      add_step(k, bindings);
+      steps_.back().constant = constant[k];
+    }
     if (scratch_bytes_ > 0) scratch_ = program.device().allocate(static_cast<int64_t>(scratch_bytes_));
   }
 
@@ -50,6 +56,10 @@ class PlannedExecutable : public Executable {
     if (options_.times) options_.times->resize(steps_.size());
     for (size_t i = 0; i < steps_.size(); ++i) {
       Step& step = steps_[i];
+      if (step.constant && constants_computed_) {
+        if (options_.times) (*options_.times)[i] = {step.name, 0};
+        continue;
+      }
       buffers.clear();
       for (const Step::Source& source : step.sources)
         buffers.push_back(source.node.present() ? pointers_[source.node.index] : in_arena(source.offset));
@@ -59,6 +69,7 @@ class PlannedExecutable : public Executable {
         (*options_.times)[i] = {step.name,
                                 std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
     }
+    constants_computed_ = true;
   }
 
   size_t planned_bytes() const override {
@@ -74,6 +85,7 @@ class PlannedExecutable : public Executable {
     std::string name;
     std::unique_ptr<Call> call;
     std::vector<Source> sources;
+    bool constant = false;  // needs to run once only, until a parameter is bound
   };
 
   Port make_port(const std::string& name, NodeId id, const std::vector<DimId>& dims, const Bindings& bindings) const {
@@ -128,6 +140,7 @@ class PlannedExecutable : public Executable {
   char* in_arena(int64_t offset) const { return static_cast<char*>(arena_->data()) + offset; }
 
   void forget(NodeId bound) {
+    if (program_.graph().node(bound).op == Op::Param) constants_computed_ = false;
     for (Step& step : steps_)
       if (std::any_of(step.sources.begin(), step.sources.end(),
                       [&](const Step::Source& source) { return source.node == bound; }))
@@ -178,6 +191,7 @@ class PlannedExecutable : public Executable {
   std::vector<Step> steps_;
   std::set<std::pair<uint32_t, uint32_t>> in_place_;  // an output, and an input whose memory it may have
   bool checked_ = false;                              // since the last bind
+  bool constants_computed_ = false;                   // since a parameter was bound
   size_t scratch_bytes_ = 0, kept_bytes_ = 0;
   std::unique_ptr<DeviceMemory> scratch_;
 };
@@ -208,8 +222,9 @@ std::unique_ptr<Executable> Program::instantiate(const Bindings& bindings, const
   return std::make_unique<PlannedExecutable>(*this, bindings, options);
 }
 
-int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings) {
-  return place_all(fused, lowered, bindings).bytes;
+int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings,
+                            bool constant_parameters) {
+  return place_all(fused, lowered, bindings, constant_parameters).bytes;
 }
 
 }  // namespace mambac

@@ -24,7 +24,7 @@ struct ExecutableOptions {
   /// Filled with the seconds of each launch of the last run.
   std::vector<KernelTime>* times = nullptr;
   /// Parameters keep their values from one bind of them to the next: products with them keep a copy in the layout that
-  /// the library likes best.
+  /// the library likes best, and what is computed from parameters alone is computed once.
   bool constant_parameters = false;
 };
 
@@ -56,6 +56,7 @@ class Program {
 };
 
 /// Bytes of the arena that the plan needs at these sizes, without binding or compiling anything.
-int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings);
+int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings,
+                            bool constant_parameters);
 
 }  // namespace mambac

@@ -6,6 +6,7 @@
 
 #include "ir/builder.h"
 #include "passes/differentiate.h"
+#include "passes/plan.h"
 #include "passes/simplify.h"
 #include "tests/device_check.h"
 #include "tests/mixer.h"
@@ -120,6 +121,43 @@ TEST(LongRows, TheLastElementCounts) {
   EXPECT_EQ(sum, 1);
   EXPECT_EQ(std::count(last.begin(), last.end(), 0.0F), kSize - 1);
   EXPECT_EQ(last.back(), 1);
+}
+
+/// What only parameters go into is computed once, until one is bound again: `scale` is changed behind the back of the
+/// executable to see it.
+TEST(ConstantParameters, WhatIsMadeOfThemAloneIsComputedOnce) {
+  Graph graph;
+  Builder b(graph);
+  const DimId L = graph.add_dim("L", 0), D = graph.add_dim("D", 40), N = graph.add_dim("N", 300);
+  const NodeId x = b.input("x", {DType::f32, {L, D}});
+  const NodeId w = b.param("w", {DType::f32, {D, N}}, {"w", {Initialiser::normal, 0, 1}, true});
+  const NodeId scale = b.sum(w, {N});  // of all rows of w: complete before a row of x begins
+  graph.outputs().push_back({"y", b.Mul(x, scale)});
+  Remarks remarks;
+  const Program program(fuse(graph, {}, remarks));
+  const std::vector<bool> constant = constant_kernels(program.graph());
+  ASSERT_EQ(std::count(constant.begin(), constant.end(), true), 1);
+  ExecutableOptions options;
+  options.constant_parameters = true;
+  const auto executable = program.instantiate({{"L", 3}}, options);
+
+  std::vector<float> xs(3 * 40, 2.0F), ws(40 * 300, 1.0F), y(3 * 40);
+  executable->bind("x", xs.data());
+  executable->bind("y", y.data());
+  const auto expect_everywhere = [&](float wanted) {
+    std::fill(y.begin(), y.end(), NAN);
+    executable->run();
+    EXPECT_EQ(y, std::vector<float>(y.size(), wanted));
+  };
+  executable->bind("w", ws.data());
+  expect_everywhere(600);
+  expect_everywhere(600);
+  std::fill(ws.begin(), ws.end(), 3.0F);
+  expect_everywhere(600);
+  executable->bind("x", xs.data());
+  expect_everywhere(600);
+  executable->bind("w", ws.data());
+  expect_everywhere(1800);
 }
 
 /// Products keep packed copies of constant parameters until they are bound again.

@@ -117,6 +117,14 @@ TEST_F(DeviceHeader, ExponentialsByPolynomialTakeNoSpecialInstruction) {
   EXPECT_EQ(count(text, "fma.rn.f32"), 5u) << text;
 }
 
+TEST_F(DeviceHeader, OfPowersThatAreWrittenOutOneInSoManyIsAPolynomial) {
+  const std::string text =
+      ptx("_Pragma(\"unroll\") for (int s = 0; s < 8; ++s)"
+          "  mb_store(y, i + s, mb_exp2_mixed<4>(mb_load(x, i + s), s));");
+  EXPECT_EQ(count(text, "ex2.approx.ftz.f32"), 6u) << text;
+  EXPECT_EQ(count(text, "fma.rn.f32"), 10u) << text;
+}
+
 TEST_F(DeviceHeader, BlocksGoThroughTheWidestAccesses) {
   const std::string floats = ptx("float v[16]; mb_load_block<16>(v, x, i * 16); mb_store_block<16>(y, i * 16, v);");
   EXPECT_EQ(count(floats, "ld.global.nc.v4"), 4u) << floats;

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "codegen/schedule.h"
 #include "frontend/model.h"
 #include "ir/op_reference.h"
 #include "ir/print.h"
@@ -72,6 +73,13 @@ TEST(Documentation, TheDefinitionsAndTheDumpOfTheLanguage) {
 TEST(Documentation, TheOpReferenceIsThatOfTheTable) {
   EXPECT_TRUE(text_of("docs/ops.md") == op_reference_markdown())
       << "docs/ops.md is not what ir/ops.def says; write it anew: cmake --build build --target op-reference";
+}
+
+TEST(Documentation, TheDesignHasEveryAxisOfASchedule) {
+  const std::string design = text_of("docs/design.md"), axes = Schedule().str();
+  const std::regex axis("([a-z_]+)=");
+  for (std::sregex_iterator found(axes.begin(), axes.end(), axis), end; found != end; ++found)
+    EXPECT_NE(design.find("`" + (*found)[1].str() + "`"), std::string::npos) << (*found)[1];
 }
 
 TEST(Documentation, LinksLeadSomewhere) {

@@ -136,6 +136,10 @@ TEST_F(CacheCommand, TeachesAndNeedsAPlace) {
   outcome = shell(folder, "unset MAMBAC_CACHE XDG_CACHE_HOME HOME; mambac cache list");
   EXPECT_EQ(outcome.code, 3);
   EXPECT_TRUE(says(outcome.error, "$HOME")) << outcome.error;
+  folder.write("file", "no folder");
+  outcome = shell(folder, "MAMBAC_CACHE=file mambac cache list");
+  EXPECT_EQ(outcome.code, 3);
+  EXPECT_TRUE(says(outcome.error, "'file' is no folder")) << outcome.error;
 }
 
 }  // namespace

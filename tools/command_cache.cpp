@@ -208,6 +208,10 @@ void clear(const KernelCache& cache, bool json) {
 KernelCache the_cache() {
   const auto folder = KernelCache::default_folder();
   if (folder.empty()) throw EnvironmentError("no kernels are kept: neither $MAMBAC_CACHE nor $HOME names a place");
+  for (std::filesystem::path place = folder; !place.empty() && place != place.root_path(); place = place.parent_path())
+    if (std::error_code error; std::filesystem::exists(place, error) && !std::filesystem::is_directory(place, error))
+      throw EnvironmentError(fmt::format("no kernels are kept in '{}': '{}' is no folder", folder.string(),
+                                         place.string()));
   return KernelCache(folder);
 }
 

@@ -45,7 +45,7 @@ struct Report {
   std::vector<KernelWork> kernels;
 };
 
-Memory planned_memory(const Graph& fused, const Bindings& sizes) {
+Memory planned_memory(const Graph& fused, const Bindings& sizes, bool constant_parameters) {
   Memory memory;
   const Layouts layouts(fused);
   std::vector<LoweredKernel> lowered(fused.kernels.size());
@@ -54,7 +54,7 @@ Memory planned_memory(const Graph& fused, const Bindings& sizes) {
     const int number = static_cast<int>(k);
     lowered[k] = lower(fused, layouts, number, default_schedule(fused, number, cpu_info().lanes()));
   }
-  memory.arena = static_cast<double>(planned_arena_bytes(fused, lowered, sizes));
+  memory.arena = static_cast<double>(planned_arena_bytes(fused, lowered, sizes, constant_parameters));
   const auto bytes = [&](const Type& type) {
     return static_cast<double>(elements_of(fused, type, sizes)) * static_cast<double>(bytes_of(type.dtype));
   };
@@ -72,9 +72,10 @@ Report make_report(const Model& model, GraphKind kind, DType storage, const Bind
   for (const Node& node : forward.nodes())
     if (node.op == Op::Param) report.parameters += static_cast<double>(elements_of(forward, node.type, sizes));
   report.flops_per_byte = paper_flops_per_position(forward, sizes);
-  const Graph fused = run_pipeline(source_graph(model, kind), options_for(kind, storage, sizes)).graph;
+  const PipelineOptions options = options_for(kind, storage, sizes);
+  const Graph fused = run_pipeline(source_graph(model, kind), options).graph;
   report.kernels = kernel_work(fused, sizes);
-  report.memory = planned_memory(fused, sizes);
+  report.memory = planned_memory(fused, sizes, options.narrow_parameters);
   return report;
 }
 

@@ -7,6 +7,7 @@
 #include "codegen/cuda/cuda_emit.h"
 #include "codegen/llvm_jit.h"
 #include "codegen/loop_ir.h"
+#include "frontend/suggest.h"
 #include "ir/error.h"
 #include "ir/print.h"
 #include "runtime/atomic_file.h"
@@ -83,11 +84,12 @@ class Dump {
   }
 
   void check_stage() const {
-    std::vector<std::string_view> known{"all", "source"};
-    for (const Stage& stage : pipeline_stages()) known.push_back(stage.name);
-    for (const auto& [stage, reason] : kCodeStages) known.push_back(stage);
+    std::vector<std::string> known{"all", "source"};
+    for (const Stage& stage : pipeline_stages()) known.emplace_back(stage.name);
+    for (const auto& [stage, reason] : kCodeStages) known.emplace_back(stage);
     if (std::find(known.begin(), known.end(), arguments_.stage) == known.end())
-      throw InputError(fmt::format("there is no stage '{}'; there are: {}", arguments_.stage, fmt::join(known, ", ")));
+      throw InputError(fmt::format("there is no stage '{}'{}; there are: {}", arguments_.stage,
+                                   did_you_mean(arguments_.stage, known), fmt::join(known, ", ")));
   }
 
   void add(std::string_view stage, std::string text, std::string extension) {
@@ -112,7 +114,9 @@ class Dump {
       const LoweredKernel lowered = lower(fused, layouts, number, schedule);
       text += code_of(lowered.kernel, stage) + "\n";
     }
-    if (!any) throw InputError(fmt::format("there is no kernel '{}'", arguments_.kernel));
+    if (!any)
+      throw InputError(fmt::format("there is no kernel '{}'; there are k0 to k{}", arguments_.kernel,
+                                   fused.kernels.size() - 1));
     return text;
   }
 

@@ -44,6 +44,12 @@ MB_FN float mb_exp2_poly(float x) {
   return mb_fma(r, MB_POLY_EXP2(r), 1.f) * mb_number(mb_bits(rounded) << 23);
 }
 
+// Of the powers of a loop that is written out one in kEvery comes from the FMA pipes. `step`: a constant there.
+template <int kEvery>
+MB_FN float mb_exp2_mixed(float x, mb_long step) {
+  return step % kEvery == 0 ? mb_exp2_poly(x) : mb_exp2(x);
+}
+
 MB_FN float mb_log(float x) {
   const int exponent = (int)(mb_bits(x) - 0x3f3504f3u) >> 23;  // the mantissa lies in [sqrt(1/2), sqrt(2))
   const float f = mb_number(mb_bits(x) - ((unsigned)exponent << 23)) - 1.f;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "codegen/cuda/cuda_names.h"
 #include "codegen/loop_rewrite.h"
@@ -171,7 +172,9 @@ class StageText : public loop::LoopWriter {
     line("#pragma unroll{}", s.unroll ? "" : " 1");
     line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, str(s.begin), s.var, str(s.end), s.var, s.step);
     scope_.insert(s.var);
+    const loop::Var around = std::exchange(written_out_, s.unroll ? s.var : written_out_);
     nested(s.body);
+    written_out_ = around;
     scope_.erase(s.var);
     if (outermost) {
       unrolled_ = false;
@@ -422,7 +425,10 @@ class StageText : public loop::LoopWriter {
       case Op::Exp: {
         const auto product = powers_.find(s.result);
         if (product == powers_.end()) return call("mb_exp");
-        return fmt::format("mb_exp2({} * {}_log2e)", v(product->second.first), v(product->second.second));
+        const std::string power = fmt::format("{} * {}_log2e", v(product->second.first), v(product->second.second));
+        const int every = kernel_.schedule.exp_on_fma;
+        return every > 0 && written_out_ >= 0 ? fmt::format("mb_exp2_mixed<{}>({}, i{})", every, power, written_out_)
+                                              : fmt::format("mb_exp2({})", power);
       }
       case Op::Log: return call("mb_log");
       case Op::Sqrt: return call("mb_sqrt");
@@ -448,6 +454,7 @@ class StageText : public loop::LoopWriter {
   std::map<const Stmt*, Pointer> pointers_;                            // of accesses in the unrolled loop that is open
   std::set<loop::Var> scope_;                                          // variables of open loops, and the task
   bool spread_ = false, unrolled_ = false;
+  loop::Var written_out_ = -1;  // of the innermost loop that is unrolled
 };
 
 }  // namespace

@@ -15,10 +15,10 @@
 //     An element of a buffer or a shared array, as f32. Narrow floats are rounded to nearest even, integers towards 0.
 //   mb_load_block<C>(float* out, p, i), mb_store_block<C>(p, i, const float* in)
 //     C (2, 4, 8, 16) neighbours in the widest accesses there are; element i lies at a multiple of min(16, C * bytes).
-//   mb_exp mb_exp2 mb_exp2_poly mb_log mb_sqrt mb_rsqrt mb_sigmoid mb_tanh mb_softplus mb_sin mb_cos mb_abs mb_max
-//   mb_min mb_div, MB_INFINITY
+//   mb_exp mb_exp2 mb_exp2_poly mb_exp2_mixed mb_log mb_sqrt mb_rsqrt mb_sigmoid mb_tanh mb_softplus mb_sin mb_cos
+//   mb_abs mb_max mb_min mb_div, MB_INFINITY
 //     Relative errors of some 2e-7, with exponentials |x| * 8e-8 more; results below 2^-126 are 0 in exponentials
-//     and sigmoids. mb_exp2_poly: the same as mb_exp2, on the FMA pipes.
+//     and sigmoids. mb_exp2_poly: the same as mb_exp2, on the FMA pipes; mb_exp2_mixed: either, by the step.
 //   mb_sum<W>(v), mb_amax<W>(v)
 //     Over W consecutive threads (a power of two), the result in all of them. W <= 32: all threads of the warp come
 //     together, and halves are folded onto each other, as in the loop IR. W > 32: W is the size of the block; warps are
