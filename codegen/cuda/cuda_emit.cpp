@@ -24,17 +24,6 @@ using loop::StmtKind;
 
 namespace {
 
-std::string type_name(DType dtype) {
-  switch (dtype) {
-    case DType::f32: return "float";
-    case DType::bf16: return "mb_bf16";
-    case DType::f16: return "mb_f16";
-    case DType::i32: return "int";
-    case DType::u8: return "unsigned char";
-  }
-  throw InternalError("unknown element type");
-}
-
 /// Names of the text: letters, digits and underscores, each used once; none that the text uses otherwise.
 class Names {
  public:
@@ -516,6 +505,17 @@ class StageText {
 };
 
 }  // namespace
+
+std::string type_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "float";
+    case DType::bf16: return "mb_bf16";
+    case DType::f16: return "mb_f16";
+    case DType::i32: return "int";
+    case DType::u8: return "unsigned char";
+  }
+  throw InternalError("unknown element type");
+}
 
 std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
   std::string symbol;
