@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "codegen/loop_ir.h"
 #include "codegen/place.h"
 #include "ir/graph.h"
+#include "runtime/cuda/kernel_use.h"
 
 namespace mambac {
 
@@ -16,7 +18,8 @@ namespace mambac {
 class Call {
  public:
   virtual ~Call() = default;
-  /// Pointers to device memory, in the order of the kernel's buffers, or of a library call's roots. `scratch`: device
+  /// May return before the work is done; calls of one device do theirs in order, and upload() and download() wait for
+  /// them. Pointers to device memory, in the order of the kernel's buffers, or of a library call's roots. `scratch`: device
   /// memory of scratch_bytes() that holds nothing between calls.
   virtual void run(void* const* pointers, void* scratch) = 0;
   virtual size_t scratch_bytes() const { return 0; }
@@ -31,6 +34,15 @@ class DeviceKernel {
   virtual ~DeviceKernel() = default;
   /// `elements`: of each of its buffers.
   virtual std::unique_ptr<Call> call(const std::vector<int64_t>& sizes, const std::vector<int64_t>& elements) const = 0;
+  /// What an assembler said about the functions of its stages; empty where there is none.
+  virtual std::vector<cuda::KernelUse> uses() const { return {}; }
+};
+
+/// Calls that were recorded with their pointers, run again as one.
+class CapturedCalls {
+ public:
+  virtual ~CapturedCalls() = default;
+  virtual void run() = 0;
 };
 
 /// Device memory, aligned to 64 bytes at least.
@@ -50,6 +62,14 @@ class Device {
   /// Between host and device memory, in order with the calls; both return when the host's memory may be used again.
   virtual void upload(void* to, const void* from, size_t bytes) = 0;
   virtual void download(void* to, const void* from, size_t bytes) = 0;
+  /// Returns when all calls so far have done their work.
+  virtual void synchronize() {}
+  /// Records the calls that `calls` runs, each of which has run with the same pointers before, instead of running them;
+  /// they and their memory must outlive what is returned. Null, and nothing is run, on devices that gain nothing by it.
+  virtual std::unique_ptr<CapturedCalls> capture(const std::function<void()>& calls) {
+    static_cast<void>(calls);
+    return nullptr;
+  }
   /// How a kernel of a fused graph is mapped when nothing better is known.
   virtual Schedule schedule(const Graph& fused, int number) const = 0;
   /// Compiles many kernels at once; equal ones are compiled once.

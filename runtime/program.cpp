@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <list>
 #include <map>
 #include <set>
 
@@ -9,7 +10,9 @@
 
 #include "passes/fuse.h"
 #include "passes/plan.h"
+#include "runtime/cuda/driver_errors.h"
 #include "runtime/placement.h"
+#include "runtime/progress.h"
 
 namespace mambac {
 
@@ -24,16 +27,15 @@ class PlannedExecutable : public Executable {
   PlannedExecutable(const Program& program, const Bindings& bindings, const ExecutableOptions& options)
       : program_(program),
         options_(options),
-        placement_(place_all(program.graph(), program.lowered(), bindings, options.constant_parameters)),
-        arena_(program.device().allocate(placement_.bytes)) {
-    make_ports(bindings);
+        placement_(place_all(program.graph(), program.lowered(), bindings, options.constant_parameters)) {
     std::vector<bool> constant(program.graph().kernels.size());
     if (options.constant_parameters) constant = constant_kernels(program.graph());
     for (size_t k = 0; k < constant.size(); ++k) {
       add_step(k, bindings);
       steps_.back().constant = constant[k];
     }
-    if (scratch_bytes_ > 0) scratch_ = program.device().allocate(static_cast<int64_t>(scratch_bytes_));
+    reserve_memory(bindings);
+    make_ports(bindings);
   }
 
   const std::vector<Port>& inputs() const override { return inputs_; }
@@ -46,30 +48,22 @@ class PlannedExecutable : public Executable {
       pointers_[node] = static_cast<char*>(data);
       forget(NodeId{node});
     }
-    checked_ = false;
+    bound_ = nullptr;
   }
 
   void run() override {
-    if (!checked_) check_ports();
-    checked_ = true;
-    std::vector<void*> buffers;
-    if (options_.times) options_.times->resize(steps_.size());
-    for (size_t i = 0; i < steps_.size(); ++i) {
-      Step& step = steps_[i];
-      if (step.constant && constants_computed_) {
-        if (options_.times) (*options_.times)[i] = {step.name, 0};
-        continue;
-      }
-      buffers.clear();
-      for (const Step::Source& source : step.sources)
-        buffers.push_back(source.node.present() ? pointers_[source.node.index] : in_arena(source.offset));
-      const auto before = std::chrono::steady_clock::now();
-      step.call->run(buffers.data(), scratch_ ? scratch_->data() : nullptr);
-      if (options_.times)
-        (*options_.times)[i] = {step.name,
-                                std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
+    if (!bound_) {
+      check_ports();
+      bound_ = &runs_with(pointers_);
     }
+    if (options_.times) return run_timed();
+    if (!constants_computed_) run_steps(true);
     constants_computed_ = true;
+    if (bound_->captured) return bound_->captured->run();
+    // The first run lets libraries prepare what they need, which they cannot while calls are recorded.
+    if (++bound_->runs == 2) bound_->captured = program_.device().capture([&] { run_steps(false); });
+    if (bound_->captured) return bound_->captured->run();
+    run_steps(false);
   }
 
   size_t planned_bytes() const override {
@@ -87,6 +81,67 @@ class PlannedExecutable : public Executable {
     std::vector<Source> sources;
     bool constant = false;  // needs to run once only, until a parameter is bound
   };
+
+  /// Those that need to run once only, or the others.
+  void run_steps(bool constant) {
+    for (Step& step : steps_)
+      if (step.constant == constant) run(step);
+  }
+
+  void run(Step& step) {
+    buffers_.clear();
+    for (const Step::Source& source : step.sources)
+      buffers_.push_back(source.node.present() ? pointers_[source.node.index] : in_arena(source.offset));
+    step.call->run(buffers_.data(), scratch_ ? scratch_->data() : nullptr);
+  }
+
+  void run_timed() {
+    options_.times->clear();
+    program_.device().synchronize();
+    for (Step& step : steps_) {
+      const auto before = std::chrono::steady_clock::now();
+      if (!step.constant || !constants_computed_) run(step);
+      program_.device().synchronize();
+      options_.times->push_back(
+          {step.name, std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()});
+    }
+    constants_computed_ = true;
+  }
+
+  /// The runs with one set of pointers. A state changes between two sets.
+  struct Runs {
+    std::vector<char*> pointers;
+    int64_t runs = 0;
+    std::unique_ptr<CapturedCalls> captured;
+  };
+
+  /// Those with these pointers, as the latest; those of the set that was used longest ago make room.
+  Runs& runs_with(const std::vector<char*>& pointers) {
+    constexpr size_t kMostSets = 4;
+    auto found = std::ranges::find(runs_, pointers, &Runs::pointers);
+    if (found == runs_.end()) {
+      if (runs_.size() == kMostSets) runs_.pop_back();
+      runs_.push_front({pointers, 0, nullptr});
+    } else {
+      runs_.splice(runs_.begin(), runs_, found);
+    }
+    return runs_.front();
+  }
+
+  void reserve_memory(const Bindings& bindings) {
+    Device& device = program_.device();
+    try {
+      arena_ = device.allocate(placement_.bytes);
+      if (scratch_bytes_ > 0) scratch_ = device.allocate(static_cast<int64_t>(scratch_bytes_));
+    } catch (const cuda::OutOfDeviceMemory& failure) {
+      std::string sizes;
+      for (const auto& [name, size] : bindings) sizes += fmt::format("{}{}={}", sizes.empty() ? "" : " ", name, size);
+      throw cuda::OutOfDeviceMemory(
+          fmt::format("{}; the plan for {} needs {} for values and {} of scratch memory", failure.what(), sizes,
+                      byte_text(static_cast<double>(placement_.bytes)), byte_text(static_cast<double>(scratch_bytes_))),
+          static_cast<size_t>(placement_.bytes) + scratch_bytes_, failure.free(), failure.total());
+    }
+  }
 
   Port make_port(const std::string& name, NodeId id, const std::vector<DimId>& dims, const Bindings& bindings) const {
     const Graph& graph = program_.graph();
@@ -190,8 +245,10 @@ class PlannedExecutable : public Executable {
   std::vector<char*> pointers_;
   std::vector<Step> steps_;
   std::set<std::pair<uint32_t, uint32_t>> in_place_;  // an output, and an input whose memory it may have
-  bool checked_ = false;                              // since the last bind
-  bool constants_computed_ = false;                   // since a parameter was bound
+  std::list<Runs> runs_;
+  Runs* bound_ = nullptr;            // those with the pointers that are bound; null: not yet checked
+  bool constants_computed_ = false;  // since a parameter was bound
+  std::vector<void*> buffers_;
   size_t scratch_bytes_ = 0, kept_bytes_ = 0;
   std::unique_ptr<DeviceMemory> scratch_;
 };

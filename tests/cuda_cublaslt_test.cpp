@@ -8,6 +8,7 @@
 
 #include "runtime/cuda/cublaslt.h"
 #include "runtime/cuda/memory.h"
+#include "runtime/element_type.h"
 #include "tests/cuda_support.h"
 #include "tests/temporary_folder.h"
 
@@ -43,11 +44,14 @@ struct Matrix {
   float at(int64_t batch, int64_t row, int64_t column) const {
     return values[static_cast<size_t>(batch * stride + row * leading + column)];
   }
-  float on_device(int64_t batch, int64_t row, int64_t column) const {
-    const auto i = static_cast<size_t>(batch * stride + row * leading + column);
-    const char* data = reinterpret_cast<const char*>(memory.address());
-    if (type == DType::f32) return reinterpret_cast<const float*>(data)[i];
-    return std::bit_cast<float>(static_cast<uint32_t>(reinterpret_cast<const uint16_t*>(data)[i]) << 16);
+  /// What the device has, laid out as `values`.
+  std::vector<float> download(Stream& stream) const {
+    std::vector<char> raw(memory.bytes());
+    stream.copy_to_host(raw.data(), memory.address(), raw.size());
+    stream.synchronize();
+    std::vector<float> found(values.size());
+    to_f32(element_type_of(type), raw.data(), static_cast<int64_t>(found.size()), found.data());
+    return found;
   }
 
   DType type;
@@ -83,7 +87,10 @@ class Products : public testing::Test {
     product.run(stream, {a.memory.address(), b.memory.address(), c.memory.address(),
                          separate_addend ? addend.memory.address() : 0, bias ? vector.memory.address() : 0,
                          workspace.address()});
-    stream.synchronize();
+    const std::vector<float> found = c.download(stream);
+    const auto on_device = [&](int64_t batch, int64_t row, int64_t column) {
+      return found[static_cast<size_t>(batch * c.stride + row * c.leading + column)];
+    };
     for (int64_t i = 0; i < shape.batch; ++i)
       for (int64_t row = 0; row < shape.m; ++row) {
         for (int64_t column = 0; column < shape.n; ++column) {
@@ -92,11 +99,11 @@ class Products : public testing::Test {
           for (int64_t l = 0; l < shape.k; ++l)
             expected += (shape.transpose_a ? a.at(i, l, row) : a.at(i, row, l)) *
                         (shape.transpose_b ? b.at(0, column, l) : b.at(0, l, column));
-          ASSERT_EQ(c.on_device(i, row, column), expected)
+          ASSERT_EQ(on_device(i, row, column), expected)
               << shape.str() << " at " << i << ", " << row << ", " << column;
         }
         if (row + 1 < shape.m) {
-          ASSERT_EQ(c.on_device(i, row, shape.n), c.at(i, row, shape.n)) << "the gap was written";
+          ASSERT_EQ(on_device(i, row, shape.n), c.at(i, row, shape.n)) << "the gap was written";
         }
       }
   }

@@ -10,6 +10,7 @@
 
 #include "codegen/loop_interpret.h"
 #include "ir/verify.h"
+#include "runtime/cuda/cuda_device.h"
 #include "runtime/cuda/emulated_device.h"
 
 namespace mambac::test {
@@ -113,21 +114,32 @@ Array in_type_order(const Program& program, const Bindings& bindings, const std:
 
 CpuSession::CpuSession(const Program& program, const Bindings& bindings)
     : program_(program), executable_(program.instantiate(bindings)) {
-  for (const Port& port : executable_->inputs()) inputs_.emplace_back(port_bytes(port), '\0');
-  for (const Port& port : executable_->outputs()) outputs_.emplace_back(port_bytes(port), static_cast<char>(0xff));
-  for (size_t i = 0; i < inputs_.size(); ++i) executable_->bind(executable_->inputs()[i].name, inputs_[i].data());
-  for (size_t i = 0; i < outputs_.size(); ++i) executable_->bind(executable_->outputs()[i].name, outputs_[i].data());
+  Device& device = program.device();
+  const auto bind = [&](const std::vector<Port>& ports, std::vector<PortMemory>& memory) {
+    for (const Port& port : ports) {
+      const std::vector<char> nothing(port_bytes(port), static_cast<char>(0xff));
+      memory.push_back({device.allocate(static_cast<int64_t>(nothing.size())), nothing});
+      device.upload(memory.back().device->data(), nothing.data(), nothing.size());
+      executable_->bind(port.name, memory.back().device->data());
+    }
+  };
+  bind(executable_->inputs(), inputs_);
+  bind(executable_->outputs(), outputs_);
 }
 
 Arrays CpuSession::run(const Arrays& values) {
+  Device& device = program_.device();
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const Port& port = executable_->inputs()[i];
-    pack(port, values.at(node_name(program_.graph(), port.name)), inputs_[i]);
+    pack(port, values.at(node_name(program_.graph(), port.name)), inputs_[i].host);
+    device.upload(inputs_[i].device->data(), inputs_[i].host.data(), inputs_[i].host.size());
   }
   executable_->run();
   Arrays outputs;
-  for (size_t i = 0; i < outputs_.size(); ++i)
-    outputs[executable_->outputs()[i].name] = unpacked(executable_->outputs()[i], outputs_[i]);
+  for (size_t i = 0; i < outputs_.size(); ++i) {
+    device.download(outputs_[i].host.data(), outputs_[i].device->data(), outputs_[i].host.size());
+    outputs[executable_->outputs()[i].name] = unpacked(executable_->outputs()[i], outputs_[i].host);
+  }
   return outputs;
 }
 
@@ -136,19 +148,43 @@ Device& emulated_device() {
   return *emulated;
 }
 
+namespace {
+
+std::unique_ptr<Device> cuda_test_device(const std::string& library) {
+  if (library.empty()) return make_cuda_device(0);
+  for (const char* name : {"MAMBAC_CUDA_DRIVER", "MAMBAC_NVRTC", "MAMBAC_CUBLASLT"}) setenv(name, library.c_str(), 1);
+  // What such a library makes must not be taken for machine code later.
+  setenv("MAMBAC_CACHE", "/dev/null/nowhere", 1);
+  return make_cuda_device(0);
+}
+
+}  // namespace
+
 Device& test_device() {
   static const std::string name = [] {
     const char* wanted = std::getenv("MAMBAC_TEST_DEVICE");
     return std::string(wanted ? wanted : "cpu");
   }();
   if (name == "cpu") return cpu_device();
-  check(name == "cuda-emulated", "MAMBAC_TEST_DEVICE is neither cpu nor cuda-emulated");
-  return emulated_device();
+  if (name == "cuda-emulated") return emulated_device();
+  check(name == "cuda" || name.starts_with("cuda="),
+        "MAMBAC_TEST_DEVICE is none of cpu, cuda-emulated, cuda and cuda=LIBRARY");
+  static const std::unique_ptr<Device> cuda = cuda_test_device(name == "cuda" ? "" : name.substr(5));
+  return *cuda;
 }
+
+namespace {
+
+int runs_before(const Device& device) {
+  return &device == &cpu_device() ? 1 : &device == &emulated_device() ? 4 : 2;
+}
+
+}  // namespace
 
 Arrays run_on_cpu(const Program& program, const Bindings& bindings, const Arrays& values) {
   CpuSession session(program, bindings);
-  for (int orders = &program.device() == &cpu_device() ? 1 : 4; orders > 0; --orders) session.run(values);
+  // A CUDA device captures the second run and launches it as one from the third on.
+  for (int runs = runs_before(program.device()); runs > 0; --runs) session.run(values);
   return session.run(values);  // sees the memory of earlier runs: nothing may depend on it
 }
 

@@ -22,10 +22,11 @@ struct CheckOptions {
 /// A GPU that is not there; accesses of threads and of blocks are compared. Kernels run with five orders of threads.
 Device& emulated_device();
 
-/// The device that tests run on: $MAMBAC_TEST_DEVICE, cpu (the default) or cuda-emulated.
+/// The device that tests run on: $MAMBAC_TEST_DEVICE, cpu (the default), cuda-emulated, or cuda, the first GPU;
+/// cuda=PATH: the one that a library answers for which stands for all of CUDA's (tests/fake_cuda.h).
 Device& test_device();
 
-/// An executable with memory for its inputs and outputs, which is filled with NaN before the first run.
+/// An executable with memory of its device for inputs and outputs, which is filled with NaN before the first run.
 class CpuSession {
  public:
   CpuSession(const Program& program, const Bindings& bindings);
@@ -35,7 +36,11 @@ class CpuSession {
  private:
   const Program& program_;
   std::unique_ptr<Executable> executable_;
-  std::vector<std::vector<char>> inputs_, outputs_;
+  struct PortMemory {
+    std::unique_ptr<DeviceMemory> device;
+    std::vector<char> host;
+  };
+  std::vector<PortMemory> inputs_, outputs_;
 };
 
 /// Runs the graph twice; the outputs of the second run.

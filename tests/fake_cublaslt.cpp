@@ -1,11 +1,13 @@
-// The cuBLASLt of fake_cuda.h: does what the reference says of cublasLtMatmul for column-major f32 and bf16 matrices,
-// by the plain loops.
-#include <bit>
+// The cuBLASLt of fake_cuda.h: does what the reference says of cublasLtMatmul for column-major matrices, by the plain
+// loops.
 #include <cstring>
 #include <map>
+#include <vector>
 
 #include "runtime/cuda/cublaslt.h"
+#include "runtime/element_type.h"
 #include "tests/fake_cuda.h"
+#include "tests/fake_cuda_work.h"
 
 namespace mambac::cuda {
 
@@ -22,14 +24,13 @@ struct OpaqueLtLayout {
   uint64_t rows, columns;
   int64_t leading;
   std::map<int, uint64_t> attributes;
-
-  size_t place(uint64_t row, uint64_t column, int64_t batch) {
-    return static_cast<size_t>(batch * static_cast<int64_t>(attributes[6]) + static_cast<int64_t>(column) * leading) +
-           row;
-  }
 };
 
 namespace {
+
+constexpr int kInvalidValue = 7, kExecutionFailed = 13, kNotSupported = 15;  // cublasStatus_t
+constexpr uint64_t kAlgorithm = 42;
+constexpr size_t kWorkspaceBytes = 1024;
 
 OpaqueLtHandle the_handle;
 
@@ -39,26 +40,75 @@ uint64_t number_of(const void* value, size_t bytes) {
   return number;
 }
 
-float load(const void* data, int type, size_t i) {
-  if (type == 0) return static_cast<const float*>(data)[i];
-  return std::bit_cast<float>(static_cast<uint32_t>(static_cast<const uint16_t*>(data)[i]) << 16);
+ElementType element_type(int type) {  // of cudaDataType_t
+  return type == 0 ? ElementType::f32 : type == 2 ? ElementType::f16 : ElementType::bf16;
 }
 
-void store(void* data, int type, size_t i, float value) {
-  if (type == 0) {
-    static_cast<float*>(data)[i] = value;
-  } else {  // exact in the tests: small integers
-    static_cast<uint16_t*>(data)[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
+/// A matrix of one batch on the device.
+struct Matrix {
+  Matrix(const void* address_, const OpaqueLtLayout& layout)
+      : address(reinterpret_cast<DevicePointer>(address_)),
+        type(element_type(layout.type)),
+        bytes(layout.type == 0 ? 4 : 2),
+        rows(layout.rows),
+        columns(layout.columns),
+        leading(static_cast<size_t>(layout.leading)) {
+    if (const auto found = layout.attributes.find(5); found != layout.attributes.end()) batches = found->second;
+    if (const auto found = layout.attributes.find(6); found != layout.attributes.end()) stride = found->second;
   }
-}
+
+  char* column(size_t batch, size_t number) const {
+    return static_cast<char*>(fake::memory_at(address + (batch * stride + number * leading) * bytes, rows * bytes));
+  }
+  /// Column by column, without gaps; `turned`: row by row.
+  std::vector<float> load(size_t batch, bool turned) const {
+    std::vector<float> all(rows * columns), one(rows);
+    for (size_t c = 0; c < columns; ++c) {
+      to_f32(type, column(batch, c), static_cast<int64_t>(rows), one.data());
+      for (size_t r = 0; r < rows; ++r) all[turned ? r * columns + c : c * rows + r] = one[r];
+    }
+    return all;
+  }
+
+  DevicePointer address;
+  ElementType type;
+  size_t bytes, rows, columns, leading, batches = 1, stride = 0;
+};
+
+/// D = alpha A B + beta C + bias, all as they are when the work is done.
+struct Product {
+  bool transpose_a, transpose_b;
+  Matrix a, b, c, d;
+  float alpha, beta;
+  DevicePointer bias;  // 0: none
+
+  size_t terms() const { return transpose_a ? a.rows : a.columns; }
+  bool fits() const {
+    return (transpose_a ? a.columns : a.rows) == d.rows && (transpose_b ? b.rows : b.columns) == d.columns &&
+           (transpose_b ? b.columns : b.rows) == terms() && c.rows == d.rows && c.columns == d.columns;
+  }
+
+  void run(size_t batch) const {
+    const std::vector<float> rows = a.load(batch, !transpose_a), columns = b.load(batch, transpose_b);
+    std::vector<float> added(d.rows), result(d.rows);
+    if (bias != 0) to_f32(d.type, fake::memory_at(bias, d.rows * d.bytes), static_cast<int64_t>(d.rows), added.data());
+    for (size_t j = 0; j < d.columns; ++j) {
+      if (beta != 0) to_f32(c.type, c.column(batch, j), static_cast<int64_t>(d.rows), result.data());
+      for (size_t i = 0; i < d.rows; ++i) {
+        float sum = 0;
+        for (size_t l = 0; l < terms(); ++l) sum += rows[i * terms() + l] * columns[j * terms() + l];
+        result[i] = alpha * sum + (beta != 0 ? beta * result[i] : 0) + added[i];
+      }
+      from_f32(result.data(), static_cast<int64_t>(d.rows), d.type, d.column(batch, j));
+    }
+  }
+};
 
 }  // namespace
 
 extern "C" {
 
-#define MAMBAC_FUNCTION(name, ...)    \
-  using Type_of_##name = __VA_ARGS__; \
-  Type_of_##name name;
+#define MAMBAC_FUNCTION FAKE_DECLARED
 #include "runtime/cuda/cublaslt_functions.def"
 #undef MAMBAC_FUNCTION
 
@@ -115,38 +165,39 @@ int cublasLtMatmulPreferenceSetAttribute(LtPreference preference, int attribute,
 int cublasLtMatmulAlgoGetHeuristic(LtHandle, LtMatmul, LtLayout, LtLayout, LtLayout, LtLayout, LtPreference preference,
                                    int, LtHeuristic* results, int* found) {
   FAKE_MAY_FAIL;
-  *found = preference->attributes[1] < 1024 ? 0 : 1;
-  *results = {{{42}}, 1024, 0, 1.0F, {}};
+  auto& wanted = preference->attributes;
+  *found = wanted[1] < kWorkspaceBytes ? 0 : 1;
+  *results = {{{kAlgorithm, wanted[5], wanted[6], wanted[7], wanted[8]}}, kWorkspaceBytes, 0, 1.0F, {}};
   return 0;
 }
 int cublasLtMatmul(LtHandle, LtMatmul matmul, const void* alpha, const void* a, LtLayout a_layout, const void* b,
                    LtLayout b_layout, const void* beta, const void* c, LtLayout c_layout, void* d, LtLayout d_layout,
-                   const LtAlgorithm* algorithm, void* workspace, size_t workspace_bytes, StreamHandle) {
+                   const LtAlgorithm* algorithm, void* workspace, size_t workspace_bytes, StreamHandle stream) {
   FAKE_MAY_FAIL;
-  const bool transpose_a = matmul->attributes[3] == 1, transpose_b = matmul->attributes[4] == 1;
-  const uint64_t m = d_layout->rows, n = d_layout->columns, k = transpose_a ? a_layout->rows : a_layout->columns;
-  const bool fits = (transpose_a ? a_layout->columns : a_layout->rows) == m &&
-                    (transpose_b ? b_layout->rows : b_layout->columns) == n &&
-                    (transpose_b ? b_layout->columns : b_layout->rows) == k;
-  if (!fits || algorithm->data[0] != 42 || workspace == nullptr || workspace_bytes != 1024 || matmul->compute != 68 ||
+  if (algorithm->data[0] != kAlgorithm || workspace_bytes != kWorkspaceBytes || matmul->compute != 68 ||
       matmul->scale != 0)
-    return 7;
-  const void* bias = matmul->attributes[7] == 4 ? reinterpret_cast<const void*>(matmul->attributes[8]) : nullptr;
-  const auto batches = d_layout->attributes.count(5) != 0 ? static_cast<int64_t>(d_layout->attributes[5]) : 1;
-  for (int64_t batch = 0; batch < batches; ++batch)
-    for (uint64_t i = 0; i < m; ++i)
-      for (uint64_t j = 0; j < n; ++j) {
-        float sum = 0;
-        for (uint64_t l = 0; l < k; ++l)
-          sum += load(a, a_layout->type, transpose_a ? a_layout->place(l, i, batch) : a_layout->place(i, l, batch)) *
-                 load(b, b_layout->type, transpose_b ? b_layout->place(j, l, batch) : b_layout->place(l, j, batch));
-        const float scale = *static_cast<const float*>(beta);
-        float value = *static_cast<const float*>(alpha) * sum;
-        if (scale != 0) value += scale * load(c, c_layout->type, c_layout->place(i, j, batch));
-        if (bias != nullptr) value += load(bias, d_layout->type, i);
-        store(d, d_layout->type, d_layout->place(i, j, batch), value);
-      }
-  return 0;
+    return kInvalidValue;
+  const void* addresses[] = {a, b, c, d};
+  for (size_t i = 0; i < 4; ++i)
+    if (reinterpret_cast<DevicePointer>(addresses[i]) % algorithm->data[i + 1] != 0) return kNotSupported;
+  if (reinterpret_cast<DevicePointer>(workspace) % 256 != 0) return kInvalidValue;
+  auto& attributes = matmul->attributes;
+  const Product product{attributes[3] == 1,
+                        attributes[4] == 1,
+                        {a, *a_layout},
+                        {b, *b_layout},
+                        {c, *c_layout},
+                        {d, *d_layout},
+                        *static_cast<const float*>(alpha),
+                        *static_cast<const float*>(beta),
+                        attributes[7] == 4 ? attributes[8] : 0};
+  if (!product.fits()) return kInvalidValue;
+  const auto used = reinterpret_cast<DevicePointer>(workspace);
+  const Status status = fake::put(stream, [product, used] {
+    std::memset(fake::memory_at(used, kWorkspaceBytes), 0xff, kWorkspaceBytes);
+    for (size_t batch = 0; batch < product.d.batches; ++batch) product.run(batch);
+  });
+  return status == 0 ? 0 : kExecutionFailed;
 }
 
 }  // extern "C"

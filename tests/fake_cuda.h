@@ -1,5 +1,5 @@
-// A library that answers like the CUDA driver, NVRTC and cuBLASLt, on the host. What it is told to be is read from the
-// environment at each call:
+// A library that answers like the CUDA driver, NVRTC and cuBLASLt, on the host, and runs what mambac emits on the
+// emulation device (docs/cuda.md says more). What it is told to be is read from the environment at each call:
 //   FAKE_CUDA_FAIL     NAME=STATUS: the function of this name does nothing and returns this status
 //   FAKE_CUDA_VERSION  of the driver (13000)
 //   FAKE_CUDA_DEVICES  how many there are (1)
@@ -27,12 +27,19 @@ inline int told_to_fail(const std::string& name) {
 #define FAKE_MAY_FAIL \
   if (const int status = ::mambac::fake::told_to_fail(__func__)) return status
 
+// Functions are declared by including a table with MAMBAC_FUNCTION defined as this; the definitions that follow must
+// have the signatures of the table.
+#define FAKE_DECLARED(name, ...)      \
+  using Type_of_##name = __VA_ARGS__; \
+  Type_of_##name name;
+
 }  // namespace mambac::fake
 
-// What the library tells beyond CUDA: objects and bytes of the driver that are still held, and programs compiled.
+// What the library tells beyond CUDA: objects and bytes of the driver that are still held, launches of kernels and
+// products (those of graphs, too) that were done, launches of graphs, and programs compiled.
 extern "C" {
 struct FakeCounts {
-  long objects, device_bytes, launches, compilations;
+  long objects, device_bytes, launches, graph_launches, compilations;
 };
 FakeCounts fake_counts();
 }

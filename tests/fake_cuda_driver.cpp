@@ -1,53 +1,42 @@
-// The driver of fake_cuda.h. Streams do their work at once; a kernel named add_one(float* data, int n) adds 1 to n
-// numbers, any other does nothing.
+// The driver of fake_cuda.h. What is put into a stream waits there until something synchronizes with it, as far as CUDA
+// allows that.
 #include <cstring>
-#include <functional>
+#include <deque>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "runtime/cuda/driver_api.h"
 #include "tests/fake_cuda.h"
-
-using Work = std::vector<std::function<void()>>;
+#include "tests/fake_cuda_kernels.h"
+#include "tests/fake_cuda_work.h"
 
 namespace mambac::cuda {
+
+using fake::Work;
 
 struct OpaqueContext {};
 struct OpaqueFunction {
   std::string name;
+  const fake::Kernels* kernels;
 };
 struct OpaqueModule {
-  std::string image;
-  OpaqueFunction functions[8];
-  int used = 0;
+  fake::Kernels kernels;
+  std::deque<OpaqueFunction> functions;
 };
-struct OpaqueStream {
-  Work* captured = nullptr;
-
-  void put(std::function<void()> work) {
-    if (captured != nullptr) {
-      captured->push_back(std::move(work));
-    } else {
-      work();
-    }
-  }
-};
-struct OpaqueEvent {};
 struct OpaqueGraph {
-  Work work;
+  std::vector<Work> work;
 };
 struct OpaqueGraphExec {
-  Work work;
+  std::vector<Work> work;
 };
 
 namespace {
 
-OpaqueContext context;
-long objects = 0, device_bytes = 0, launches = 0;
+constexpr Status kCaptureUnsupported = 900;
 
-void* at(DevicePointer address) {
-  return reinterpret_cast<void*>(address);
-}
+OpaqueContext context;
+long objects = 0, contexts = 0, launches = 0, graph_launches = 0;
 
 template <class Object>
 Status made(Object** place, Object* object) {
@@ -63,17 +52,16 @@ Status gone(Object* object) {
   return 0;
 }
 
-// In front of each allocation, its size.
-constexpr size_t kAhead = 256;
+/// The source behind the line that names the architecture, see fake_nvrtc.cpp.
+std::string source_of(const std::string& image) {
+  return image.substr(image.find('\n') + 1);
+}
 
 }  // namespace
 
 extern "C" {
 
-// Definitions below must have the signatures of the table.
-#define MAMBAC_FUNCTION(name, ...)    \
-  using Type_of_##name = __VA_ARGS__; \
-  Type_of_##name name;
+#define MAMBAC_FUNCTION FAKE_DECLARED
 #include "runtime/cuda/driver_functions.def"
 #undef MAMBAC_FUNCTION
 
@@ -96,7 +84,9 @@ Status cuGetErrorName(Status error, const char** name) {
   return *name != nullptr ? 0 : 1;
 }
 Status cuGetErrorString(Status error, const char** text) {
-  *text = error == 719 ? "unspecified launch failure" : "as told";
+  *text = error == fake::failure() && error != 0 ? fake::failure_words()
+          : error == 719                         ? "unspecified launch failure"
+                                                 : "as told";
   return 0;
 }
 
@@ -132,9 +122,11 @@ Status cuDeviceGetAttribute(int* value, int attribute, int) {
 }
 Status cuDevicePrimaryCtxRetain(ContextHandle* place, int) {
   FAKE_MAY_FAIL;
+  ++contexts;
   return made(place, &context);
 }
 Status cuDevicePrimaryCtxRelease_v2(int) {
+  if (--contexts == 0) fake::forget_failure();
   --objects;
   return 0;
 }
@@ -152,15 +144,15 @@ Status cuModuleLoadDataEx(ModuleHandle* module, const void* image, unsigned coun
     return 200;
   }
   if (!text.starts_with("FAKECUBIN sm_90")) return 209;
-  return made(module, new OpaqueModule{text, {}, 0});
+  return made(module, new OpaqueModule{fake::Kernels(source_of(text)), {}});
 }
 Status cuModuleUnload(ModuleHandle module) {
+  fake::finish_all();
   return gone(module);
 }
 Status cuModuleGetFunction(FunctionHandle* function, ModuleHandle module, const char* name) {
-  if (module->image.find(std::string(name) + "(") == std::string::npos) return 500;
-  *function = &module->functions[module->used++];
-  (*function)->name = name;
+  if (!module->kernels.has(name)) return 500;
+  *function = &module->functions.emplace_back(OpaqueFunction{name, &module->kernels});
   return 0;
 }
 Status cuFuncGetAttribute(int* value, int attribute, FunctionHandle) {
@@ -174,116 +166,121 @@ Status cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, FunctionHandle, 
   *blocks = 2048 / threads;
   return 0;
 }
-Status cuLaunchKernel(FunctionHandle function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
-                      StreamHandle stream, void** arguments, void**) {
+Status cuLaunchKernel(FunctionHandle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                      unsigned block_y, unsigned block_z, unsigned dynamic_shared_bytes, StreamHandle stream,
+                      void** arguments, void**) {
   FAKE_MAY_FAIL;
-  if (function->name != "add_one") return 0;
-  float* data = *static_cast<float**>(arguments[0]);
-  const int n = *static_cast<int*>(arguments[1]);
-  stream->put([data, n] {
-    ++launches;
-    for (int i = 0; i < n; ++i) data[i] += 1;
-  });
-  return 0;
+  if (grid_y != 1 || grid_z != 1 || block_y != 1 || block_z != 1 || dynamic_shared_bytes != 0) return 1;
+  try {
+    const Work work = function->kernels->launch(function->name, grid_x, static_cast<int>(block_x), arguments);
+    return fake::put(stream, [work] {
+      ++launches;
+      work();
+    });
+  } catch (const fake::Fault& fault) {
+    return fault.status();
+  }
 }
 
 Status cuMemGetInfo_v2(size_t* free, size_t* total) {
   cuDeviceTotalMem_v2(total, 0);
-  *free = *total - static_cast<size_t>(device_bytes);
+  *free = *total - fake::allocated_bytes();
   return 0;
 }
 Status cuMemAlloc_v2(DevicePointer* pointer, size_t bytes) {
   FAKE_MAY_FAIL;
+  if (fake::anything_is_capturing()) return kCaptureUnsupported;
   size_t free = 0, total = 0;
   cuMemGetInfo_v2(&free, &total);
+  if (bytes == 0) return 1;
   if (bytes > free) return 2;
-  char* memory = static_cast<char*>(std::aligned_alloc(256, (bytes + kAhead + 255) / 256 * 256));
-  std::memcpy(memory, &bytes, sizeof(bytes));
-  device_bytes += static_cast<long>(bytes);
+  *pointer = fake::allocate(bytes);
+  if (*pointer == 0) return 2;
   ++objects;
-  *pointer = reinterpret_cast<DevicePointer>(memory + kAhead);
   return 0;
 }
 Status cuMemFree_v2(DevicePointer pointer) {
-  char* memory = static_cast<char*>(at(pointer)) - kAhead;
-  size_t bytes = 0;
-  std::memcpy(&bytes, memory, sizeof(bytes));
-  device_bytes -= static_cast<long>(bytes);
+  fake::finish_all();
+  if (!fake::release(pointer)) return 1;
   --objects;
-  std::free(memory);
   return 0;
 }
 Status cuMemHostAlloc(void** pointer, size_t bytes, unsigned) {
   FAKE_MAY_FAIL;
-  *pointer = std::malloc(bytes);
+  *pointer = fake::allocate_pinned(bytes);
   ++objects;
   return 0;
 }
 Status cuMemFreeHost(void* pointer) {
-  std::free(pointer);
+  fake::finish_all();
+  fake::release_pinned(pointer);
   --objects;
   return 0;
 }
 Status cuMemcpyHtoDAsync_v2(DevicePointer to, const void* from, size_t bytes, StreamHandle stream) {
   FAKE_MAY_FAIL;
-  stream->put([=] { std::memcpy(at(to), from, bytes); });
-  return 0;
+  if (fake::is_pinned(from)) return fake::put(stream, [=] { std::memcpy(fake::memory_at(to, bytes), from, bytes); });
+  // Memory that the device cannot read by itself is read before the call returns.
+  const char* begin = static_cast<const char*>(from);
+  return fake::put(stream, [to, copy = std::vector<char>(begin, begin + bytes)] {
+    std::memcpy(fake::memory_at(to, copy.size()), copy.data(), copy.size());
+  });
 }
 Status cuMemcpyDtoHAsync_v2(void* to, DevicePointer from, size_t bytes, StreamHandle stream) {
   FAKE_MAY_FAIL;
-  stream->put([=] { std::memcpy(to, at(from), bytes); });
-  return 0;
+  const Status status = fake::put(stream, [=] { std::memcpy(to, fake::memory_at(from, bytes), bytes); });
+  return status != 0 || fake::is_pinned(to) ? status : fake::finish(stream);
 }
 Status cuMemcpyDtoDAsync_v2(DevicePointer to, DevicePointer from, size_t bytes, StreamHandle stream) {
-  stream->put([=] { std::memmove(at(to), at(from), bytes); });
-  return 0;
+  return fake::put(stream, [=] { std::memmove(fake::memory_at(to, bytes), fake::memory_at(from, bytes), bytes); });
 }
 Status cuMemsetD8Async(DevicePointer to, unsigned char value, size_t bytes, StreamHandle stream) {
-  stream->put([=] { std::memset(at(to), value, bytes); });
-  return 0;
+  return fake::put(stream, [=] { std::memset(fake::memory_at(to, bytes), value, bytes); });
 }
 
 Status cuStreamCreate(StreamHandle* stream, unsigned) {
-  return made(stream, new OpaqueStream);
+  return made(stream, fake::make_stream());
 }
 Status cuStreamDestroy_v2(StreamHandle stream) {
-  return gone(stream);
+  fake::destroy_stream(stream);
+  --objects;
+  return 0;
 }
-Status cuStreamSynchronize(StreamHandle) {
+Status cuStreamSynchronize(StreamHandle stream) {
   FAKE_MAY_FAIL;
-  return 0;
+  return fake::is_capturing(stream) ? kCaptureUnsupported : fake::finish(stream);
 }
-Status cuStreamWaitEvent(StreamHandle, EventHandle, unsigned) {
-  return 0;
+Status cuStreamWaitEvent(StreamHandle stream, EventHandle event, unsigned) {
+  return fake::put(stream, [event] { fake::finish(event); });
 }
 Status cuStreamBeginCapture_v2(StreamHandle stream, int) {
-  if (stream->captured != nullptr) return 900;
-  stream->captured = new Work;
+  if (fake::is_capturing(stream)) return kCaptureUnsupported;
+  fake::begin_capture(stream);
   return 0;
 }
 Status cuStreamEndCapture(StreamHandle stream, GraphHandle* graph) {
-  if (stream->captured == nullptr) return 901;
-  *graph = new OpaqueGraph{std::move(*stream->captured)};
-  delete stream->captured;
-  stream->captured = nullptr;
-  ++objects;
-  return 0;
+  if (!fake::is_capturing(stream)) return 901;
+  return made(graph, new OpaqueGraph{fake::end_capture(stream)});
 }
 Status cuEventCreate(EventHandle* event, unsigned) {
-  return made(event, new OpaqueEvent);
+  return made(event, fake::make_event());
 }
 Status cuEventDestroy_v2(EventHandle event) {
-  return gone(event);
-}
-Status cuEventRecord(EventHandle, StreamHandle) {
+  fake::destroy_event(event);
+  --objects;
   return 0;
 }
-Status cuEventSynchronize(EventHandle) {
+Status cuEventRecord(EventHandle event, StreamHandle stream) {
+  fake::record(event, stream);
   return 0;
 }
-Status cuEventQuery(EventHandle) {
+Status cuEventSynchronize(EventHandle event) {
   FAKE_MAY_FAIL;
-  return 0;
+  return fake::anything_is_capturing() ? kCaptureUnsupported : fake::finish(event);
+}
+Status cuEventQuery(EventHandle event) {
+  FAKE_MAY_FAIL;
+  return fake::go_on(event) ? fake::failure() : Status{kErrorNotReady};
 }
 Status cuEventElapsedTime(float* milliseconds, EventHandle, EventHandle) {
   *milliseconds = 1.5F;
@@ -301,14 +298,17 @@ Status cuGraphDestroy(GraphHandle graph) {
 Status cuGraphExecDestroy(GraphExecHandle executable) {
   return gone(executable);
 }
-Status cuGraphLaunch(GraphExecHandle executable, StreamHandle) {
-  for (const auto& work : executable->work) work();
+Status cuGraphLaunch(GraphExecHandle executable, StreamHandle stream) {
+  FAKE_MAY_FAIL;
+  ++graph_launches;
+  for (const Work& work : executable->work)
+    if (const Status status = fake::put(stream, work)) return status;
   return 0;
 }
 
 long fake_compilations_now();
 FakeCounts fake_counts() {
-  return {objects, device_bytes, launches, fake_compilations_now()};
+  return {objects, static_cast<long>(fake::allocated_bytes()), launches, graph_launches, fake_compilations_now()};
 }
 
 }  // extern "C"

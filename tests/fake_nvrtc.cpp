@@ -1,10 +1,11 @@
 // The NVRTC of fake_cuda.h: "compiles" a source to itself behind a line that names the architecture, and refuses one
-// with #error. Its log has the form of NVRTC 13.0's.
+// with #error, or one that mambac emitted and the emulation device refuses. Its log has the form of NVRTC 13.0's.
 #include <atomic>
 #include <cstring>
 #include <string>
 
 #include "tests/fake_cuda.h"
+#include "tests/fake_cuda_kernels.h"
 
 namespace mambac::cuda {
 
@@ -17,13 +18,12 @@ namespace {
 
 constexpr int kArchitectures[] = {75, 80, 90, 100, 120};
 
-std::string report_of(const std::string& architecture) {
-  return "k.cu(1): warning #177-D: variable \"z\" was declared but never referenced\n"
-         "ptxas info    : 0 bytes gmem\n"
-         "ptxas info    : Compiling entry function 'add_one' for '" +
-         architecture +
+std::string report_of(const std::string& kernel, const std::string& architecture) {
+  return "ptxas info    : Compiling entry function '" + kernel + "' for '" + architecture +
          "'\n"
-         "ptxas info    : Function properties for add_one\n"
+         "ptxas info    : Function properties for " +
+         kernel +
+         "\n"
          "ptxas         .     16 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads\n"
          "ptxas info    : Used 32 registers, used 1 barriers, 16 bytes cumulative stack size, 128 bytes smem, 360 "
          "bytes "
@@ -31,13 +31,19 @@ std::string report_of(const std::string& architecture) {
          "ptxas info    : Compile time = 1.5 ms\n";
 }
 
+std::string report_of(const fake::Kernels& kernels, const std::string& architecture) {
+  std::string report =
+      "k.cu(1): warning #177-D: variable \"z\" was declared but never referenced\n"
+      "ptxas info    : 0 bytes gmem\n";
+  for (const std::string& name : kernels.names()) report += report_of(name, architecture);
+  return report;
+}
+
 }  // namespace
 
 extern "C" {
 
-#define MAMBAC_FUNCTION(name, ...)    \
-  using Type_of_##name = __VA_ARGS__; \
-  Type_of_##name name;
+#define MAMBAC_FUNCTION FAKE_DECLARED
 #include "runtime/cuda/nvrtc_functions.def"
 #undef MAMBAC_FUNCTION
 
@@ -84,11 +90,16 @@ int nvrtcCompileProgram(Program program, int count, const char* const* options) 
   std::string architecture;
   for (int i = 0; i < count; ++i)
     if (std::strncmp(options[i], "-arch=", 6) == 0) architecture = options[i] + 6;
+  try {
+    program->log = report_of(fake::Kernels(program->source), architecture);
+  } catch (const Failure& failure) {
+    program->log = failure.what();
+    return 6;
+  }
   ++compilations;
   program->cubin = "FAKECUBIN " + architecture + "\n" + program->source;
   const auto least = static_cast<size_t>(fake::number_from("FAKE_NVRTC_BYTES", 0));
   if (program->cubin.size() < least) program->cubin.resize(least, '.');
-  program->log = report_of(architecture);
   return 0;
 }
 int nvrtcGetCUBINSize(Program program, size_t* bytes) {

@@ -27,17 +27,6 @@ using loop::StmtKind;
 
 namespace {
 
-std::string type_name(DType dtype) {
-  switch (dtype) {
-    case DType::f32: return "float";
-    case DType::bf16: return "mb_bf16";
-    case DType::f16: return "mb_f16";
-    case DType::i32: return "int";
-    case DType::u8: return "unsigned char";
-  }
-  throw InternalError("unknown element type");
-}
-
 std::string float_text(double value) {
   const float single = static_cast<float>(value);  // what is beyond its range is infinite, as on every device
   if (std::isnan(single)) return "(0.f / 0.f)";
@@ -458,6 +447,17 @@ class StageText : public loop::LoopWriter {
 };
 
 }  // namespace
+
+std::string type_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32: return "float";
+    case DType::bf16: return "mb_bf16";
+    case DType::f16: return "mb_f16";
+    case DType::i32: return "int";
+    case DType::u8: return "unsigned char";
+  }
+  throw InternalError("unknown element type");
+}
 
 std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
   std::string symbol;

@@ -10,6 +10,9 @@ namespace mambac::cuda_emit {
 /// Shared memory that the arrays of a task may take; the rest of the 48 KiB is left to reductions.
 constexpr int64_t kSharedBytes = 40 << 10;
 
+/// The vocabulary's name of an element type.
+std::string type_name(DType dtype);
+
 /// Name of the function of a stage.
 std::string stage_symbol(const loop::Kernel& kernel, size_t stage);
 

@@ -136,6 +136,9 @@ template <class T, class I>
 MB_FN float mb_load(const T* p, I i) { return mb_widen(mb_raw(p[i]), p); }
 
 template <class T, class I>
+MB_FN int mb_load_int(const T* p, I i) { return (int)p[i]; }
+
+template <class T, class I>
 MB_FN void mb_store(T* p, I i, float value) { mb_put_raw(p + i, mb_narrow(value, p)); }
 
 template <int Bytes>

@@ -46,4 +46,8 @@ std::string_view cuda_emulation_header() {
   return text;
 }
 
+std::string_view cuda_library_text() {
+  return kLibraryText;
+}
+
 }  // namespace mambac

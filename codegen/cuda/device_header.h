@@ -13,6 +13,7 @@
 //   __syncthreads();  the barrier of a block
 //   mb_load(p, i), mb_store(p, i, value)
 //     An element of a buffer or a shared array, as f32. Narrow floats are rounded to nearest even, integers towards 0.
+//   mb_load_int(p, i)   an element of a buffer of int or unsigned char, as int
 //   mb_load_block<C>(float* out, p, i), mb_store_block<C>(p, i, const float* in)
 //     C (2, 4, 8, 16) neighbours in the widest accesses there are; element i lies at a multiple of min(16, C * bytes).
 //   mb_exp mb_exp2 mb_exp2_poly mb_exp2_mixed mb_log mb_sqrt mb_rsqrt mb_sigmoid mb_tanh mb_softplus mb_sin mb_cos
@@ -47,5 +48,8 @@ std::string_view cuda_device_header();
 /// runtime. After the kernels come lines MB_EMULATED_BEGIN, one MB_EMULATED(name, threads, "x,y,B") per kernel,
 /// MB_EMULATED_END.
 std::string_view cuda_emulation_header();
+
+/// What stands between either header and kernels that are calls of library kernels: see codegen/cuda/library.cuh.
+std::string_view cuda_library_text();
 
 }  // namespace mambac

@@ -5,6 +5,6 @@
 
 namespace mambac {
 
-extern const std::string_view kCommonText, kDeviceText, kEmulationAbiText, kEmulatedText;
+extern const std::string_view kCommonText, kDeviceText, kEmulationAbiText, kEmulatedText, kLibraryText;
 
 }  // namespace mambac

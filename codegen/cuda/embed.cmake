@@ -1,7 +1,7 @@
 # cmake -DOUT=texts.cpp -DFOLDER=codegen/cuda -P embed.cmake: the texts that stand before generated CUDA C++.
 set(text "#include \"codegen/cuda/device_texts.h\"\n\nnamespace mambac {\n\n")
 foreach(entry IN ITEMS kCommonText:common.cuh kDeviceText:device.cuh kEmulationAbiText:emulation_abi.h
-                       kEmulatedText:emulated.h)
+                       kEmulatedText:emulated.h kLibraryText:library.cuh)
   string(REPLACE ":" ";" entry "${entry}")
   list(GET entry 0 name)
   list(GET entry 1 file)

@@ -240,6 +240,9 @@ template <class P, class I>
 MB_HOT float mb_load(const P& p, I i, int line = __builtin_LINE()) { return mb_widen(p.read(i, line)); }
 
 template <class P, class I>
+MB_HOT int mb_load_int(const P& p, I i, int line = __builtin_LINE()) { return (int)p.read(i, line); }
+
+template <class P, class I>
 MB_HOT void mb_store(const P& p, I i, float value, int line = __builtin_LINE()) {
   p.write(i, mb_narrowed<typename P::element>(value), line);
 }

@@ -154,7 +154,9 @@ void Device::fail(Status status, const char* tried, std::string_view subject) co
       throw RefusedImage(fmt::format("{}; the device has compute capability {}.{}, the driver serves up to CUDA {}",
                                      message, info_.major, info_.minor, driver_.version_text()));
     case Fault::kBug:
-      throw InternalError(message);
+      throw InternalError(spoils_context(status)
+                              ? message + "; a kernel did this, now or before, and every later call fails, too"
+                              : message);
     default:
       throw EnvironmentError(message);
   }

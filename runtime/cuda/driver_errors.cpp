@@ -49,6 +49,10 @@ Fault fault_of(Status status) {
   }
 }
 
+bool spoils_context(Status status) {
+  return status == 700 || (status >= 714 && status <= 718) || status == 710;
+}
+
 std::string status_text(const DriverApi& api, Status status) {
   const char* name = nullptr;
   const char* text = nullptr;

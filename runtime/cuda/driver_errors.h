@@ -46,6 +46,9 @@ enum class Fault {
 
 Fault fault_of(Status status);
 
+/// Whether a kernel did something wrong that the process's hold on the device does not survive.
+bool spoils_context(Status status);
+
 /// "CUDA_ERROR_LAUNCH_FAILED (unspecified launch failure)"
 std::string status_text(const DriverApi& api, Status status);
 

@@ -7,6 +7,7 @@
 #include "codegen/cuda/cuda_emit.h"
 #include "codegen/lower.h"
 #include "runtime/cpu_device.h"
+#include "runtime/cuda/library_kernels.h"
 #include "runtime/library_calls.h"
 
 namespace mambac {
@@ -55,6 +56,27 @@ class EmulatedKernel : public DeviceKernel {
   EmulationOptions options_;
 };
 
+/// A look-up in a table, or its gradient.
+class EmulatedTableCall : public Call {
+ public:
+  EmulatedTableCall(LibraryLaunch launch, const EmulationOptions& options)
+      : module_(EmulatedModule::compile(launch.text)), launch_(std::move(launch)), options_(options) {}
+
+  void run(void* const* pointers, void*) override {
+    std::vector<EmulatedArgument> arguments;
+    for (const CallOperand& buffer : launch_.buffers)
+      arguments.emplace_back(EmulatedBuffer{buffer.out(pointers), buffer.elements});
+    arguments.insert(arguments.end(), launch_.numbers.begin(), launch_.numbers.end());
+    module_->launch(launch_.symbol, launch_.blocks, launch_.threads, arguments, options_);
+    ++options_.seed;
+  }
+
+ private:
+  std::shared_ptr<const EmulatedModule> module_;
+  LibraryLaunch launch_;
+  EmulationOptions options_;
+};
+
 class EmulatedDevice : public Device {
  public:
   explicit EmulatedDevice(const EmulationOptions& options) : options_(options) {}
@@ -99,7 +121,10 @@ class EmulatedDevice : public Device {
 
   std::unique_ptr<Call> library_call(const Graph& fused, const Layouts& layouts, NodeId node, const Bindings& bindings,
                                      bool constant_parameters, std::vector<NodeId>* roots) override {
-    return make_library_call(fused, layouts, node, bindings, constant_parameters, roots);
+    if (fused.node(node).op == Op::Dot)
+      return make_library_call(fused, layouts, node, bindings, constant_parameters, roots);
+    *roots = library_roots(fused, layouts, node);
+    return std::make_unique<EmulatedTableCall>(table_launch(table_lookup(fused, layouts, node, bindings)), options_);
   }
 
  private:

@@ -38,21 +38,6 @@ class BlockPool {
   std::vector<std::unique_ptr<EmulatedBlock>> free_;
 };
 
-int bytes_of(char kind) {
-  switch (kind) {
-    case 'f':
-    case 'F':
-    case 'i':
-    case 'I':
-      return 4;
-    case 'u':
-    case 'U':
-      return 1;
-    default:
-      return 2;
-  }
-}
-
 /// Shadows of a launch's buffers. Buffers that overlap share them, in units of the smallest element among them.
 class BufferShadows {
  public:
@@ -66,7 +51,7 @@ class BufferShadows {
     for (size_t i = 0; i < arguments.size(); ++i) {
       if (kinds[i] == 'n') continue;
       const auto begin = reinterpret_cast<uintptr_t>(arguments[i].data);
-      const int unit = bytes_of(kinds[i]);
+      const int unit = element_bytes(kinds[i]);
       ranges.push_back({begin, begin + static_cast<uintptr_t>(arguments[i].count * unit), unit, {&arguments[i]}});
     }
     std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
@@ -159,6 +144,21 @@ void run_blocks(const mb_kernel& kernel, const std::vector<mb_argument>& argumen
 }
 
 }  // namespace
+
+int element_bytes(char kind) {
+  switch (kind) {
+    case 'f':
+    case 'F':
+    case 'i':
+    case 'I':
+      return 4;
+    case 'u':
+    case 'U':
+      return 1;
+    default:
+      return 2;
+  }
+}
 
 EmulatedModule::EmulatedModule(const mb_kernel* kernels) {
   for (; kernels->name; ++kernels) kernels_.push_back(kernels);

@@ -26,6 +26,9 @@ struct EmulationOptions {
   bool check_global_races = false;  // compare accesses to buffers, too, between the threads of a launch
 };
 
+/// Bytes of an element of a buffer; `kind`: its letter in mb_kernel::kinds.
+int element_bytes(char kind);
+
 class EmulatedModule {
  public:
   /// Builds a text in the vocabulary of codegen/cuda/device_header.h. A text that this process has built before is not
@@ -36,6 +39,8 @@ class EmulatedModule {
 
   /// Names in the order of the text.
   std::vector<std::string> kernels() const;
+  /// InternalError when the text has no such kernel.
+  const mb_kernel& find(const std::string& name) const;
 
   /// Runs all blocks of a kernel, on OpenMP's threads unless buffers are checked between blocks. The arguments are in
   /// the order of the parameters. DeviceFault when the kernel does something wrong; InternalError when the launch does
@@ -45,7 +50,6 @@ class EmulatedModule {
 
  private:
   explicit EmulatedModule(const mb_kernel* kernels);
-  const mb_kernel& find(const std::string& name) const;
 
   std::vector<const mb_kernel*> kernels_;
 };
