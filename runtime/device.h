@@ -19,8 +19,8 @@ class Call {
  public:
   virtual ~Call() = default;
   /// May return before the work is done; calls of one device do theirs in order, and upload() and download() wait for
-  /// them. Pointers to device memory, in the order of the kernel's buffers, or of a library call's roots. `scratch`: device
-  /// memory of scratch_bytes() that holds nothing between calls.
+  /// them. Pointers to device memory, in the order of the kernel's buffers, or of a library call's roots. `scratch`:
+  /// device memory of scratch_bytes() that holds nothing between calls.
   virtual void run(void* const* pointers, void* scratch) = 0;
   virtual size_t scratch_bytes() const { return 0; }
   /// What it keeps of constant parameters, and that they have changed.

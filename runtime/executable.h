@@ -27,9 +27,9 @@ class Executable {
   virtual const std::vector<Port>& outputs() const = 0;
 
   /// Memory of the caller for an input or output, of the program's device; it must stay valid until the next bind or
-  /// the last run, be aligned to 64 bytes for best speed (to 16 on a GPU in any case), and all ports must be bound before the first run. Outputs lie apart from everything
-  /// else, but that one may have the whole memory of an input which its kernel reads element by element and no later
-  /// one reads. InternalError for an unknown name.
+  /// the last run, be aligned to 64 bytes for best speed (to 16 on a GPU in any case), and all ports must be bound
+  /// before the first run. Outputs lie apart from everything else, but that one may have the whole memory of an input
+  /// which its kernel reads element by element and no later one reads. InternalError for an unknown name.
   virtual void bind(std::string_view name, void* data) = 0;
 
   /// InternalError when a port is not bound, or shares memory that it must not.

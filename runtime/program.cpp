@@ -52,10 +52,7 @@ class PlannedExecutable : public Executable {
   }
 
   void run() override {
-    if (!bound_) {
-      check_ports();
-      bound_ = &runs_with(pointers_);
-    }
+    if (!bound_) bound_ = &runs_with(pointers_);
     if (options_.times) return run_timed();
     if (!constants_computed_) run_steps(true);
     constants_computed_ = true;
@@ -115,11 +112,13 @@ class PlannedExecutable : public Executable {
     std::unique_ptr<CapturedCalls> captured;
   };
 
-  /// Those with these pointers, as the latest; those of the set that was used longest ago make room.
+  /// Those with these pointers, which are checked when they are new; those of the set that was used longest ago make
+  /// room.
   Runs& runs_with(const std::vector<char*>& pointers) {
     constexpr size_t kMostSets = 4;
     auto found = std::ranges::find(runs_, pointers, &Runs::pointers);
     if (found == runs_.end()) {
+      check_ports();
       if (runs_.size() == kMostSets) runs_.pop_back();
       runs_.push_front({pointers, 0, nullptr});
     } else {
@@ -246,7 +245,7 @@ class PlannedExecutable : public Executable {
   std::vector<Step> steps_;
   std::set<std::pair<uint32_t, uint32_t>> in_place_;  // an output, and an input whose memory it may have
   std::list<Runs> runs_;
-  Runs* bound_ = nullptr;            // those with the pointers that are bound; null: not yet checked
+  Runs* bound_ = nullptr;            // those with the pointers that are bound; null: to be found
   bool constants_computed_ = false;  // since a parameter was bound
   std::vector<void*> buffers_;
   size_t scratch_bytes_ = 0, kept_bytes_ = 0;

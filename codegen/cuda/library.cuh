@@ -111,7 +111,8 @@ MB_FN void mb_scatter_row(const Table& table, const Index& index, const Values& 
 
 /// Row-major matrices; a block has MB_LIBRARY_THREADS elements of a row, `parts` blocks a row.
 template <class From, class To>
-MB_FN void mb_convert(const From& from, const To& to, mb_long columns, mb_long from_row, mb_long to_row, mb_long parts) {
+MB_FN void mb_convert(const From& from, const To& to, mb_long columns, mb_long from_row, mb_long to_row,
+                      mb_long parts) {
   const mb_long i = mb_task() % parts * MB_LIBRARY_THREADS + mb_lane();
   const mb_long row = mb_task() / parts;
   if (i < columns) mb_store(to, row * to_row + i, mb_load(from, row * from_row + i));
