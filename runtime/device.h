@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -50,6 +51,18 @@ class Device {
   /// Between host and device memory, in order with the calls; both return when the host's memory may be used again.
   virtual void upload(void* to, const void* from, size_t bytes) = 0;
   virtual void download(void* to, const void* from, size_t bytes) = 0;
+  /// Whether the host may use this device's memory as its own, between calls. Nothing need be copied then.
+  virtual bool memory_is_host() const { return false; }
+  /// Memory that is zero, and zeros and copies within the device's memory, in order with the calls. Where a device has
+  /// no way of its own, through the host.
+  virtual std::unique_ptr<DeviceMemory> allocate_zeroed(int64_t bytes);
+  virtual void zero(void* to, size_t bytes);
+  virtual void copy(void* to, const void* from, size_t bytes);
+  /// Hands device memory to `use` as memory of the host, in order: in one piece where it is that, else in pieces that
+  /// are small for the host.
+  void read(const void* from, size_t bytes, const std::function<void(const void* piece, size_t bytes)>& use);
+  /// Returns when all calls are done, for devices whose calls return before they are.
+  virtual void synchronize() {}
   /// How a kernel of a fused graph is mapped when nothing better is known.
   virtual Schedule schedule(const Graph& fused, int number) const = 0;
   /// Compiles many kernels at once; equal ones are compiled once.

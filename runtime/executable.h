@@ -11,6 +11,8 @@
 
 namespace mambac {
 
+class Device;
+
 /// One input, parameter or output. Parameters go by their checkpoint name. Memory is dense and row-major.
 struct Port {
   std::string name;
@@ -25,8 +27,10 @@ class Executable {
 
   virtual const std::vector<Port>& inputs() const = 0;   // parameters too
   virtual const std::vector<Port>& outputs() const = 0;
+  /// Where it runs, and whose memory is bound to it; it outlives the executable.
+  virtual Device& device() const = 0;
 
-  /// Memory of the caller for an input or output; it must stay valid until the next bind or the last run, be aligned
+  /// Device memory of the caller for an input or output; it must stay valid until the next bind or the last run, be aligned
   /// to 64 bytes for best speed, and all ports must be bound before the first run. Outputs lie apart from everything
   /// else, but that one may have the whole memory of an input which its kernel reads element by element and no later
   /// one reads. InternalError for an unknown name.

@@ -32,6 +32,7 @@ class PlannedExecutable : public Executable {
 
   const std::vector<Port>& inputs() const override { return inputs_; }
   const std::vector<Port>& outputs() const override { return outputs_; }
+  Device& device() const override { return program_.device(); }
 
   void bind(std::string_view name, void* data) override {
     auto found = bindable_.find(name);
@@ -55,9 +56,10 @@ class PlannedExecutable : public Executable {
         buffers.push_back(source.node.present() ? pointers_[source.node.index] : in_arena(source.offset));
       const auto before = std::chrono::steady_clock::now();
       step.call->run(buffers.data(), scratch_ ? scratch_->data() : nullptr);
-      if (options_.times)
-        (*options_.times)[i] = {step.name,
-                                std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
+      if (!options_.times) continue;
+      device().synchronize();
+      (*options_.times)[i] = {step.name,
+                              std::chrono::duration<double>(std::chrono::steady_clock::now() - before).count()};
     }
   }
 

@@ -7,7 +7,6 @@
 #include "runtime/curve.h"
 #include "runtime/memory_use.h"
 #include "runtime/progress.h"
-#include "runtime/zeroed_memory.h"
 
 namespace mambac {
 namespace {
@@ -113,8 +112,8 @@ TEST(Curve, Csv) {
 
 TEST(MemoryUse, SeesWhatIsTouched) {
   const int64_t before = memory_use().anonymous;
-  ZeroedMemory memory(size_t{32} << 20);
-  for (size_t i = 0; i < memory.bytes() / 4; ++i) memory.floats()[i] = 1;
+  const DeviceArray<float> memory(cpu_device(), int64_t{8} << 20);
+  memory.fill([&](float* to) { std::fill_n(to, memory.size(), 1.0f); });
   const MemoryUse after = memory_use();
   EXPECT_GE(after.anonymous - before, int64_t{30} << 20);
   EXPECT_GE(after.peak_resident, after.anonymous);
