@@ -76,9 +76,8 @@ std::optional<TrainingRecord> read_latest_checkpoint(const fs::path& folder, con
   for (size_t i = 0; i < layout.parameters().size(); ++i) {
     const ParameterSpec& parameter = layout.parameters()[i];
     const auto read = [&](const char* prefix, const DeviceSpan<float>& array) {
-      layout.part(i, array).fill([&](float* to) {
-        moments.read_exact(prefix + parameter.name, parameter.shape, ElementType::f32, to);
-      });
+      layout.part(i, array).fill(
+          [&](float* to) { moments.read_exact(prefix + parameter.name, parameter.shape, ElementType::f32, to); });
     };
     read("m.", arrays.first_moment);
     read("v.", arrays.second_moment);

@@ -15,7 +15,8 @@ constexpr int64_t kVocabulary = 256;
 
 }  // namespace
 
-Generator::Generator(Executable* prefill, Executable& step) : prefill_(prefill), step_(step), state_(step.device(), step.inputs()) {
+Generator::Generator(Executable* prefill, Executable& step)
+    : prefill_(prefill), step_(step), state_(step.device(), step.inputs()) {
   const Port& input = port(step.inputs(), "bytes", DType::u8);
   check(input.shape.size() == 1, "Generator: the step's bytes are not [B]");
   batch_ = input.shape[0];
@@ -62,8 +63,7 @@ void Generator::feed(const std::vector<const uint8_t*>& rows, int64_t count) {
           .copy(chunk_logits_.part((row + 1) * stride - kVocabulary, kVocabulary));
   }
   for (; at < count; ++at) {
-    for (int64_t row = 0; row < batch_; ++row)
-      step_bytes_.host()[row] = rows[static_cast<size_t>(row)][at];
+    for (int64_t row = 0; row < batch_; ++row) step_bytes_.host()[row] = rows[static_cast<size_t>(row)][at];
     run_step();
   }
 }

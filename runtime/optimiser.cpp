@@ -75,7 +75,9 @@ void Optimiser::bind_update(Executable* update, int64_t first, int64_t count, fl
   in_place("param", values_);
   in_place("m", first_);
   in_place("v", second_);
-  const auto scalar = [&](const char* name, float Scalars::*which) { bind_memory(*update, name, member(scalars_, which)); };
+  const auto scalar = [&](const char* name, float Scalars::*which) {
+    bind_memory(*update, name, member(scalars_, which));
+  };
   scalar("lr", &Scalars::learning_rate);
   scalar("weight_decay", weight_decay);
   scalar("beta1", &Scalars::beta1);

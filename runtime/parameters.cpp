@@ -94,9 +94,8 @@ Weights::Weights(const SafetensorsFile& file, std::vector<Port> ports, Device& d
   }
   memory_ = DeviceArray<uint8_t>(device, bytes);
   for (size_t i = 0; i < ports_.size(); ++i)
-    part(i).fill([&](uint8_t* to) {
-      file.read(ports_[i].name, ports_[i].shape, element_type_of(ports_[i].dtype), to);
-    });
+    part(i).fill(
+        [&](uint8_t* to) { file.read(ports_[i].name, ports_[i].shape, element_type_of(ports_[i].dtype), to); });
 }
 
 DeviceSpan<uint8_t> Weights::part(size_t i) const {

@@ -30,7 +30,6 @@ class ParameterLayout {
   const std::vector<ParameterSpec>& parameters() const { return parameters_; }
   /// The place of parameter i in the array, in floats.
   int64_t offset(size_t i) const { return offsets_[i]; }
-  int64_t elements(size_t i) const { return elements_[i]; }
   /// The index of a parameter, or -1.
   int64_t find(std::string_view name) const;
 

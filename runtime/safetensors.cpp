@@ -95,8 +95,10 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
   file.write(text);
   for (size_t i = 0; i < tensors.size(); ++i) {
     const auto write = [&](const void* piece, size_t bytes) { file.write(piece, bytes); };
-    if (tensors[i].device) tensors[i].device->read(tensors[i].data, sizes[i], write);
-    else write(tensors[i].data, sizes[i]);
+    if (tensors[i].device)
+      tensors[i].device->read(tensors[i].data, sizes[i], write);
+    else
+      write(tensors[i].data, sizes[i]);
   }
   file.commit();
 }

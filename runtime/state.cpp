@@ -11,7 +11,8 @@ State::State(Device& device, const std::vector<Port>& inputs) {
   int64_t bytes = 0;
   for (const Port& input : inputs) {
     if (!input.name.starts_with("state.")) continue;
-    slots_.push_back({input, input.name + ".next", bytes, input.elements * static_cast<int64_t>(bytes_of(input.dtype))});
+    slots_.push_back(
+        {input, input.name + ".next", bytes, input.elements * static_cast<int64_t>(bytes_of(input.dtype))});
     bytes += (slots_.back().bytes + 63) / 64 * 64;
   }
   current_ = DeviceArray<uint8_t>::zeroed(device, bytes);

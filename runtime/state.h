@@ -14,7 +14,8 @@ namespace mambac {
 /// Named buffers, one for each input "state.<name>" of an executable; its output "state.<name>.next" is the state after
 /// the run. Prefill and step share one. Its size does not depend on how many bytes the model has read.
 ///
-/// There are two sets of buffers in the memory of a device: a run reads one and writes the other, then they change places.
+/// There are two sets of buffers in the memory of a device: a run reads one and writes the other, then they change
+/// places.
 class State {
  public:
   /// The state before the first byte: zeros.

@@ -1,10 +1,13 @@
 // What a run shows: progress and the learning curve.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
+#include "runtime/cpu_device.h"
 #include "runtime/curve.h"
+#include "runtime/device_array.h"
 #include "runtime/memory_use.h"
 #include "runtime/progress.h"
 

@@ -104,7 +104,7 @@ void run_bench(const Arguments& arguments) {
   if (arguments.list) return print_list(arguments.json);
   const std::vector<const BenchRow*> rows = chosen(arguments.names);
   const ChosenDevice device(arguments.device);
-  const bool floors = device->memory_is_host();
+  const bool floors = arguments.device == "cpu";
   talk(fmt::format("{}, {} threads{}", cpu_info().model, omp_get_max_threads(), floors ? "" : ", " + device->name()));
   if (!arguments.json)
     fmt::print("{:<24}{:>14}{}\n", "", "median",

@@ -52,9 +52,12 @@ std::string used_text(const std::optional<int64_t>& used, const std::string& dev
 }
 
 ChosenDevice::ChosenDevice(const std::string& name) {
-  if (name == "cuda-emulated") owned_ = emulated_cuda_device();
-  else if (const auto ordinal = cuda_ordinal(name)) owned_ = make_cuda_device(*ordinal);
-  else check(name == "cpu", "ChosenDevice: no name of a device");
+  if (name == "cuda-emulated")
+    owned_ = emulated_cuda_device();
+  else if (const auto ordinal = cuda_ordinal(name))
+    owned_ = make_cuda_device(*ordinal);
+  else
+    check(name == "cpu", "ChosenDevice: no name of a device");
   device_ = owned_ ? owned_.get() : &cpu_device();
 }
 

@@ -22,8 +22,7 @@ CompiledTraining compile_training(const Model& model, const Graph& training, con
   compiled.update_decayed = optimiser("adamw", layout.decayed());
   compiled.update_others = optimiser("adamw", layout.size() - layout.decayed());
   if (options.settings.accumulate > 1) compiled.add = optimiser("accumulate", layout.size());
-  if (with_valid)
-    compiled.valid = compile(loss, options_for(GraphKind::eval, options.storage, sizes), sizes, device);
+  if (with_valid) compiled.valid = compile(loss, options_for(GraphKind::eval, options.storage, sizes), sizes, device);
   return compiled;
 }
 

@@ -7,8 +7,10 @@
 namespace mambac {
 
 std::unique_ptr<Device> make_cuda_device(int ordinal) {
-  throw EnvironmentError(fmt::format("the device: found cuda:{}, but this build has no CUDA device; expected cpu or "
-                                     "cuda-emulated", ordinal));
+  throw EnvironmentError(
+      fmt::format("the device: found cuda:{}, but this build has no CUDA device; expected cpu or "
+                  "cuda-emulated",
+                  ordinal));
 }
 
 }  // namespace mambac
