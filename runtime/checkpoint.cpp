@@ -23,11 +23,10 @@ std::optional<fs::path> linked(const fs::path& folder, const char* link) {
 }
 
 void write_contents(const fs::path& folder, const TrainingRecord& record, const ParameterLayout& layout,
-                    const float* values, const float* first_moment, const float* second_moment,
-                    const CheckpointTexts& texts) {
-  write_safetensors(folder / "model.safetensors", layout.tensors(values), {{"format", "pt"}});
-  std::vector<TensorToWrite> moments = layout.tensors(first_moment, "m.");
-  for (TensorToWrite& tensor : layout.tensors(second_moment, "v.")) moments.push_back(std::move(tensor));
+                    const TrainingArrays& arrays, const CheckpointTexts& texts) {
+  write_safetensors(folder / "model.safetensors", layout.tensors(arrays.values), {{"format", "pt"}});
+  std::vector<TensorToWrite> moments = layout.tensors(arrays.first_moment, "m.");
+  for (TensorToWrite& tensor : layout.tensors(arrays.second_moment, "v.")) moments.push_back(std::move(tensor));
   write_safetensors(folder / "optimiser.safetensors", std::move(moments), {});
   for (const auto& [name, content] : texts) write_file(folder / name, content);
   write_file(folder / "training.json", training_record_text(record));
@@ -36,14 +35,13 @@ void write_contents(const fs::path& folder, const TrainingRecord& record, const 
 }  // namespace
 
 void write_checkpoint(const fs::path& folder, const TrainingRecord& record, const ParameterLayout& layout,
-                      const float* values, const float* first_moment, const float* second_moment,
-                      const CheckpointTexts& texts) {
+                      const TrainingArrays& arrays, const CheckpointTexts& texts) {
   const fs::path final = folder / folder_name(record.step);
   const fs::path staged = final.string() + ".tmp";
   try {
     fs::remove_all(staged);
     fs::create_directories(staged);
-    write_contents(staged, record, layout, values, first_moment, second_moment, texts);
+    write_contents(staged, record, layout, arrays, texts);
     fs::remove_all(final);  // left by a run that was killed before it could point to it
     fs::rename(staged, final);
     sync_folder(folder);
@@ -69,16 +67,20 @@ void settle_checkpoints(const fs::path& folder, const TrainingRecord& record) {
 }
 
 std::optional<TrainingRecord> read_latest_checkpoint(const fs::path& folder, const ParameterLayout& layout,
-                                                     float* values, float* first_moment, float* second_moment) {
+                                                     const TrainingArrays& arrays) {
   const auto checkpoint = linked(folder, "latest");
   if (!checkpoint) return std::nullopt;
   TrainingRecord record = read_training_record(*checkpoint);
-  layout.load(SafetensorsFile(*checkpoint / "model.safetensors"), values);
+  layout.load(SafetensorsFile(*checkpoint / "model.safetensors"), arrays.values);
   const SafetensorsFile moments(*checkpoint / "optimiser.safetensors");
   for (size_t i = 0; i < layout.parameters().size(); ++i) {
     const ParameterSpec& parameter = layout.parameters()[i];
-    moments.read_exact("m." + parameter.name, parameter.shape, ElementType::f32, first_moment + layout.offset(i));
-    moments.read_exact("v." + parameter.name, parameter.shape, ElementType::f32, second_moment + layout.offset(i));
+    const auto read = [&](const char* prefix, const DeviceSpan<float>& array) {
+      layout.part(i, array).fill(
+          [&](float* to) { moments.read_exact(prefix + parameter.name, parameter.shape, ElementType::f32, to); });
+    };
+    read("m.", arrays.first_moment);
+    read("v.", arrays.second_moment);
   }
   return record;
 }

@@ -15,13 +15,13 @@ namespace mambac {
 
 namespace {
 
-/// Huge pages where the system gives them, zeroed by the system.
+/// Huge pages where the system gives them, zeroed by the system and resident only where they have been touched.
 class CpuMemory : public DeviceMemory {
  public:
   explicit CpuMemory(int64_t bytes) : bytes_(static_cast<size_t>(std::max<int64_t>(bytes, 64))) {
-    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory_ == MAP_FAILED)
-      throw EnvironmentError(fmt::format("{} MB of memory for the plan are not to be had; a smaller batch or context "
+      throw EnvironmentError(fmt::format("{} MB of memory are not to be had; a smaller batch or context "
                                          "needs less", bytes_ >> 20));
     madvise(memory_, bytes_, MADV_HUGEPAGE);
   }
@@ -67,6 +67,10 @@ class CpuDevice : public Device {
   std::unique_ptr<DeviceMemory> allocate(int64_t bytes) override { return std::make_unique<CpuMemory>(bytes); }
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  bool memory_is_host() const override { return true; }
+  std::unique_ptr<DeviceMemory> allocate_zeroed(int64_t bytes) override { return allocate(bytes); }
+  void zero(void* to, size_t bytes) override { std::memset(to, 0, bytes); }
+  void copy(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   Schedule schedule(const Graph& fused, int number) const override {
     return default_schedule(fused, number, Jit::host().native_width());
   }

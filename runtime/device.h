@@ -62,6 +62,16 @@ class Device {
   /// Between host and device memory, in order with the calls; both return when the host's memory may be used again.
   virtual void upload(void* to, const void* from, size_t bytes) = 0;
   virtual void download(void* to, const void* from, size_t bytes) = 0;
+  /// Whether the host may use this device's memory as its own, between calls. Nothing need be copied then.
+  virtual bool memory_is_host() const { return false; }
+  /// Memory that is zero, and zeros and copies within the device's memory, in order with the calls. Where a device has
+  /// no way of its own, through the host.
+  virtual std::unique_ptr<DeviceMemory> allocate_zeroed(int64_t bytes);
+  virtual void zero(void* to, size_t bytes);
+  virtual void copy(void* to, const void* from, size_t bytes);
+  /// Hands device memory to `use` as memory of the host, in order: in one piece where it is that, else in pieces that
+  /// are small for the host.
+  void read(const void* from, size_t bytes, const std::function<void(const void* piece, size_t bytes)>& use);
   /// Returns when all calls so far have done their work.
   virtual void synchronize() {}
   /// Records the calls that `calls` runs, each of which has run with the same pointers before, instead of running them;

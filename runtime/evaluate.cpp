@@ -23,18 +23,18 @@ struct Row {
 class Scorer {
  public:
   Scorer(Executable& graph, int64_t stride, const std::function<void(int64_t)>& progress)
-      : graph_(graph), stride_(stride), progress_(progress) {
-    const Port& input = port(graph.inputs(), "bytes", DType::u8);
-    check(input.shape.size() == 2, "evaluate: the graph's bytes are not [B, L]");
-    batch_ = input.shape[0];
-    length_ = input.shape[1];
+      : graph_(graph),
+        stride_(stride),
+        progress_(progress),
+        windows_(graph),
+        batch_(windows_.batch()),
+        length_(windows_.length()),
+        nll_(graph.device(), batch_ * length_) {
     if (stride < 1 || stride > length_)
       throw InputError(
           fmt::format("the stride of evaluation: found {}, expected 1 to {} (the context)", stride, length_));
-    bind_windows(graph, bytes_, targets_);
-    nll_.resize(bytes_.size());
     check(port(graph.outputs(), "nll", DType::f32).elements == batch_ * length_, "evaluate: nll is not [B, L]");
-    graph.bind("nll", nll_.data());
+    bind_memory(graph, "nll", nll_.on_device());
   }
 
   void file(const MappedFile& file) {
@@ -50,10 +50,12 @@ class Scorer {
   /// Scores the rows that are still waiting.
   void flush() {
     if (rows_.empty()) return;
+    windows_.upload();
     graph_.run();
+    nll_.download();
     for (size_t i = 0; i < rows_.size(); ++i)
       for (int64_t t = rows_[i].from; t < rows_[i].to; ++t)
-        sum_ += static_cast<double>(nll_[i * static_cast<size_t>(length_) + static_cast<size_t>(t)]);
+        sum_ += static_cast<double>(nll_.host()[i * static_cast<size_t>(length_) + static_cast<size_t>(t)]);
     for (const Row& row : rows_) scored_ += row.to - row.from;
     rows_.clear();
     if (!std::isfinite(sum_))
@@ -70,10 +72,10 @@ class Scorer {
     const size_t at = rows_.size() * static_cast<size_t>(length_);
     const size_t count = static_cast<size_t>(end - start);
     const size_t rest = static_cast<size_t>(length_) - count;
-    std::memcpy(bytes_.data() + at, file.data() + start, count);
-    std::memcpy(targets_.data() + at, file.data() + start + 1, count);
-    std::memset(bytes_.data() + at + count, 0, rest);
-    std::memset(targets_.data() + at + count, 0, rest);
+    std::memcpy(windows_.bytes() + at, file.data() + start, count);
+    std::memcpy(windows_.targets() + at, file.data() + start + 1, count);
+    std::memset(windows_.bytes() + at + count, 0, rest);
+    std::memset(windows_.targets() + at + count, 0, rest);
     rows_.push_back(row);
     if (static_cast<int64_t>(rows_.size()) == batch_) flush();
   }
@@ -81,9 +83,9 @@ class Scorer {
   Executable& graph_;
   int64_t stride_;
   const std::function<void(int64_t)>& progress_;
-  int64_t batch_ = 0, length_ = 0, scored_ = 0;
-  std::vector<uint8_t> bytes_, targets_;
-  std::vector<float> nll_;
+  WindowBatch windows_;
+  int64_t batch_, length_, scored_ = 0;
+  MirroredArray<float> nll_;
   std::vector<Row> rows_;
   double sum_ = 0;
 };

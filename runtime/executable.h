@@ -11,6 +11,8 @@
 
 namespace mambac {
 
+class Device;
+
 /// One input, parameter or output. Parameters go by their checkpoint name. Memory is dense and row-major.
 struct Port {
   std::string name;
@@ -25,6 +27,8 @@ class Executable {
 
   virtual const std::vector<Port>& inputs() const = 0;   // parameters too
   virtual const std::vector<Port>& outputs() const = 0;
+  /// Where it runs, and whose memory is bound to it; it outlives the executable.
+  virtual Device& device() const = 0;
 
   /// Memory of the caller for an input or output, of the program's device; it must stay valid until the next bind or
   /// the last run, be aligned to 64 bytes for best speed (to 16 on a GPU in any case), and all ports must be bound

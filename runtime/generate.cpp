@@ -15,16 +15,17 @@ constexpr int64_t kVocabulary = 256;
 
 }  // namespace
 
-Generator::Generator(Executable* prefill, Executable& step) : prefill_(prefill), step_(step), state_(step.inputs()) {
+Generator::Generator(Executable* prefill, Executable& step)
+    : prefill_(prefill), step_(step), state_(step.device(), step.inputs()) {
   const Port& input = port(step.inputs(), "bytes", DType::u8);
   check(input.shape.size() == 1, "Generator: the step's bytes are not [B]");
   batch_ = input.shape[0];
   check(port(step.outputs(), "logits", DType::f32).elements == batch_ * kVocabulary,
         "Generator: the step's logits are not [B, 256]");
-  step_bytes_.resize(static_cast<size_t>(batch_));
-  step_logits_.resize(static_cast<size_t>(batch_ * kVocabulary));
-  step.bind("bytes", step_bytes_.data());
-  step.bind("logits", step_logits_.data());
+  step_bytes_ = MirroredArray<uint8_t>(step.device(), batch_);
+  logits_ = MirroredArray<float>(step.device(), batch_ * kVocabulary);
+  bind_memory(step, "bytes", step_bytes_.on_device());
+  bind_memory(step, "logits", logits_.on_device());
   if (!prefill) return;
   const Port& chunk = port(prefill->inputs(), "bytes", DType::u8);
   check(chunk.shape.size() == 2 && chunk.shape[0] == batch_, "Generator: prefill's bytes are not [B, L]");
@@ -32,13 +33,14 @@ Generator::Generator(Executable* prefill, Executable& step) : prefill_(prefill),
   const int64_t logits = port(prefill->outputs(), "logits", DType::f32).elements;
   check(logits == batch_ * kVocabulary || logits == batch_ * chunk_ * kVocabulary,
         "Generator: prefill's logits are neither [B, L, 256] nor [B, 256]");
-  chunk_bytes_.resize(static_cast<size_t>(chunk.elements));
-  chunk_logits_.resize(static_cast<size_t>(logits));
-  prefill->bind("bytes", chunk_bytes_.data());
-  prefill->bind("logits", chunk_logits_.data());
+  chunk_bytes_ = MirroredArray<uint8_t>(step.device(), chunk.elements);
+  chunk_logits_ = DeviceArray<float>(step.device(), logits);
+  bind_memory(*prefill, "bytes", chunk_bytes_.on_device());
+  bind_memory(*prefill, "logits", chunk_logits_);
 }
 
 void Generator::run_step() {
+  step_bytes_.upload();
   state_.bind(step_);
   step_.run();
   state_.advance();
@@ -49,24 +51,26 @@ void Generator::feed(const std::vector<const uint8_t*>& rows, int64_t count) {
   int64_t at = 0;
   for (; prefill_ && at + chunk_ <= count; at += chunk_) {
     for (int64_t row = 0; row < batch_; ++row)
-      std::memcpy(chunk_bytes_.data() + row * chunk_, rows[static_cast<size_t>(row)] + at, static_cast<size_t>(chunk_));
+      std::memcpy(chunk_bytes_.host() + row * chunk_, rows[static_cast<size_t>(row)] + at, static_cast<size_t>(chunk_));
+    chunk_bytes_.upload();
     state_.bind(*prefill_);
     prefill_->run();
     state_.advance();
-    const int64_t stride = static_cast<int64_t>(chunk_logits_.size()) / batch_;  // the last logits end a row
+    const int64_t stride = chunk_logits_.size() / batch_;  // the last logits end a row
     for (int64_t row = 0; row < batch_; ++row)
-      std::copy_n(chunk_logits_.data() + (row + 1) * stride - kVocabulary, kVocabulary,
-                  step_logits_.data() + row * kVocabulary);
+      logits_.on_device()
+          .part(row * kVocabulary, kVocabulary)
+          .copy(chunk_logits_.part((row + 1) * stride - kVocabulary, kVocabulary));
   }
   for (; at < count; ++at) {
-    for (int64_t row = 0; row < batch_; ++row)
-      step_bytes_[static_cast<size_t>(row)] = rows[static_cast<size_t>(row)][at];
+    for (int64_t row = 0; row < batch_; ++row) step_bytes_.host()[row] = rows[static_cast<size_t>(row)][at];
     run_step();
   }
 }
 
 std::span<const float> Generator::logits(int64_t row) const {
-  return {step_logits_.data() + row * kVocabulary, static_cast<size_t>(kVocabulary)};
+  logits_.download(row * kVocabulary, kVocabulary);
+  return {logits_.host() + row * kVocabulary, static_cast<size_t>(kVocabulary)};
 }
 
 /// A row of a batch on its way: it reads its prompt to the end, then its own bytes.
@@ -111,7 +115,7 @@ bool Generator::stream_batch(std::span<const std::string> prompts, size_t first,
       if (!on_byte(first + i, row.last)) return false;
     }
     if (std::ranges::all_of(rows, &Row::done)) return true;
-    for (size_t i = 0; i < rows.size(); ++i) step_bytes_[i] = rows[i].byte(at);
+    for (size_t i = 0; i < rows.size(); ++i) step_bytes_.host()[i] = rows[i].byte(at);
     run_step();
     ++at;
   }

@@ -26,7 +26,7 @@ class Generator {
  public:
   /// `step`: "bytes" u8[B] and "state.*" -> "logits" f32[B, 256] and "state.*.next". `prefill` (may be null: the prompt
   /// goes through `step` then): "bytes" u8[B, L] and the same states -> "logits" f32[B, L, 256] or f32[B, 256] (those
-  /// after the last byte). The caller has bound the parameters of both.
+  /// after the last byte). Both run on one device, and the caller has bound their parameters.
   Generator(Executable* prefill, Executable& step);
 
   /// What the model remembers; for saving, cloning and restoring between calls of feed().
@@ -35,7 +35,7 @@ class Generator {
   /// Reads the same number of bytes in each of the B rows (rows[b] has `count` bytes). Afterwards logits() are those
   /// after the last byte.
   void feed(const std::vector<const uint8_t*>& rows, int64_t count);
-  /// Logits of row b, after the last byte that was fed.
+  /// Logits of row b, after the last byte that was fed, as they are until the next call of this object.
   std::span<const float> logits(int64_t row) const;
   int64_t batch() const { return batch_; }
 
@@ -58,8 +58,9 @@ class Generator {
   Executable& step_;
   State state_;
   int64_t batch_ = 0, chunk_ = 0;
-  std::vector<uint8_t> chunk_bytes_, step_bytes_;
-  std::vector<float> chunk_logits_, step_logits_;
+  MirroredArray<uint8_t> chunk_bytes_, step_bytes_;
+  DeviceArray<float> chunk_logits_;
+  MirroredArray<float> logits_;  // after the last byte
 };
 
 }  // namespace mambac

@@ -5,17 +5,33 @@
 #include <vector>
 
 #include "runtime/byte_source.h"
-#include "runtime/executable.h"
+#include "runtime/device_array.h"
 
 namespace mambac {
 
-/// Splits `count` windows of L + 1 bytes, one after the other, into what the model reads (the first L bytes of each)
-/// and what it should say (the last L).
-void split_windows(const uint8_t* windows, int64_t count, int64_t length, uint8_t* bytes, uint8_t* targets);
+/// A batch of what a graph reads, "bytes" u8[B, L], and what it should say, "targets" of the same size, bound to it. A
+/// graph whose loss does not ask for targets lacks that input.
+class WindowBatch {
+ public:
+  explicit WindowBatch(Executable& graph);
 
-/// Makes room for what a graph reads, "bytes" u8[B, L], and what it should say, "targets" of the same size, and binds
-/// them. A graph whose loss does not ask for targets lacks that input.
-void bind_windows(Executable& graph, std::vector<uint8_t>& bytes, std::vector<uint8_t>& targets);
+  int64_t batch() const { return batch_; }
+  int64_t length() const { return length_; }
+  size_t planned_bytes() const { return bytes_.bytes() + targets_.bytes(); }
+
+  /// Memory of the host, [B, L]; the graph reads what lay there at the last upload().
+  uint8_t* bytes() const { return bytes_.host(); }
+  uint8_t* targets() const { return targets_.host(); }
+  void upload() const;
+
+  /// Splits B windows of L + 1 bytes, one after the other, into what the model reads (the first L bytes of each) and
+  /// what it should say (the last L), and uploads them.
+  void set(const uint8_t* windows) const;
+
+ private:
+  int64_t batch_, length_;
+  MirroredArray<uint8_t> bytes_, targets_;
+};
 
 /// Windows evenly spread over the data, as many as asked for, rounded up to whole batches.
 class HeldOut {
@@ -31,9 +47,10 @@ class HeldOut {
  private:
   Executable& graph_;
   const ByteSource& data_;
-  int64_t batch_, length_, batches_;
-  std::vector<uint8_t> windows_, bytes_, targets_;
-  float loss_ = 0;
+  WindowBatch windows_;
+  int64_t batches_;
+  std::vector<uint8_t> drawn_;
+  MirroredArray<float> loss_;
 };
 
 }  // namespace mambac

@@ -18,6 +18,10 @@ int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+int64_t port_bytes(const Port& port) {
+  return port.elements * static_cast<int64_t>(bytes_of(port.dtype));
+}
+
 }  // namespace
 
 ParameterLayout::ParameterLayout(std::vector<ParameterSpec> parameters)
@@ -42,52 +46,60 @@ int64_t ParameterLayout::find(std::string_view name) const {
   return found == index_.end() ? -1 : static_cast<int64_t>(found->second);
 }
 
-void ParameterLayout::initialise(uint64_t seed, float* values) const {
+void ParameterLayout::initialise(uint64_t seed, const DeviceSpan<float>& values) const {
   for (size_t i = 0; i < parameters_.size(); ++i)
-    mambac::initialise(parameters_[i].init, parameters_[i].name, parameters_[i].shape, seed,
-                       {values + offsets_[i], static_cast<size_t>(elements_[i])});
+    part(i, values).fill([&](float* to) {
+      mambac::initialise(parameters_[i].init, parameters_[i].name, parameters_[i].shape, seed,
+                         {to, static_cast<size_t>(elements_[i])});
+    });
 }
 
-void ParameterLayout::load(const SafetensorsFile& file, float* values) const {
+void ParameterLayout::load(const SafetensorsFile& file, const DeviceSpan<float>& values) const {
   for (size_t i = 0; i < parameters_.size(); ++i)
-    file.read(parameters_[i].name, parameters_[i].shape, ElementType::f32, values + offsets_[i]);
+    part(i, values).fill(
+        [&](float* to) { file.read(parameters_[i].name, parameters_[i].shape, ElementType::f32, to); });
 }
 
-std::vector<TensorToWrite> ParameterLayout::tensors(const float* values, const std::string& prefix) const {
+std::vector<TensorToWrite> ParameterLayout::tensors(const DeviceSpan<float>& values, const std::string& prefix) const {
   std::vector<TensorToWrite> tensors;
   for (size_t i = 0; i < parameters_.size(); ++i)
-    tensors.push_back({prefix + parameters_[i].name, ElementType::f32, parameters_[i].shape, values + offsets_[i]});
+    tensors.push_back({prefix + parameters_[i].name, ElementType::f32, parameters_[i].shape, part(i, values).data(),
+                       &values.device()});
   return tensors;
 }
 
-void ParameterLayout::bind(Executable& executable, float* values) const {
+void ParameterLayout::bind(Executable& executable, const DeviceSpan<float>& values) const {
   for (const Port& input : executable.inputs()) {
     const int64_t i = find(input.name);
     if (i < 0) continue;
     check(input.dtype == DType::f32 && input.elements == elements_[static_cast<size_t>(i)],
           "ParameterLayout: an executable wants a parameter in another type or size");
-    executable.bind(input.name, values + offsets_[static_cast<size_t>(i)]);
+    bind_memory(executable, input.name, part(static_cast<size_t>(i), values));
   }
 }
 
-void ParameterLayout::bind_gradients(Executable& executable, float* gradients) const {
+void ParameterLayout::bind_gradients(Executable& executable, const DeviceSpan<float>& gradients) const {
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Port& output = port(executable.outputs(), "grad." + parameters_[i].name, DType::f32);
     check(output.elements == elements_[i], "ParameterLayout: a gradient of another size than its parameter");
-    executable.bind(output.name, gradients + offsets_[i]);
+    bind_memory(executable, output.name, part(i, gradients));
   }
 }
 
-Weights::Weights(const SafetensorsFile& file, std::vector<Port> ports) : ports_(std::move(ports)) {
-  size_t bytes = 0;
+Weights::Weights(const SafetensorsFile& file, std::vector<Port> ports, Device& device) : ports_(std::move(ports)) {
+  int64_t bytes = 0;
   for (const Port& wanted : ports_) {
     offsets_.push_back(bytes);
-    bytes += static_cast<size_t>(round_up(wanted.elements * static_cast<int64_t>(bytes_of(wanted.dtype)), kAlignment));
+    bytes += round_up(port_bytes(wanted), kAlignment);
   }
-  memory_ = ZeroedMemory(bytes);
+  memory_ = DeviceArray<uint8_t>(device, bytes);
   for (size_t i = 0; i < ports_.size(); ++i)
-    file.read(ports_[i].name, ports_[i].shape, element_type_of(ports_[i].dtype),
-              static_cast<uint8_t*>(memory_.data()) + offsets_[i]);
+    part(i).fill(
+        [&](uint8_t* to) { file.read(ports_[i].name, ports_[i].shape, element_type_of(ports_[i].dtype), to); });
+}
+
+DeviceSpan<uint8_t> Weights::part(size_t i) const {
+  return memory_.part(offsets_[i], port_bytes(ports_[i]));
 }
 
 void Weights::bind(Executable& executable) const {
@@ -96,7 +108,7 @@ void Weights::bind(Executable& executable) const {
     if (input == executable.inputs().end()) continue;
     check(input->dtype == ports_[i].dtype && input->elements == ports_[i].elements,
           "Weights: an executable wants a parameter in another type or size");
-    executable.bind(input->name, static_cast<uint8_t*>(memory_.data()) + offsets_[i]);
+    bind_memory(executable, input->name, part(i));
   }
 }
 

@@ -8,9 +8,8 @@
 #include <vector>
 
 #include "ir/graph.h"
-#include "runtime/executable.h"
+#include "runtime/device_array.h"
 #include "runtime/safetensors.h"
-#include "runtime/zeroed_memory.h"
 
 namespace mambac {
 
@@ -31,7 +30,6 @@ class ParameterLayout {
   const std::vector<ParameterSpec>& parameters() const { return parameters_; }
   /// The place of parameter i in the array, in floats.
   int64_t offset(size_t i) const { return offsets_[i]; }
-  int64_t elements(size_t i) const { return elements_[i]; }
   /// The index of a parameter, or -1.
   int64_t find(std::string_view name) const;
 
@@ -42,17 +40,22 @@ class ParameterLayout {
   /// The number of parameters proper, without padding.
   int64_t count() const { return count_; }
 
+  /// The part of an array that is parameter i.
+  DeviceSpan<float> part(size_t i, const DeviceSpan<float>& array) const {
+    return array.part(offsets_[i], elements_[i]);
+  }
+
   /// Fills the array by the initialisers.
-  void initialise(uint64_t seed, float* values) const;
+  void initialise(uint64_t seed, const DeviceSpan<float>& values) const;
   /// Fills the array from a file; any float type, shapes as in SafetensorsFile::read.
-  void load(const SafetensorsFile& file, float* values) const;
+  void load(const SafetensorsFile& file, const DeviceSpan<float>& values) const;
   /// The tensors of the array for write_safetensors, each named prefix + name.
-  std::vector<TensorToWrite> tensors(const float* values, const std::string& prefix = "") const;
+  std::vector<TensorToWrite> tensors(const DeviceSpan<float>& values, const std::string& prefix = "") const;
 
   /// Binds every input of the executable that is one of these parameters.
-  void bind(Executable& executable, float* values) const;
+  void bind(Executable& executable, const DeviceSpan<float>& values) const;
   /// Binds the output "grad.<name>" of every parameter. InternalError when one is missing.
-  void bind_gradients(Executable& executable, float* gradients) const;
+  void bind_gradients(Executable& executable, const DeviceSpan<float>& gradients) const;
 
  private:
   std::vector<ParameterSpec> parameters_;
@@ -64,17 +67,20 @@ class ParameterLayout {
 /// The parameters of executables that only read them (evaluation, generation), in the types that these want.
 class Weights {
  public:
-  /// Loads each named input (`ports` without data and states; see weight_ports) from the file.
-  Weights(const SafetensorsFile& file, std::vector<Port> ports);
+  /// Loads each named input (`ports` without data and states; see weight_ports) from the file to the device.
+  Weights(const SafetensorsFile& file, std::vector<Port> ports, Device& device);
 
-  /// Binds every input of the executable that is one of these. InternalError when it wants one in another type.
+  /// Binds every input of the executable that is one of these. InternalError when it wants one in another type or runs
+  /// on another device.
   void bind(Executable& executable) const;
   size_t bytes() const { return memory_.bytes(); }
 
  private:
+  DeviceSpan<uint8_t> part(size_t i) const;
+
   std::vector<Port> ports_;
-  std::vector<size_t> offsets_;
-  ZeroedMemory memory_;
+  std::vector<int64_t> offsets_;
+  DeviceArray<uint8_t> memory_;
 };
 
 /// The inputs that are parameters: all but "bytes", "targets" and those that begin with "state.".

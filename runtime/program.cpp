@@ -40,6 +40,7 @@ class PlannedExecutable : public Executable {
 
   const std::vector<Port>& inputs() const override { return inputs_; }
   const std::vector<Port>& outputs() const override { return outputs_; }
+  Device& device() const override { return program_.device(); }
 
   void bind(std::string_view name, void* data) override {
     auto found = bindable_.find(name);

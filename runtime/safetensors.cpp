@@ -8,6 +8,7 @@
 
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
+#include "runtime/device.h"
 
 namespace mambac {
 namespace {
@@ -92,7 +93,13 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
   AtomicFile file(path);
   file.write(length, sizeof length);
   file.write(text);
-  for (size_t i = 0; i < tensors.size(); ++i) file.write(tensors[i].data, sizes[i]);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const auto write = [&](const void* piece, size_t bytes) { file.write(piece, bytes); };
+    if (tensors[i].device)
+      tensors[i].device->read(tensors[i].data, sizes[i], write);
+    else
+      write(tensors[i].data, sizes[i]);
+  }
   file.commit();
 }
 

@@ -17,6 +17,8 @@
 
 namespace mambac {
 
+class Device;
+
 using Metadata = std::map<std::string, std::string, std::less<>>;
 
 /// Where a tensor lies; offset is from the start of the file and need not be aligned.
@@ -65,6 +67,7 @@ struct TensorToWrite {
   ElementType type = ElementType::f32;
   std::vector<int64_t> shape;
   const void* data = nullptr;
+  Device* device = nullptr;  // whose memory the data is in; null: the host's
 };
 
 /// Writes the file whole or not at all. The order in the file depends on names and types only (wide types first, then

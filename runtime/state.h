@@ -7,23 +7,23 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/executable.h"
-#include "runtime/zeroed_memory.h"
+#include "runtime/device_array.h"
 
 namespace mambac {
 
 /// Named buffers, one for each input "state.<name>" of an executable; its output "state.<name>.next" is the state after
 /// the run. Prefill and step share one. Its size does not depend on how many bytes the model has read.
 ///
-/// There are two sets of buffers: a run reads one and writes the other, then they change places.
+/// There are two sets of buffers in the memory of a device: a run reads one and writes the other, then they change
+/// places.
 class State {
  public:
   /// The state before the first byte: zeros.
-  explicit State(const std::vector<Port>& inputs);
+  State(Device& device, const std::vector<Port>& inputs);
   State clone() const;
 
   /// Binds the executable's state inputs to the current buffers and its state outputs to the next ones. InternalError
-  /// when it has other states than this.
+  /// when it has other states than this or another device.
   void bind(Executable& executable);
   /// After a run: what was written is now current.
   void advance() { std::swap(current_, next_); }
@@ -40,15 +40,15 @@ class State {
   struct Slot {
     Port port;
     std::string next_name;
-    size_t offset;
+    int64_t offset, bytes;
   };
 
-  uint8_t* place(const ZeroedMemory& memory, const Slot& slot) const {
-    return static_cast<uint8_t*>(memory.data()) + slot.offset;
+  static DeviceSpan<uint8_t> place(const DeviceSpan<uint8_t>& memory, const Slot& slot) {
+    return memory.part(slot.offset, slot.bytes);
   }
 
   std::vector<Slot> slots_;
-  ZeroedMemory current_, next_;
+  DeviceArray<uint8_t> current_, next_;
 };
 
 }  // namespace mambac

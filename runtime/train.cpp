@@ -28,7 +28,7 @@ class Run {
     job.data.set_window(optimiser_.length() + 1);
     if (job.valid) {
       check(job.graphs.valid, "train: held-out data needs the graph `valid`");
-      job.layout.bind(*job.graphs.valid, optimiser_.values());
+      job.layout.bind(*job.graphs.valid, optimiser_.arrays().values);
       held_out_.emplace(*job.graphs.valid, *job.valid, job.settings.valid_windows);
     }
     begin();
@@ -85,8 +85,7 @@ class Run {
   void begin() {
     std::optional<TrainingRecord> found;
     if (job_.resume) {
-      found = read_latest_checkpoint(job_.folder, job_.layout, optimiser_.values(), optimiser_.first_moment(),
-                                     optimiser_.second_moment());
+      found = read_latest_checkpoint(job_.folder, job_.layout, optimiser_.arrays());
       if (!found) note(fmt::format("'{}' has no checkpoint yet; starting from the beginning", job_.folder.string()));
     } else if (has_checkpoint(job_.folder)) {
       throw InputError(fmt::format("'{}' holds a training run already; go on with it (--resume) or name another folder",
@@ -101,9 +100,9 @@ class Run {
       job_.settings.seed = record_.settings.seed;
       note(fmt::format("going on from step {}", record_.step));
     } else if (job_.start) {
-      job_.layout.load(*job_.start, optimiser_.values());
+      job_.layout.load(*job_.start, optimiser_.arrays().values);
     } else {
-      job_.layout.initialise(job_.settings.seed, optimiser_.values());
+      job_.layout.initialise(job_.settings.seed, optimiser_.arrays().values);
     }
     record_.settings = job_.settings;
     evaluations_done_ = part(job_.settings.evaluations);
@@ -175,8 +174,7 @@ class Run {
     if (written_step_ == record_.step) return;
     record_.rng_counter = rng_.counter();
     record_.seconds = seconds();
-    write_checkpoint(job_.folder, record_, job_.layout, optimiser_.values(), optimiser_.first_moment(),
-                     optimiser_.second_moment(), job_.texts);
+    write_checkpoint(job_.folder, record_, job_.layout, optimiser_.arrays(), job_.texts);
     write_file(job_.folder / "curve.svg", curve_svg(record_.curve, job_.references, job_.title));
     write_file(job_.folder / "curve.csv", curve_csv(record_.curve));
     written_step_ = record_.step;

@@ -16,7 +16,8 @@
 
 namespace mambac {
 
-/// What training runs. P is ParameterLayout::size() where nothing else is said; all scalars are f32[].
+/// What training runs, all on one device. P is ParameterLayout::size() where nothing else is said; all scalars are
+/// f32[].
 struct TrainingGraphs {
   /// "bytes" and perhaps "targets" u8[B, L], and every parameter by its name -> "loss" f32[], mean nats per byte, and
   /// "grad.<name>" for every parameter.

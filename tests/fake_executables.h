@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ir/error.h"
+#include "runtime/cpu_device.h"
 #include "runtime/executable.h"
 #include "runtime/parameters.h"
 
@@ -29,6 +30,7 @@ class FakeExecutable : public Executable {
 
   const std::vector<Port>& inputs() const override { return inputs_; }
   const std::vector<Port>& outputs() const override { return outputs_; }
+  Device& device() const override { return cpu_device(); }
   void bind(std::string_view name, void* data) override {
     const auto found = bound_.find(name);
     check(found != bound_.end(), "FakeExecutable: binding a port that is not there");

@@ -1,13 +1,15 @@
 // What a run shows: progress and the learning curve.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
+#include "runtime/cpu_device.h"
 #include "runtime/curve.h"
+#include "runtime/device_array.h"
 #include "runtime/memory_use.h"
 #include "runtime/progress.h"
-#include "runtime/zeroed_memory.h"
 
 namespace mambac {
 namespace {
@@ -113,8 +115,8 @@ TEST(Curve, Csv) {
 
 TEST(MemoryUse, SeesWhatIsTouched) {
   const int64_t before = memory_use().anonymous;
-  ZeroedMemory memory(size_t{32} << 20);
-  for (size_t i = 0; i < memory.bytes() / 4; ++i) memory.floats()[i] = 1;
+  const DeviceArray<float> memory(cpu_device(), int64_t{8} << 20);
+  memory.fill([&](float* to) { std::fill_n(to, memory.size(), 1.0f); });
   const MemoryUse after = memory_use();
   EXPECT_GE(after.anonymous - before, int64_t{30} << 20);
   EXPECT_GE(after.peak_resident, after.anonymous);

@@ -76,7 +76,18 @@ const std::vector<Mistake> kMistakes = {
     {"InputUnreadable", around("return y = x"), "mambac run m.mb --input x=missing.npy --out r", 1, {"missing.npy"}},
     {"InputIsNoArray", around("return y = x"), "mambac run m.mb --input x=data.txt --out r", 1, {"data.txt"}},
     {"NoSuchBlock", around("return y = x"), "mambac run m.mb --block mm --input x=x.npy --out r", 1, {"'mm'"}},
-    {"NoSuchDevice", around("return y = x"), "mambac run m.mb --input x=x.npy --out r --device tpu", 1, {"'tpu'"}},
+    {"NoSuchDevice", around("return y = x"), "mambac run m.mb --input x=x.npy --out r --device tpu", 2,
+     {"--device", "'tpu'", "did you mean 'cpu'", "cpu, reference, cuda-emulated, cuda, and cuda:N"}},
+    {"DeviceMisspelt", "", "mambac train mambabyte:tiny --data data.txt --out run --steps 1 --device cuda-emulatde", 2,
+     {"'cuda-emulatde'", "did you mean 'cuda-emulated'"}},
+    {"DeviceWithoutNumber", "", "mambac eval run --data data.txt --device cuda:", 2, {"'cuda:'", "a GPU by its number"}},
+    {"DeviceWithText", "", "mambac generate run --device cuda:one", 2, {"'cuda:one'", "a GPU by its number"}},
+    {"DeviceBelowZero", "", "mambac bench scan --device cuda:-1", 2, {"'cuda:-1'", "a GPU by its number"}},
+    {"DeviceBeyondNumbers", "", "mambac generate run --device cuda:99999999999", 2, {"'cuda:99999999999'"}},
+    {"OnlyRunHasAReference", "", "mambac train mambabyte:tiny --data data.txt --out run --steps 1 --device reference", 2,
+     {"'reference'", "there are: cpu, cuda-emulated"}},
+    {"NoGpu", "", "MAMBAC_CUDA_DRIVER=/none mambac train mambabyte:tiny --data data.txt --out run --steps 1 --device cuda:7", 3,
+     {"cuda"}},
     {"ModelIsNoText", "\x01\x02\x03", kDump, 1, {"m.mb:1:1"}},
     {"NoSuchRow", "", "mambac bench scann", 1, {"'scann'", "did you mean 'scan'"}},
     {"NoCommand", "", "mambac", 2, {"subcommand"}},
@@ -165,6 +176,15 @@ TEST(Bench, RunsARowAndNamesAll) {
   const std::string report = succeed(folder, "mambac bench scan --rounds 1 --kernels --json");
   for (const char* key : {"\"name\": \"scan\"", "median_s", "floor_s", "ratio", "bound", "kernels"})
     EXPECT_NE(report.find(key), std::string::npos) << key;
+}
+
+TEST(Bench, OnOtherDevicesThereAreTimesAndNoFloors) {
+  const TemporaryFolder folder;
+  const std::string report = succeed(folder, "mambac bench scan --rounds 1 --kernels --json --device cuda-emulated");
+  for (const char* key : {"\"name\": \"scan\"", "median_s", "kernels"})
+    EXPECT_NE(report.find(key), std::string::npos) << key;
+  for (const char* key : {"floor_s", "ratio", "at_most", "bound"})
+    EXPECT_EQ(report.find(key), std::string::npos) << key;
 }
 
 }  // namespace

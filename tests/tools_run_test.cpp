@@ -63,6 +63,15 @@ TEST(Run, MixerAndItsGradientsAgreeWithTheReference) {
   expect_agreement(folder, 6e-4, 2e-3, 13);  // 2 results, 9 parameters, x and h0
 }
 
+TEST(Run, TheEmulatedDeviceAgreesWithTheReference) {
+  const TemporaryFolder folder;
+  write_random(folder, "x.npy", {2, 11, 8}, 1);
+  const std::string command = "mambac run mamba --block mixer --set E=8 N=3 --input x=x.npy --grad ";
+  succeed(folder, command + "--out found --device cuda-emulated");
+  succeed(folder, command + "--out truth --device reference");
+  expect_agreement(folder, 6e-4, 2e-3, 12);
+}
+
 TEST(Run, Bf16StaysNear) {
   const TemporaryFolder folder;
   write_random(folder, "x.npy", {1, 33, 32}, 4);

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,7 +31,7 @@ struct BenchRow {
   std::string work;      // in words
   double at_most = 0;    // the ratio that the row should not exceed without AMX
   double at_most_amx = 0;
-  std::function<PreparedRow()> prepare;
+  std::function<PreparedRow(Device&)> prepare;
 };
 
 const std::vector<BenchRow>& bench_rows();
@@ -39,18 +40,19 @@ struct KernelResult {
   std::string name;
   std::string bound;  // "product", "exponentials", "multiply-adds", "bytes"
   double median_s = 0;
-  double floor_s = 0;
+  std::optional<double> floor_s;  // nothing where floors are not measured
   int count = 1;  // kernels with this name and work
 };
 
 struct RowResult {
   double median_s = 0;  // of whole runs
-  double floor_s = 0;
+  std::optional<double> floor_s;
   std::string bound;    // what the floor consists of: "62% product, 38% exponentials"
   std::vector<KernelResult> kernels;
 };
 
-/// Runs the row and measures its floors by turns, `rounds` times; all figures are medians.
-RowResult measure(PreparedRow& row, int rounds);
+/// Runs the row and measures its floors by turns, `rounds` times; all figures are medians. The floors are those of this
+/// machine's processors; without `floors` only the row is measured.
+RowResult measure(PreparedRow& row, int rounds, bool floors);
 
 }  // namespace mambac::tools

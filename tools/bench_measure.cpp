@@ -104,12 +104,12 @@ class Measurement {
   }
 
   RowResult result() const {
-    RowResult result{median(totals_), median(row_floors_), bound(), {}};
+    RowResult result{median(totals_), floor(row_floors_), bound(), {}};
     std::map<std::string, size_t> by_key;
     size_t i = 0;
     for (const BenchPart& part : row_.parts) {
       for (const KernelWork& work : part.work) {
-        KernelResult kernel{work.name, bounds_[i], median(times_[i]), median(floors_[i]), 1};
+        KernelResult kernel{work.name, bounds_[i], median(times_[i]), floor(floors_[i]), 1};
         ++i;
         add(result.kernels, by_key, work, kernel);
       }
@@ -118,6 +118,10 @@ class Measurement {
   }
 
  private:
+  static std::optional<double> floor(const std::vector<double>& measured) {
+    return measured.empty() ? std::nullopt : std::optional(median(measured));
+  }
+
   /// Kernels of equal work and name (but for its number) are one line: layers.
   static void add(std::vector<KernelResult>& list, std::map<std::string, size_t>& by_key, const KernelWork& work,
                   const KernelResult& kernel) {
@@ -128,11 +132,12 @@ class Measurement {
     if (fresh) return list.push_back(kernel);
     KernelResult& whole = list[entry->second];
     whole.median_s += kernel.median_s;
-    whole.floor_s += kernel.floor_s;
+    if (whole.floor_s) *whole.floor_s += *kernel.floor_s;
     ++whole.count;
   }
 
   std::string bound() const {
+    if (row_floors_.empty()) return "";
     if (row_.weight_bytes > 0) return fmt::format("reading {:.0f} MB of weights", row_.weight_bytes / 1e6);
     std::map<std::string, double> parts;
     double sum = 0;
@@ -158,14 +163,14 @@ class Measurement {
 
 }  // namespace
 
-RowResult measure(PreparedRow& row, int rounds) {
+RowResult measure(PreparedRow& row, int rounds, bool floors) {
   for (BenchPart& part : row.parts) (**part.compiled).run();  // pages are touched, code is loaded
   Measurement measurement(row);
   for (int round = 0; round < rounds; ++round) {
     double spent = 0;
     for (int run = 0; run < kMostRuns && (run < 2 || spent < kRoundSeconds); ++run, spent += measurement.last())
       measurement.run();
-    measurement.measure_floors();
+    if (floors) measurement.measure_floors();
   }
   return measurement.result();
 }

@@ -28,53 +28,53 @@ model layer<E = 768, D = 2 * E, N = 16, K = 4, R = ceil(E / 16), layers = 24>(x:
 constexpr const char* kLanguageModel = "mamba-lm:130m";
 constexpr int64_t kVocabulary = 50280;
 
-BenchPart make_part(const Graph& source, const PipelineOptions& options, const Bindings& sizes) {
-  BenchPart part{compile(source, options, sizes, true), {}};
+BenchPart make_part(const Graph& source, const PipelineOptions& options, const Bindings& sizes, Device& device) {
+  BenchPart part{compile(source, options, sizes, device, true), {}};
   part.work = kernel_work(part.compiled->program->graph(), sizes);
   return part;
 }
 
 /// A row of one executable whose inputs are all filled.
-PreparedRow make_row(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
+PreparedRow make_row(const Graph& source, const PipelineOptions& options, const Bindings& sizes, Device& device,
                      const Filling& filling = {}) {
   PreparedRow row;
-  row.parts.push_back(make_part(source, options, sizes));
+  row.parts.push_back(make_part(source, options, sizes, device));
   Executable& executable = **row.parts[0].compiled;
   row.memory.bind(executable);
   fill_inputs(row.parts[0].compiled->program->graph(), executable, row.memory, filling);
   return row;
 }
 
-PreparedRow scan_row() {
+PreparedRow scan_row(Device& device) {
   const Bindings sizes{{"B", 1}, {"L", 2048}};
   Filling filling;
   filling.ranges = {{"dt", {0.001, 0.1}}, {"rate", {-16, -1}}};
   return make_row(instantiate(model_from_text(kScan, "scan")), options_for(GraphKind::eval, DType::f32, sizes), sizes,
-                  filling);
+                  device, filling);
 }
 
-PreparedRow layer_row(bool backward) {
+PreparedRow layer_row(Device& device, bool backward) {
   const Bindings sizes{{"B", 1}, {"L", 2048}};
   PipelineOptions options = options_for(backward ? GraphKind::train : GraphKind::eval, DType::bf16, sizes);
   options.seeds = backward;
   options.narrow_parameters = !backward;
-  return make_row(instantiate(model_from_text(kLayer, "layer")), options, sizes);
+  return make_row(instantiate(model_from_text(kLayer, "layer")), options, sizes, device);
 }
 
-PreparedRow prefill_row() {
+PreparedRow prefill_row(Device& device) {
   const Bindings sizes{{"B", 1}, {"L", 2048}};
   Filling filling;
   filling.below = kVocabulary;
   return make_row(instantiate(load_model(kLanguageModel)), options_for(GraphKind::prefill, DType::bf16, sizes), sizes,
-                  filling);
+                  device, filling);
 }
 
-PreparedRow decode_row(DType storage) {
+PreparedRow decode_row(Device& device, DType storage) {
   const Bindings sizes{{"B", 1}};
   Filling filling;
   filling.below = kVocabulary;
   PreparedRow row = make_row(instantiate(load_model(kLanguageModel)), options_for(GraphKind::step, storage, sizes),
-                             sizes, filling);
+                             sizes, device, filling);
   const Graph& graph = row.parts[0].compiled->program->graph();
   for (const Node& node : graph.nodes())
     if (node.op == Op::Param)
@@ -83,27 +83,34 @@ PreparedRow decode_row(DType storage) {
   return row;
 }
 
+DeviceSpan<float> floats(const PortMemory& memory, const std::string& name) {
+  const DeviceSpan<char>& bytes = memory.at(name);
+  return {bytes.device(), reinterpret_cast<float*>(bytes.data()), bytes.size() / static_cast<int64_t>(sizeof(float))};
+}
+
 /// The update of the parameters from the place `first` on.
 void bind_update(Executable& update, PortMemory& memory, int64_t first) {
-  for (const char* name : {"param", "grad", "m", "v"})
-    update.bind(name, static_cast<float*>(memory.at(name)) + first);
-  for (const char* name : {"param", "m", "v"})
-    update.bind(fmt::format("{}.next", name), static_cast<float*>(memory.at(name)) + first);
+  const auto rest = [&](const std::string& name) {
+    const DeviceSpan<float> whole = floats(memory, name);
+    return whole.part(first, whole.size() - first);
+  };
+  for (const char* name : {"param", "grad", "m", "v"}) bind_memory(update, name, rest(name));
+  for (const char* name : {"param", "m", "v"}) bind_memory(update, fmt::format("{}.next", name), rest(name));
   for (const Port& port : update.inputs())
     if (port.shape.empty()) memory.bind(update, port);
 }
 
 /// Gradients, their norm and AdamW, as training runs them.
-PreparedRow train_row() {
+PreparedRow train_row(Device& device) {
   const Bindings sizes{{"B", 1}, {"L", 512}};
   const Model model = load_model(kLanguageModel);
   const Graph training = with_output(training_graph(model), "loss");
   const ParameterLayout layout = layout_of(training);
   const PipelineOptions plain = options_for(GraphKind::eval, DType::f32, {});
   PreparedRow row;
-  row.parts.push_back(make_part(training, options_for(GraphKind::train, DType::bf16, sizes), sizes));
+  row.parts.push_back(make_part(training, options_for(GraphKind::train, DType::bf16, sizes), sizes, device));
   const auto add_optimiser = [&](const char* block, int64_t parameters) {
-    row.parts.push_back(make_part(instantiate_block(model, block, {{"P", parameters}}), plain, {}));
+    row.parts.push_back(make_part(instantiate_block(model, block, {{"P", parameters}}), plain, {}, device));
   };
   add_optimiser("sum_squares", layout.size());
   add_optimiser("adamw", layout.decayed());
@@ -112,7 +119,7 @@ PreparedRow train_row() {
   Executable& gradients = **row.parts[0].compiled;
   Executable& norm = **row.parts[1].compiled;
   const std::vector<int64_t> shape{layout.size()};
-  for (const char* name : {"param", "grad", "m", "v"}) row.memory.place({{name, DType::f32, shape, layout.size()}});
+  for (const char* name : {"param", "grad", "m", "v"}) row.memory.place({{name, DType::f32, shape, layout.size()}}, device);
   bind_update(**row.parts[2].compiled, row.memory, 0);
   bind_update(**row.parts[3].compiled, row.memory, layout.decayed());
   row.memory.bind(norm);
@@ -120,8 +127,8 @@ PreparedRow train_row() {
     if (layout.find(port.name) < 0) row.memory.bind(gradients, port);
   for (const Port& port : gradients.outputs())
     if (!port.name.starts_with("grad.")) row.memory.bind(gradients, port);
-  layout.bind(gradients, static_cast<float*>(row.memory.at("param")));
-  layout.bind_gradients(gradients, static_cast<float*>(row.memory.at("grad")));
+  layout.bind(gradients, floats(row.memory, "param"));
+  layout.bind_gradients(gradients, floats(row.memory, "grad"));
 
   Filling filling;
   filling.below = kVocabulary;
@@ -130,7 +137,7 @@ PreparedRow train_row() {
                     {"beta2", {0.95, 0.95}}, {"eps", {1e-8, 1e-8}}, {"step", {1, 1}}, {"scale", {1, 1}}};
   fill_inputs(training, gradients, row.memory, filling);
   fill_inputs(training, **row.parts[2].compiled, row.memory, filling);
-  layout.initialise(1, static_cast<float*>(row.memory.at("param")));
+  layout.initialise(1, floats(row.memory, "param"));
   return row;
 }
 
@@ -139,13 +146,16 @@ PreparedRow train_row() {
 const std::vector<BenchRow>& bench_rows() {
   static const std::vector<BenchRow> rows = {
       {"scan", "the forward walk, f32, L 2048, D 1536, N 16, B 1", 1.3, 1.8, scan_row},
-      {"layer-forward", "one layer of mamba-lm:130m, bf16, B 1, L 2048", 1.3, 1.5, [] { return layer_row(false); }},
-      {"layer-forward-backward", "the same with all gradients", 1.4, 1.7, [] { return layer_row(true); }},
+      {"layer-forward", "one layer of mamba-lm:130m, bf16, B 1, L 2048", 1.3, 1.5,
+       [](Device& device) { return layer_row(device, false); }},
+      {"layer-forward-backward", "the same with all gradients", 1.4, 1.7,
+       [](Device& device) { return layer_row(device, true); }},
       {"train-130m", "mamba-lm:130m, one optimiser step, bf16, B 1, L 512", 1.5, 1.8, train_row},
       {"prefill-130m", "mamba-lm:130m, bf16, B 1, L 2048", 1.4, 1.6, prefill_row},
-      {"decode-f32", "mamba-lm:130m, one step, weights in f32, B 1", 1.25, 1.25, [] { return decode_row(DType::f32); }},
+      {"decode-f32", "mamba-lm:130m, one step, weights in f32, B 1", 1.25, 1.25,
+       [](Device& device) { return decode_row(device, DType::f32); }},
       {"decode-bf16", "mamba-lm:130m, one step, weights in bf16, B 1", 1.25, 1.25,
-       [] { return decode_row(DType::bf16); }},
+       [](Device& device) { return decode_row(device, DType::bf16); }},
   };
   return rows;
 }

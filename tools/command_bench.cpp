@@ -10,6 +10,7 @@
 #include "tools/arguments.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
+#include "tools/device_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -23,12 +24,14 @@ constexpr const char* kDescription = R"(Runs fixed pieces of work and holds each
 The floor of a large contraction is the same shape and type run bare in the library with packed weights; of any other
 kernel the largest of its exponentials in a loop that stays in registers, its multiply-adds at the machine's peak, and
 its compulsory bytes at the read bandwidth of an array of that size; of a row the sum over its kernels. Decoding is
-held against reading its weights once. Work and floors are measured by turns; all figures are medians.)";
+held against reading its weights once. Work and floors are measured by turns; all figures are medians. With another
+--device than cpu, whose floors are not known, there are times only.)";
 
 struct Arguments {
   std::vector<std::string> names;
   bool list = false, kernels = false, json = false;
   int rounds = 5;
+  std::string device;
 };
 
 std::vector<const BenchRow*> chosen(const std::vector<std::string>& names) {
@@ -50,32 +53,39 @@ std::vector<const BenchRow*> chosen(const std::vector<std::string>& names) {
 
 double at_most(const BenchRow& row) { return cpu_info().amx_bf16 ? row.at_most_amx : row.at_most; }
 
+/// Adds what is measured only where there is a floor.
+void add_floor(Json& json, double median_s, const std::optional<double>& floor_s, const std::string& bound) {
+  if (!floor_s) return;
+  json["floor_s"] = *floor_s;
+  json["ratio"] = median_s / *floor_s;
+  json["bound"] = bound;
+}
+
 Json row_json(const BenchRow& row, const RowResult& result, bool with_kernels) {
-  Json json = {{"name", row.name},
-               {"work", row.work},
-               {"median_s", result.median_s},
-               {"floor_s", result.floor_s},
-               {"ratio", result.median_s / result.floor_s},
-               {"at_most", at_most(row)},
-               {"bound", result.bound}};
+  Json json = {{"name", row.name}, {"work", row.work}, {"median_s", result.median_s}};
+  add_floor(json, result.median_s, result.floor_s, result.bound);
+  if (result.floor_s) json["at_most"] = at_most(row);
   if (!with_kernels) return json;
-  for (const KernelResult& kernel : result.kernels)
-    json["kernels"].push_back({{"name", kernel.name},
-                               {"count", kernel.count},
-                               {"median_s", kernel.median_s},
-                               {"floor_s", kernel.floor_s},
-                               {"ratio", kernel.median_s / kernel.floor_s},
-                               {"bound", kernel.bound}});
+  for (const KernelResult& kernel : result.kernels) {
+    Json entry = {{"name", kernel.name}, {"count", kernel.count}, {"median_s", kernel.median_s}};
+    add_floor(entry, kernel.median_s, kernel.floor_s, kernel.bound);
+    json["kernels"].push_back(std::move(entry));
+  }
   return json;
 }
 
+/// Median, floor and their ratio in columns.
+std::string times_text(double median_s, const std::optional<double>& floor_s) {
+  return fmt::format("{:>11.3f} ms", 1e3 * median_s) +
+         (floor_s ? fmt::format("{:>11.3f} ms{:>8.2f}", 1e3 * *floor_s, median_s / *floor_s) : "");
+}
+
 void print_row(const BenchRow& row, const RowResult& result, bool with_kernels) {
-  fmt::print("{:<24}{:>11.3f} ms{:>11.3f} ms{:>8.2f}{:>8.2f}  {}\n", row.name, 1e3 * result.median_s,
-             1e3 * result.floor_s, result.median_s / result.floor_s, at_most(row), result.bound);
+  const std::string limit = result.floor_s ? fmt::format("{:>8.2f}  {}", at_most(row), result.bound) : "";
+  fmt::print("{:<24}{}{}\n", row.name, times_text(result.median_s, result.floor_s), limit);
   if (with_kernels) {
     for (const KernelResult& kernel : result.kernels)
-      fmt::print("  {:>11.3f} ms{:>11.3f} ms{:>8.2f}  {:<14}{}{}\n", 1e3 * kernel.median_s, 1e3 * kernel.floor_s,
-                 kernel.median_s / kernel.floor_s, kernel.bound,
+      fmt::print("  {}  {:<14}{}{}\n", times_text(kernel.median_s, kernel.floor_s), kernel.bound,
                  kernel.count > 1 ? fmt::format("{} x ", kernel.count) : "", kernel.name);
   }
   std::fflush(stdout);
@@ -93,12 +103,16 @@ void print_list(bool json) {
 void run_bench(const Arguments& arguments) {
   if (arguments.list) return print_list(arguments.json);
   const std::vector<const BenchRow*> rows = chosen(arguments.names);
-  talk(fmt::format("{}, {} threads", cpu_info().model, omp_get_max_threads()));
-  if (!arguments.json) fmt::print("{:<24}{:>14}{:>14}{:>8}{:>8}  bound\n", "", "median", "floor", "ratio", "at most");
+  const ChosenDevice device(arguments.device);
+  const bool floors = arguments.device == "cpu";
+  talk(fmt::format("{}, {} threads{}", cpu_info().model, omp_get_max_threads(), floors ? "" : ", " + device->name()));
+  if (!arguments.json)
+    fmt::print("{:<24}{:>14}{}\n", "", "median",
+               floors ? fmt::format("{:>14}{:>8}{:>8}  bound", "floor", "ratio", "at most") : "");
   Json all = Json::array();
   for (const BenchRow* row : rows) {
-    PreparedRow prepared = row->prepare();
-    const RowResult result = measure(prepared, arguments.rounds);
+    PreparedRow prepared = row->prepare(*device);
+    const RowResult result = measure(prepared, arguments.rounds, floors);
     if (arguments.json) all.push_back(row_json(*row, result, arguments.kernels));
     else print_row(*row, result, arguments.kernels);
   }
@@ -116,6 +130,7 @@ void add_bench(CLI::App& app) {
   command->add_option("--rounds", arguments->rounds, "how often work and floors are measured by turns")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  add_device(*command, arguments->device);
   add_json(*command, arguments->json);
   command->callback([arguments] { run_bench(*arguments); });
 }

@@ -11,6 +11,7 @@
 #include "tools/arguments.h"
 #include "tools/byte_model.h"
 #include "tools/commands.h"
+#include "tools/device_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -24,12 +25,13 @@ The text is read in windows of --context bytes that start every --stride bytes; 
 window that reaches it. A smaller stride lets each byte see more of the text before it and takes longer.)";
 
 struct Arguments {
-  std::string checkpoint, data, dtype;
+  std::string checkpoint, data, dtype, device;
   int64_t context = 0, batch = 0, stride = 0;
   bool json = false;
 };
 
 void run_eval(const Arguments& arguments) {
+  const ChosenDevice device(arguments.device);
   const Checkpoint checkpoint = load_checkpoint(arguments.checkpoint);
   const int64_t context = arguments.context > 0 ? arguments.context : checkpoint.options.context;
   const int64_t batch = arguments.batch > 0 ? arguments.batch : checkpoint.options.batch;
@@ -42,8 +44,8 @@ void run_eval(const Arguments& arguments) {
   const Bindings sizes{{"B", batch}, {"L", context}};
   PipelineOptions options = options_for(GraphKind::eval, storage, sizes);
   options.narrow_parameters = true;
-  const auto compiled = compile(graph, options, sizes);
-  const Weights weights(SafetensorsFile(checkpoint.weights), weight_ports(**compiled));
+  const auto compiled = compile(graph, options, sizes, *device);
+  const Weights weights(SafetensorsFile(checkpoint.weights), weight_ports(**compiled), *device);
   weights.bind(**compiled);
 
   const bool terminal = isatty(STDERR_FILENO) != 0;
@@ -84,6 +86,7 @@ void add_eval(CLI::App& app) {
   command->add_option("--batch", arguments->batch, "windows at a time; default: that of training")
       ->check(CLI::PositiveNumber);
   command->add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training")->type_name("");
+  add_device(*command, arguments->device);
   add_json(*command, arguments->json);
   command->callback([arguments] { run_eval(*arguments); });
 }

@@ -16,6 +16,7 @@
 #include "tools/arguments.h"
 #include "tools/byte_model.h"
 #include "tools/commands.h"
+#include "tools/device_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -33,7 +34,7 @@ standard output as it comes, the prompt itself not; several are written one afte
 constexpr int64_t kMostRows = 16;
 
 struct Arguments {
-  std::string checkpoint, prompt_file, dtype;
+  std::string checkpoint, prompt_file, dtype, device;
   std::vector<std::string> prompts;
   GenerateOptions options;
   int64_t chunk = 256;
@@ -57,18 +58,18 @@ struct Writer {
   size_t planned_bytes = 0;
 };
 
-Writer make_writer(const Checkpoint& checkpoint, DType storage, int64_t rows, int64_t chunk) {
+Writer make_writer(const Checkpoint& checkpoint, DType storage, int64_t rows, int64_t chunk, Device& device) {
   const Graph source = source_graph(checkpoint.model, GraphKind::step);
   check_reads_bytes(source);
   Writer writer;
   const Bindings sizes{{"B", rows}, {"L", std::max<int64_t>(chunk, 1)}};
-  writer.step = compile(source, options_for(GraphKind::step, storage, sizes), sizes);
+  writer.step = compile(source, options_for(GraphKind::step, storage, sizes), sizes, device);
   const SafetensorsFile file(checkpoint.weights);
-  writer.weights.emplace(file, weight_ports(**writer.step));
+  writer.weights.emplace(file, weight_ports(**writer.step), device);
   writer.weights->bind(**writer.step);
   writer.planned_bytes = writer.weights->bytes() + (**writer.step).planned_bytes();
   if (chunk == 0) return writer;
-  writer.prefill = compile(source, options_for(GraphKind::prefill, storage, sizes), sizes);
+  writer.prefill = compile(source, options_for(GraphKind::prefill, storage, sizes), sizes, device);
   writer.weights->bind(**writer.prefill);
   writer.planned_bytes += (**writer.prefill).planned_bytes();
   return writer;
@@ -76,7 +77,7 @@ Writer make_writer(const Checkpoint& checkpoint, DType storage, int64_t rows, in
 
 /// Text for JSON: bytes that are no UTF-8 are replaced when it is printed.
 void report_json(const std::vector<std::string>& prompts, const std::vector<std::string>& written, double seconds,
-                 size_t planned, int64_t used) {
+                 size_t planned, std::optional<int64_t> used) {
   Json texts = Json::array();
   int64_t bytes = 0;
   for (size_t i = 0; i < prompts.size(); ++i) {
@@ -88,12 +89,13 @@ void report_json(const std::vector<std::string>& prompts, const std::vector<std:
               {"seconds", seconds},
               {"bytes_per_second", static_cast<double>(bytes) / seconds},
               {"planned_bytes", planned},
-              {"used_bytes", used},
+              {"used_bytes", used ? Json(*used) : Json()},
               {"peak_resident_bytes", memory_use().peak_resident}});
 }
 
 void run_generate(const Arguments& arguments) {
   check_options(arguments.options.sampling);
+  const ChosenDevice device(arguments.device);
   const std::vector<std::string> prompts = read_prompts(arguments);
   const Checkpoint checkpoint = load_checkpoint(arguments.checkpoint);
   const DType storage = arguments.dtype.empty() ? checkpoint.options.storage : storage_named(arguments.dtype);
@@ -101,7 +103,7 @@ void run_generate(const Arguments& arguments) {
   size_t longest = 0;
   for (const std::string& prompt : prompts) longest = std::max(longest, prompt.size());
   const bool parallel = arguments.chunk > 0 && static_cast<int64_t>(longest) >= arguments.chunk;
-  const Writer writer = make_writer(checkpoint, storage, rows, parallel ? arguments.chunk : 0);
+  const Writer writer = make_writer(checkpoint, storage, rows, parallel ? arguments.chunk : 0, *device);
   const MemoryUse before = memory_use();
   Generator generator(writer.prefill ? &**writer.prefill : nullptr, **writer.step);
 
@@ -121,7 +123,9 @@ void run_generate(const Arguments& arguments) {
   generator.stream(prompts, arguments.options, on_byte);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   const size_t planned = writer.planned_bytes + 2 * generator.state().bytes();
-  const int64_t used = memory_use().anonymous - before.anonymous + static_cast<int64_t>(writer.weights->bytes());
+  std::optional<int64_t> used;
+  if (device->memory_is_host())
+    used = memory_use().anonymous - before.anonymous + static_cast<int64_t>(writer.weights->bytes());
   if (arguments.json) return report_json(prompts, written, seconds.count(), planned, used);
   if (!stream) {
     for (size_t i = 0; i < written.size(); ++i) {
@@ -130,9 +134,9 @@ void run_generate(const Arguments& arguments) {
       fmt::print("\n");
     }
   }
-  talk(fmt::format("{}{} bytes in {:.1f} s, {}/s; memory: planned {}, used {}", stream ? "\n" : "", bytes,
+  talk(fmt::format("{}{} bytes in {:.1f} s, {}/s; memory: planned {}{}", stream ? "\n" : "", bytes,
                    seconds.count(), byte_text(static_cast<double>(bytes) / seconds.count()),
-                   byte_text(static_cast<double>(planned)), byte_text(static_cast<double>(used))));
+                   byte_text(static_cast<double>(planned)), used_text(used, arguments.device)));
 }
 
 }  // namespace
@@ -153,6 +157,7 @@ void add_generate(CLI::App& app) {
       command->add_option("--chunk", arguments->chunk, "bytes of the prompt taken at once; 0: one by one")
           ->capture_default_str());
   command->add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training")->type_name("");
+  add_device(*command, arguments->device);
   add_json(*command, arguments->json);
   command->callback([arguments] { run_generate(*arguments); });
 }

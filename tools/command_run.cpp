@@ -15,6 +15,7 @@
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/compile.h"
+#include "tools/device_option.h"
 #include "tools/port_memory.h"
 #include "tools/reproducer.h"
 #include "tools/run_data.h"
@@ -34,7 +35,7 @@ a seed that is not given is 1. Each result goes to NAME.npy, each gradient to gr
 interpreter of the op table in float64.)";
 
 struct Arguments {
-  std::string file, block, out, device = "cpu", dtype = "f32";
+  std::string file, block, out, device, dtype = "f32";
   std::vector<std::string> inputs, settings;
   bool grad = false, json = false;
   uint64_t seed = 0;
@@ -126,6 +127,7 @@ Arrays run_reference(const Arguments& arguments, Graph graph, const Bindings& si
   return results;
 }
 
+/// The value in the port's type.
 void store(const Port& port, const Array& value, void* to) {
   for (size_t i = 0; i < value.data.size(); ++i) {
     const double x = value.data[i];
@@ -137,8 +139,24 @@ void store(const Port& port, const Array& value, void* to) {
   from_f32(floats.data(), port.elements, element_type_of(port.dtype), to);
 }
 
-Arrays run_cpu(const Arguments& arguments, const Graph& graph, const Bindings& sizes, const Arrays& values) {
-  const auto compiled = compile(graph, run_options(arguments), sizes);
+/// What lies in a port's memory.
+Array loaded(const Port& port, const DeviceSpan<char>& memory) {
+  std::vector<char> bytes(memory.bytes());
+  memory.download(bytes.data());
+  std::vector<float> floats(static_cast<size_t>(port.elements));
+  if (is_float(port.dtype)) {
+    to_f32(element_type_of(port.dtype), bytes.data(), port.elements, floats.data());
+  } else {
+    for (size_t i = 0; i < floats.size(); ++i)
+      floats[i] = port.dtype == DType::u8 ? static_cast<float>(reinterpret_cast<const uint8_t*>(bytes.data())[i])
+                                          : static_cast<float>(reinterpret_cast<const int32_t*>(bytes.data())[i]);
+  }
+  return {port.shape, {floats.begin(), floats.end()}};
+}
+
+Arrays run_compiled(const Arguments& arguments, const Graph& graph, const Bindings& sizes, const Arrays& values) {
+  const ChosenDevice device(arguments.device);
+  const auto compiled = compile(graph, run_options(arguments), sizes, *device);
   PortMemory memory;
   memory.bind(**compiled);
   for (const Port& port : (**compiled).inputs()) {
@@ -146,21 +164,11 @@ Arrays run_cpu(const Arguments& arguments, const Graph& graph, const Bindings& s
     for (const Node& node : graph.nodes())
       if (node.op == Op::Param && node.param.checkpoint_name == port.name) name = node.name;
     if (!values.contains(name)) throw InternalError(fmt::format("the executable wants {}, which has no value", name));
-    store(port, values.at(name), memory.at(port.name));
+    memory.at(port.name).fill([&](char* to) { store(port, values.at(name), to); });
   }
   (**compiled).run();
   Arrays results;
-  for (const Port& port : (**compiled).outputs()) {
-    std::vector<float> floats(static_cast<size_t>(port.elements));
-    if (is_float(port.dtype)) {
-      to_f32(element_type_of(port.dtype), memory.at(port.name), port.elements, floats.data());
-    } else {
-      for (size_t i = 0; i < floats.size(); ++i)
-        floats[i] = port.dtype == DType::u8 ? static_cast<float>(static_cast<const uint8_t*>(memory.at(port.name))[i])
-                                            : static_cast<float>(static_cast<const int32_t*>(memory.at(port.name))[i]);
-    }
-    results[port.name] = {port.shape, {floats.begin(), floats.end()}};
-  }
+  for (const Port& port : (**compiled).outputs()) results[port.name] = loaded(port, memory.at(port.name));
   return results;
 }
 
@@ -192,16 +200,14 @@ void write_results(const Arguments& arguments, const Arrays& results) {
 }
 
 void run_block(const Arguments& arguments) {
-  if (arguments.device != "cpu" && arguments.device != "reference")
-    throw InputError(fmt::format("the device: found '{}', expected cpu or reference", arguments.device));
   const std::map<std::string, GivenArray> given = read_arrays(arguments.inputs);
   const Target target = make_target(arguments, given);
   // The graph with seeds names all that can be given; the pipeline makes the same from the block's own graph.
   const Graph whole = arguments.grad ? differentiate_with_seeds(simplify(target.graph)) : target.graph;
   const Bindings sizes = infer_sizes(whole, given, target.sizes);
   const Arrays values = complete_values(whole, sizes, given, {target.checkpoint, arguments.seed});
-  write_results(arguments, arguments.device == "cpu" ? run_cpu(arguments, target.graph, sizes, values)
-                                                     : run_reference(arguments, whole, sizes, values));
+  write_results(arguments, arguments.device == "reference" ? run_reference(arguments, whole, sizes, values)
+                                                           : run_compiled(arguments, target.graph, sizes, values));
 }
 
 }  // namespace
@@ -216,7 +222,7 @@ void add_run(CLI::App& app) {
   command->add_option("--input", arguments->inputs, "arrays for inputs, parameters and seeds")->type_name("NAME=FILE.npy");
   command->add_flag("--grad", arguments->grad, "gradients by all inputs and parameters, too");
   command->add_option("--out", arguments->out, "folder for the results")->required()->type_name("DIR");
-  command->add_option("--device", arguments->device, "cpu or reference")->capture_default_str()->type_name("");
+  add_device(*command, arguments->device, true);
   command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
   command->add_option("--seed", arguments->seed, "of initial values")->capture_default_str()->type_name("");
   add_json(*command, arguments->json);

@@ -6,8 +6,9 @@
 #include "ir/error.h"
 #include "runtime/train.h"
 #include "tools/arguments.h"
-#include "tools/byte_model.h"
 #include "tools/commands.h"
+#include "tools/device_option.h"
+#include "tools/training_graphs.h"
 
 namespace mambac::tools {
 namespace {
@@ -20,11 +21,11 @@ constexpr const char* kDescription = R"(Trains a model of bytes and writes check
 
 DATA is a file or a folder, of which all files are read. Defaults come from the model's preset (train.batch and so on).
 Ctrl-C ends training in order: a checkpoint is written and --resume goes on from it. With --steps, a run that was
-killed and resumed ends in the same bits as one that was not.)";
+killed and resumed ends in the same bits as one that was not. A run may go on with another --device.)";
 
 struct Arguments {
   ModelArguments model;
-  std::string data, valid, out;
+  std::string data, valid, out, device;
   bool resume = false, json = false;
   std::map<std::string, std::string> options;  // by name in the table of training options
   std::vector<std::string> references;
@@ -66,32 +67,10 @@ TrainOptions options_of(const Arguments& arguments, const Selection& selection) 
   return options;
 }
 
-/// The executables of a training run.
-struct Graphs {
-  std::unique_ptr<Compiled> gradients, norm, update_decayed, update_others, add, valid;
-};
-
-Graphs compile_all(const Model& model, const Graph& training, const TrainOptions& options,
-                   const ParameterLayout& layout, bool with_valid) {
-  const Bindings sizes{{"B", options.batch}, {"L", options.context}};
-  Graphs graphs;
-  graphs.gradients = compile(with_output(training, "loss"), options_for(GraphKind::train, options.storage, sizes), sizes);
-  const auto optimiser = [&](const char* block, int64_t parameters) {
-    if (parameters == 0) return std::unique_ptr<Compiled>();
-    const Graph graph = instantiate_block(model, block, {{"P", parameters}});
-    return compile(graph, options_for(GraphKind::eval, DType::f32, {}), {});
-  };
-  graphs.norm = optimiser("sum_squares", layout.size());
-  graphs.update_decayed = optimiser("adamw", layout.decayed());
-  graphs.update_others = optimiser("adamw", layout.size() - layout.decayed());
-  if (options.settings.accumulate > 1) graphs.add = optimiser("accumulate", layout.size());
-  if (with_valid)
-    graphs.valid = compile(with_output(training, "loss"), options_for(GraphKind::eval, options.storage, sizes), sizes);
-  return graphs;
-}
-
-void report(const TrainingResult& result, const ParameterLayout& layout, int64_t used, const Arguments& arguments) {
-  const auto number = [](const std::optional<double>& value) { return value ? Json(*value) : Json(); };
+/// `used`: bytes of the host's memory that hold what was planned; nothing when that lies elsewhere.
+void report(const TrainingResult& result, const ParameterLayout& layout, std::optional<int64_t> used,
+            const Arguments& arguments) {
+  const auto number = [](const auto& value) { return value ? Json(*value) : Json(); };
   if (arguments.json) {
     print_json({{"step", result.step},
                 {"bytes", result.bytes},
@@ -101,7 +80,7 @@ void report(const TrainingResult& result, const ParameterLayout& layout, int64_t
                 {"valid_bits_per_byte", number(result.valid_bits_per_byte)},
                 {"best_valid_bits_per_byte", number(result.best_valid)},
                 {"planned_bytes", result.planned_bytes},
-                {"used_bytes", used},
+                {"used_bytes", number(used)},
                 {"peak_resident_bytes", result.memory.peak_resident},
                 {"interrupted", result.signal != 0},
                 {"checkpoint", result.checkpoint.string()}});
@@ -112,13 +91,14 @@ void report(const TrainingResult& result, const ParameterLayout& layout, int64_t
   if (result.train_bits_per_byte > 0) fmt::print("training {:.4f} bits per byte\n", result.train_bits_per_byte);
   if (result.valid_bits_per_byte)
     fmt::print("held-out {:.4f} bits per byte (best {:.4f})\n", *result.valid_bits_per_byte, *result.best_valid);
-  fmt::print("memory: planned {}, used {}; the whole process at its peak {}\n",
-             byte_text(static_cast<double>(result.planned_bytes)), byte_text(static_cast<double>(used)),
+  fmt::print("memory: planned {}{}; the whole process at its peak {}\n",
+             byte_text(static_cast<double>(result.planned_bytes)), used_text(used, arguments.device),
              byte_text(static_cast<double>(result.memory.peak_resident)));
   fmt::print("checkpoint: {}\n", result.checkpoint.string());
 }
 
 int run_train(const Arguments& arguments) {
+  const ChosenDevice device(arguments.device);
   Selection selection = select_model(arguments.model.spec, arguments.model.settings);
   const TrainOptions options = options_of(arguments, selection);
   const Graph training = training_graph(selection.model);
@@ -137,19 +117,15 @@ int run_train(const Arguments& arguments) {
   const ParameterLayout layout = layout_of(training);
   talk(fmt::format("{}: {} parameters, batch {}, context {}, {}; compiling", selection.model.name, layout.count(),
                    options.batch, options.context, name_of(options.storage)));
-  const Graphs graphs = compile_all(selection.model, training, options, layout, valid.has_value());
+  const CompiledTraining compiled =
+      compile_training(selection.model, training, options, layout, valid.has_value(), *device);
   selection.model.training = option_texts(options);
   std::optional<SafetensorsFile> weights;
   if (!start.empty()) weights.emplace(find_checkpoint(start) / "model.safetensors");
 
   Progress progress = Progress::on_stderr();
   const MemoryUse before = memory_use();
-  const auto if_any = [](const std::unique_ptr<Compiled>& compiled) { return compiled ? &**compiled : nullptr; };
-  TrainingJob job{.settings = options.settings,
-                  .layout = layout,
-                  .graphs = {**graphs.gradients, **graphs.norm, if_any(graphs.update_decayed),
-                             if_any(graphs.update_others), if_any(graphs.add), if_any(graphs.valid)},
-                  .data = data};
+  TrainingJob job{.settings = options.settings, .layout = layout, .graphs = compiled.graphs(), .data = data};
   job.valid = valid ? &*valid : nullptr;
   job.folder = arguments.out;
   job.resume = arguments.resume;
@@ -161,7 +137,9 @@ int run_train(const Arguments& arguments) {
   job.resume_command = arguments.resume_command;
   job.progress = &progress;
   const TrainingResult result = train(job);
-  report(result, layout, result.memory.anonymous - before.anonymous, arguments);
+  std::optional<int64_t> used;
+  if (device->memory_is_host()) used = result.memory.anonymous - before.anonymous;
+  report(result, layout, used, arguments);
   return result.signal ? 128 + result.signal : 0;
 }
 
@@ -176,6 +154,7 @@ std::string resume_command(const Arguments& arguments) {
   add("--valid", arguments.valid);
   add("--out", arguments.out);
   for (const auto& [name, text] : arguments.options) add(option_name(name), text);
+  if (arguments.device != "cpu") add("--device", arguments.device);
   for (const std::string& reference : arguments.references) add("--reference", reference);
   return command + " --resume";
 }
@@ -196,6 +175,7 @@ void add_train(CLI::App& app, int& exit_code) {
   command->get_option("--steps")->excludes(command->get_option("--minutes"));
   command->add_option("--reference", arguments->references, "a line in the curve to compare with, NAME=BITS_PER_BYTE")
       ->type_name("");
+  add_device(*command, arguments->device);
   add_json(*command, arguments->json);
   command->callback([arguments, &exit_code] {
     arguments->resume_command = resume_command(*arguments);

@@ -81,18 +81,13 @@ PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes
   return options;
 }
 
-std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options) {
+std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
+                                  Device& device, bool timed) {
   PipelineResult result = run_pipeline(source, options);
   auto compiled = std::make_unique<Compiled>();
-  compiled->program = std::make_unique<Program>(std::move(result.graph));
+  compiled->program = std::make_unique<Program>(std::move(result.graph), Program::Scheduler{}, device);
   compiled->remarks = std::move(result.remarks);
   compiled->times = std::move(result.times);
-  return compiled;
-}
-
-std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
-                                  bool timed) {
-  auto compiled = compile(source, options);
   ExecutableOptions how;
   if (timed) how.times = &compiled->kernel_times;
   how.constant_parameters = options.narrow_parameters;  // of graphs that do not train

@@ -52,10 +52,9 @@ struct Compiled {
   Executable& operator*() const { return *executable; }
 };
 
-/// Runs the pipeline and compiles every kernel for this machine.
-std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options);
-/// The same, and makes an executable for these sizes; `timed`: which fills in kernel_times.
+/// Runs the pipeline, compiles every kernel for the device, which must outlive the result, and makes an executable for
+/// these sizes; `timed`: which fills in kernel_times.
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
-                                  bool timed = false);
+                                  Device& device, bool timed = false);
 
 }  // namespace mambac::tools

@@ -42,33 +42,33 @@ void fill(const Port& port, const Node* param, const Filling& filling, uint64_t 
 
 }  // namespace
 
-void PortMemory::place(const std::vector<Port>& ports) {
+void PortMemory::place(const std::vector<Port>& ports, Device& device) {
   constexpr size_t kAlignment = 64;
   std::map<std::string, size_t> offsets;
   size_t total = 0;
   for (const Port& port : ports) {
     const size_t bytes = bytes_of(port);
     if (has(port.name)) {
-      check(memory_.at(port.name).size() >= bytes, "PortMemory: a port of the same name and another size");
+      check(memory_.at(port.name).bytes() >= bytes, "PortMemory: a port of the same name and another size");
     } else if (offsets.emplace(port.name, total).second) {
       total += std::max<size_t>((bytes + kAlignment - 1) / kAlignment, 1) * kAlignment;
     }
   }
-  pieces_.emplace_back(total);
+  pieces_.push_back(DeviceArray<char>::zeroed(device, static_cast<int64_t>(total)));
   for (const Port& port : ports)
     if (const auto offset = offsets.find(port.name); offset != offsets.end())
-      memory_[port.name] = {static_cast<char*>(pieces_.back().data()) + offset->second, bytes_of(port)};
+      memory_[port.name] = pieces_.back().part(static_cast<int64_t>(offset->second), static_cast<int64_t>(bytes_of(port)));
 }
 
 void PortMemory::bind(Executable& executable, const Port& port) {
-  place({port});
-  executable.bind(port.name, at(port.name));
+  place({port}, executable.device());
+  bind_memory(executable, port.name, at(port.name));
 }
 
 void PortMemory::bind(Executable& executable) {
   for (const auto* ports : {&executable.inputs(), &executable.outputs()}) {
-    place(*ports);
-    for (const Port& port : *ports) executable.bind(port.name, at(port.name));
+    place(*ports, executable.device());
+    for (const Port& port : *ports) bind_memory(executable, port.name, at(port.name));
   }
 }
 
@@ -76,7 +76,8 @@ void fill_inputs(const Graph& graph, const Executable& executable, const PortMem
   uint64_t stream = 0;
   for (const Port& port : executable.inputs()) {
     ++stream;
-    if (memory.has(port.name)) fill(port, parameter(graph, port.name), filling, stream, memory.at(port.name));
+    if (!memory.has(port.name)) continue;
+    memory.at(port.name).fill([&](char* to) { fill(port, parameter(graph, port.name), filling, stream, to); });
   }
 }
 

@@ -2,17 +2,15 @@
 #pragma once
 
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "ir/graph.h"
-#include "runtime/executable.h"
-#include "runtime/zeroed_memory.h"
+#include "runtime/device_array.h"
 
 namespace mambac::tools {
 
-/// Zeroed memory for each port, bound to it; for those of an executable in one piece, as weights lie in generation (on
+/// Zeroed device memory for each port, bound to it; for those of an executable in one piece, as weights lie in generation (on
 /// pages as large as can be had). It may be shared: a name that is there already is bound to the same
 /// memory, so that executables see each other's values.
 class PortMemory {
@@ -20,14 +18,14 @@ class PortMemory {
   void bind(Executable& executable);
   /// The same for one of its ports.
   void bind(Executable& executable, const Port& port);
-  /// Memory for ports without binding it.
-  void place(const std::vector<Port>& ports);
-  void* at(const std::string& name) const { return memory_.at(name).data(); }
+  /// Memory of a device for ports without binding it.
+  void place(const std::vector<Port>& ports, Device& device);
+  const DeviceSpan<char>& at(const std::string& name) const { return memory_.at(name); }
   bool has(const std::string& name) const { return memory_.contains(name); }
 
  private:
-  std::vector<ZeroedMemory> pieces_;
-  std::map<std::string, std::span<char>> memory_;
+  std::vector<DeviceArray<char>> pieces_;
+  std::map<std::string, DeviceSpan<char>> memory_;
 };
 
 /// Values for a benchmark: parameters by their initialisers, other floats uniform in a range, integers below a limit.

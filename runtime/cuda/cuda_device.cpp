@@ -90,6 +90,10 @@ class ProgramDevice : public mambac::Device {
   void download(void* to, const void* from, size_t bytes) override {
     staging_.download(to, reinterpret_cast<DevicePointer>(from), bytes);
   }
+  void zero(void* to, size_t bytes) override { stream_.fill(reinterpret_cast<DevicePointer>(to), 0, bytes); }
+  void copy(void* to, const void* from, size_t bytes) override {
+    stream_.copy_on_device(reinterpret_cast<DevicePointer>(to), reinterpret_cast<DevicePointer>(from), bytes);
+  }
   void synchronize() override { stream_.synchronize(); }
 
   std::unique_ptr<CapturedCalls> capture(const std::function<void()>& calls) override {

@@ -1,0 +1,64 @@
+#include "tools/device_option.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+
+#include "frontend/suggest.h"
+#include "ir/error.h"
+#include "runtime/cpu_device.h"
+#include "runtime/cuda/cuda_device.h"
+#include "runtime/cuda/emulated_device.h"
+#include "runtime/progress.h"
+
+namespace mambac::tools {
+namespace {
+
+/// The number of a GPU: 0 for "cuda", N for "cuda:N"; nothing for other text.
+std::optional<int> cuda_ordinal(const std::string& name) {
+  if (name == "cuda") return 0;
+  constexpr std::string_view kPrefix = "cuda:";
+  int ordinal = 0;
+  const char* end = name.data() + name.size();
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  const auto [last, error] = std::from_chars(name.data() + kPrefix.size(), end, ordinal);
+  return error == std::errc() && last == end && ordinal >= 0 ? std::optional(ordinal) : std::nullopt;
+}
+
+/// What is wrong with a name; empty when nothing is.
+std::string complaint(const std::string& name, const std::vector<std::string>& known) {
+  if (std::ranges::count(known, name) > 0 || cuda_ordinal(name)) return "";
+  const std::string near = name.starts_with("cuda:") ? "" : did_you_mean(name, known);
+  return fmt::format("there is no device '{}'{}; there are: {}, and cuda:N, a GPU by its number from 0", name, near,
+                     fmt::join(known, ", "));
+}
+
+}  // namespace
+
+void add_device(CLI::App& command, std::string& device, bool with_reference) {
+  std::vector<std::string> known{"cpu", "cuda-emulated", "cuda"};
+  if (with_reference) known.insert(known.begin() + 1, "reference");
+  device = "cpu";
+  command.add_option("--device", device, fmt::format("where to run: {} or cuda:N", fmt::join(known, ", ")))
+      ->capture_default_str()
+      ->type_name("")
+      ->check([known](const std::string& name) { return complaint(name, known); });
+}
+
+std::string used_text(const std::optional<int64_t>& used, const std::string& device) {
+  return used ? fmt::format(", used {}", byte_text(static_cast<double>(*used))) : ", on " + device;
+}
+
+ChosenDevice::ChosenDevice(const std::string& name) {
+  if (name == "cuda-emulated")
+    owned_ = emulated_cuda_device();
+  else if (const auto ordinal = cuda_ordinal(name))
+    owned_ = make_cuda_device(*ordinal);
+  else
+    check(name == "cpu", "ChosenDevice: no name of a device");
+  device_ = owned_ ? owned_.get() : &cpu_device();
+}
+
+}  // namespace mambac::tools

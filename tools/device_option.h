@@ -1,0 +1,38 @@
+// The option --device: where a command runs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/device.h"
+
+namespace CLI {
+class App;
+}
+
+namespace mambac::tools {
+
+/// Declares --device with the default "cpu". Other text than "cpu", "cuda-emulated", "cuda" and "cuda:N", and
+/// "reference" where `with_reference` says so, is a mistake of usage; a near name is named.
+void add_device(CLI::App& command, std::string& device, bool with_reference = false);
+
+/// ", used 3.1 MB" of the host's memory, or where it lies instead: ", on cuda:0".
+std::string used_text(const std::optional<int64_t>& used, const std::string& device);
+
+/// A device that was asked for by name, for as long as this object lives.
+class ChosenDevice {
+ public:
+  /// `name` as add_device lets it pass, but for "reference", which is no device. EnvironmentError when the machine has
+  /// no such GPU.
+  explicit ChosenDevice(const std::string& name);
+  Device& operator*() const { return *device_; }
+  Device* operator->() const { return device_; }
+
+ private:
+  std::unique_ptr<Device> owned_;
+  Device* device_;
+};
+
+}  // namespace mambac::tools
