@@ -22,7 +22,8 @@ namespace {
 
 using cuda::KernelUse;
 
-constexpr const char* kDescription = R"(Compiles a model's kernels for an NVIDIA GPU, without one: sources, machine code and an index of them.
+constexpr const char* kDescription =
+    R"(Compiles a model's kernels for an NVIDIA GPU, without one: sources, machine code and an index of them.
 
   mambac compile mambabyte:353m --device cuda:sm_90 --out kernels
   mambac compile my.mb --device cuda:sm_80 --out kernels --graph step --dtype bf16 --set B=1
@@ -84,19 +85,26 @@ Json kernel_json(const CudaKernel& kernel) {
   for (const loop::Buffer& buffer : kernel.loops.buffers)
     buffers.push_back({{"name", buffer.name}, {"dtype", name_of(buffer.dtype)}, {"written", buffer.written}});
   for (const auto& [kind, count] : kernel.launches) launches[std::string(name_of(kind))] = count;
-  return {{"name", kernel.name},         {"source", kernel.name + ".cu"},
-          {"cubin", kernel.name + ".cubin"}, {"schedule", kernel.loops.schedule.str()},
-          {"launches", launches},        {"buffers", buffers},
-          {"sizes", kernel.loops.sizes}, {"stages", stages}};
+  return {{"name", kernel.name},
+          {"source", kernel.name + ".cu"},
+          {"cubin", kernel.name + ".cubin"},
+          {"schedule", kernel.loops.schedule.str()},
+          {"launches", launches},
+          {"buffers", buffers},
+          {"sizes", kernel.loops.sizes},
+          {"stages", stages}};
 }
 
 Json index_json(const CudaKernels& kernels, const std::string& architecture, const Arguments& arguments,
                 const Bindings& sizes) {
   Json list = Json::array();
   for (const CudaKernel& kernel : kernels.all()) list.push_back(kernel_json(kernel));
-  return {{"model", arguments.model.spec}, {"architecture", architecture},
-          {"nvrtc", cuda::Nvrtc::instance().version()}, {"dtype", arguments.dtype},
-          {"sizes", sizes}, {"kernels", list}};
+  return {{"model", arguments.model.spec},
+          {"architecture", architecture},
+          {"nvrtc", cuda::Nvrtc::instance().version()},
+          {"dtype", arguments.dtype},
+          {"sizes", sizes},
+          {"kernels", list}};
 }
 
 /// The index last: where it is, all that it names is.

@@ -23,10 +23,14 @@ std::string architecture_named(const std::string& device) {
   throw InputError(fmt::format("--device: found '{}', expected an architecture such as cuda:sm_90", device));
 }
 
-Graph graph_for_gpu(const Model& model, GraphKind kind, DType storage, const Bindings& sizes) {
+PipelineOptions gpu_options_for(GraphKind kind, DType storage, const Bindings& sizes) {
   PipelineOptions options = options_for(kind, storage, sizes);
   options.fuse.fuse_projections = false;  // matrix units are faster at them than a walk that is bound by issue slots
-  return run_pipeline(source_graph(model, kind), options).graph;
+  return options;
+}
+
+Graph graph_for_gpu(const Model& model, GraphKind kind, DType storage, const Bindings& sizes) {
+  return run_pipeline(source_graph(model, kind), gpu_options_for(kind, storage, sizes)).graph;
 }
 
 std::vector<int> CudaKernels::add(const Graph& fused, GraphKind kind) {
@@ -63,8 +67,12 @@ class Count {
 #pragma omp critical(mambac_compiled_kernels)
     progress_.update(CountReport{++done_, all_, "kernels", seconds()});
   }
-  void finish() { progress_.finish(); }
-  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+  void finish() {
+    progress_.finish();
+  }
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
 
  private:
   const int64_t all_;
@@ -75,7 +83,8 @@ class Count {
 
 }  // namespace
 
-CompileSummary compile_all(CudaKernels& kernels, const std::string& architecture) {
+CompileSummary compile_all(CudaKernels& kernels, const std::string& architecture,
+                           const std::vector<std::string>& options) {
   const cuda::Nvrtc& nvrtc = cuda::Nvrtc::instance();
   cuda::KernelCache cache(cuda::KernelCache::default_folder(), talk);
   std::vector<CudaKernel>& all = kernels.all();
@@ -84,7 +93,9 @@ CompileSummary compile_all(CudaKernels& kernels, const std::string& architecture
 #pragma omp parallel for schedule(dynamic)
   for (size_t i = 0; i < all.size(); ++i) {
     try {
-      all[i].code = cache.compile(nvrtc, cuda::request_for(all[i].name, all[i].text, architecture));
+      cuda::CompileRequest request = cuda::request_for(all[i].name, all[i].text, architecture);
+      request.options = options;
+      all[i].code = cache.compile(nvrtc, request);
       count.one_more();
     } catch (...) {
       failures[i] = std::current_exception();

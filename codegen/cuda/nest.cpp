@@ -47,8 +47,10 @@ class Counter {
     result_.runs[node] += runs;
     for (size_t child : children_[node]) {
       const NestNode& n = nodes_[child];
-      if (n.kind == NestNode::loop) iterate(child, runs);
-      else if ((value(n.begin) < value(n.end)) == (n.kind == NestNode::taken)) visit(child, runs);
+      if (n.kind == NestNode::loop)
+        iterate(child, runs);
+      else if ((value(n.begin) < value(n.end)) == (n.kind == NestNode::taken))
+        visit(child, runs);
     }
   }
 
@@ -58,7 +60,8 @@ class Counter {
     if (begin >= end) return;
     int64_t& var = vars_[static_cast<size_t>(n.var)];
     var = begin;
-    if (!read_[node].contains(n.var)) return visit(node, runs * static_cast<double>((end - begin + n.step - 1) / n.step));
+    if (!read_[node].contains(n.var))
+      return visit(node, runs * static_cast<double>((end - begin + n.step - 1) / n.step));
     for (var = begin; var < end; var += n.step) visit(node, runs);
   }
 
