@@ -2,22 +2,10 @@
 #include <fmt/format.h>
 
 #include "codegen/loop_ir.h"
-#include "codegen/loop_print.h"
-#include "ir/error.h"
+#include "codegen/loop_writer.h"
 
 namespace mambac::loop {
 namespace {
-
-int precedence(IntOp op) {
-  switch (op) {
-    case IntOp::Add:
-    case IntOp::Sub: return 1;
-    case IntOp::Mul:
-    case IntOp::Div:
-    case IntOp::Mod: return 2;
-    default: return 3;
-  }
-}
 
 const char* space_text(Space space) {
   switch (space) {
@@ -28,29 +16,21 @@ const char* space_text(Space space) {
   return "";
 }
 
-class Printer {
+class Printer : public LoopWriter {
  public:
-  explicit Printer(const Kernel& kernel) : kernel_(kernel) {}
+  Printer(const Kernel& kernel, std::string& out) : LoopWriter(out), kernel_(kernel) {}
 
-  std::string kernel() {
+  void kernel() {
     line("kernel {}  # {}", kernel_.name, kernel_.schedule.str());
     depth_ = 1;
     for (const std::string& size : kernel_.sizes) line("size {}", size);
     for (const Buffer& b : kernel_.buffers)
       line("buffer {}: {}{}{}", b.name, mambac::name_of(b.dtype), b.written ? " written" : "", in_place(b));
     for (const Stage& s : kernel_.stages) stage(s);
-    return text_;
   }
 
  private:
-  template <typename... Args>
-  void line(fmt::format_string<Args...> format, Args&&... args) {
-    text_.append(static_cast<size_t>(depth_) * 2, ' ');
-    fmt::format_to(std::back_inserter(text_), format, std::forward<Args>(args)...);
-    text_ += '\n';
-  }
-
-  std::string str(const Int& a) const { return loop::str(a, kernel_.sizes); }
+  std::string size(size_t number) const override { return kernel_.sizes.at(number); }
 
   std::string in_place(const Buffer& buffer) const {
     std::string text;
@@ -157,38 +137,14 @@ class Printer {
 
   const Kernel& kernel_;
   const Stage* stage_ = nullptr;
-  std::string text_;
-  int depth_ = 0;
 };
 
 }  // namespace
 
-std::string str(const Int& a, const std::vector<std::string>& sizes) {
-  auto operand = [&](const Int& x, int least) {
-    const std::string text = str(x, sizes);
-    return precedence(x->op) < least ? fmt::format("({})", text) : text;
-  };
-  const int level = precedence(a->op);
-  switch (a->op) {
-    case IntOp::Const: return fmt::format("{}", a->value);
-    case IntOp::Var: return fmt::format("i{}", a->value);
-    case IntOp::Piece: return "piece";
-    case IntOp::Size: return sizes.at(static_cast<size_t>(a->value));
-    case IntOp::Add: {
-      int64_t c = 0;
-      if (is_constant(a->b, &c) && c < 0 && c != INT64_MIN) return fmt::format("{} - {}", operand(a->a, level), -c);
-      return fmt::format("{} + {}", operand(a->a, level), operand(a->b, level + 1));
-    }
-    case IntOp::Sub: return fmt::format("{} - {}", operand(a->a, level), operand(a->b, level + 1));
-    case IntOp::Mul: return fmt::format("{} * {}", operand(a->a, level), operand(a->b, level + 1));
-    case IntOp::Div: return fmt::format("{} / {}", operand(a->a, level), operand(a->b, level + 1));
-    case IntOp::Mod: return fmt::format("{} % {}", operand(a->a, level), operand(a->b, level + 1));
-    case IntOp::Min: return fmt::format("min({}, {})", str(a->a, sizes), str(a->b, sizes));
-    case IntOp::Max: return fmt::format("max({}, {})", str(a->a, sizes), str(a->b, sizes));
-  }
-  throw InternalError("integer expression of an unknown kind");
+std::string print(const Kernel& kernel) {
+  std::string text;
+  Printer(kernel, text).kernel();
+  return text;
 }
-
-std::string print(const Kernel& kernel) { return Printer(kernel).kernel(); }
 
 }  // namespace mambac::loop

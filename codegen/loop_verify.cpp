@@ -123,6 +123,11 @@ class Verifier {
     if (!buffer.written) fail(fmt::format("buffer {} is read only", buffer.name));
   }
 
+  /// For what counts a thread as a channel.
+  void whole_lanes(const char* what) const {
+    if (stage_.pieces > 1) fail(fmt::format("{} where a channel has {} lanes", what, stage_.pieces));
+  }
+
   void columns(int64_t count) const {
     if (count < 2 || count > kernel_.schedule.width || !std::has_single_bit(static_cast<uint64_t>(count)))
       fail(fmt::format("a block has {} columns", count));
@@ -176,11 +181,13 @@ class Verifier {
         written(s);
         break;
       case StmtKind::LoadBlock:
+        whole_lanes("a block of columns");
         access(s);
         columns(s.columns);
         for (int64_t c = 0; c < s.columns; c++) define(s.result + static_cast<Value>(c), Shape::Lanes);
         break;
       case StmtKind::StoreBlock:
+        whole_lanes("a block of columns");
         access(s);
         columns(static_cast<int64_t>(s.args.size()));
         for (Value v : s.args) use(v);
@@ -201,6 +208,7 @@ class Verifier {
         break;
       case StmtKind::StoreArray: element_store(s, array(s)); break;
       case StmtKind::Reduce:
+        whole_lanes("a reduction over lanes");
         arity(s, 1);
         use(s.args[0]);
         if (s.valid) expression(s.valid, "a number of lanes");

@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "codegen/loop_ir.h"
-#include "codegen/loop_print.h"
 #include "codegen/loop_verify.h"
+#include "codegen/loop_writer.h"
 #include "ir/error.h"
 
 using namespace mambac;
@@ -13,7 +13,18 @@ namespace {
 
 Int variable(int index) { return std::make_shared<IntNode>(IntNode{IntOp::Var, index, nullptr, nullptr}); }
 Int size(int index) { return std::make_shared<IntNode>(IntNode{IntOp::Size, index, nullptr, nullptr}); }
-std::string text(const Int& a) { return str(a, {"B", "L"}); }
+/// In C's syntax, of the sizes B and L.
+std::string text(const Int& a) {
+  class Writer : public LoopWriter {
+   public:
+    using LoopWriter::LoopWriter;
+
+   private:
+    std::string size(size_t number) const override { return number == 0 ? "B" : "L"; }
+  };
+  std::string unused;
+  return Writer(unused).str(a);
+}
 
 TEST(LoopInt, FoldsConstants) {
   const Int i = variable(0);
@@ -137,6 +148,8 @@ TEST(LoopVerify, RejectsABadKernel) {
   expect_rejected(with([](Kernel&, Block& b) { b[2].body[2].op = Op::Sum; }), "op sum cannot be applied");
   expect_rejected(with([](Kernel&, Block& b) { b[2].body[2].op = Op::Neg; }), "2 arguments, not 1");
   expect_rejected(with([](Kernel&, Block& b) { b[3].body[1].op = Op::Add; }), "op add does not reduce");
+  expect_rejected(with([](Kernel& k, Block&) { k.stages[0].pieces = 2; }),
+                  "a reduction over lanes where a channel has 2 lanes");
   expect_rejected(with([](Kernel& k, Block&) { k.buffers[1].written = false; }), "buffer y is read only");
   expect_rejected(with([](Kernel&, Block& b) { b[3].body[2].args[0] = 4; }), "v4 is lanes but goes to a uniform place");
   expect_rejected(with([](Kernel&, Block& b) { b[2].body[0].offset = nullptr; }), "is missing");

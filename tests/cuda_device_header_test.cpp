@@ -1,50 +1,37 @@
 // The device header through NVRTC, where there is one: all kernels of tests/cuda_kernels.h for all architectures,
 // without a warning, and the instructions that its functions become.
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "codegen/cuda/device_header.h"
+#include "runtime/cuda/libraries.h"
 #include "tests/cuda_kernels.h"
 
 namespace mambac::test {
 namespace {
 
-/// NVRTC's functions, opened at run time.
+/// NVRTC's functions; that one is missing is a failure.
 struct Nvrtc {
-  using Program = void*;
-  int (*create)(Program*, const char*, const char*, int, const char* const*, const char* const*) = nullptr;
-  int (*compile)(Program, int, const char* const*) = nullptr;
-  int (*log_size)(Program, size_t*) = nullptr;
-  int (*log)(Program, char*) = nullptr;
-  int (*ptx_size)(Program, size_t*) = nullptr;
-  int (*ptx)(Program, char*) = nullptr;
-  int (*cubin_size)(Program, size_t*) = nullptr;
-  int (*destroy)(Program*) = nullptr;
-  bool found = false;
+  using Program = struct OpaqueProgram*;
+#define MAMBAC_FUNCTION(name, ...) std::add_pointer_t<__VA_ARGS__> name = nullptr;
+#include "runtime/cuda/nvrtc_functions.def"
+#undef MAMBAC_FUNCTION
+  int (*nvrtcGetPTXSize)(Program, size_t*) = nullptr;
+  int (*nvrtcGetPTX)(Program, char*) = nullptr;
 
   Nvrtc() {
-    void* library = nullptr;
-    for (const char* name : {"libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so"})
-      if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (!library) return;
-    found = true;
-    get(library, "nvrtcCreateProgram", create);
-    get(library, "nvrtcCompileProgram", compile);
-    get(library, "nvrtcGetProgramLogSize", log_size);
-    get(library, "nvrtcGetProgramLog", log);
-    get(library, "nvrtcGetPTXSize", ptx_size);
-    get(library, "nvrtcGetPTX", ptx);
-    get(library, "nvrtcGetCUBINSize", cubin_size);
-    get(library, "nvrtcDestroyProgram", destroy);
-  }
-
-  template <class F>
-  void get(void* library, const char* name, F& function) {
-    function = reinterpret_cast<F>(dlsym(library, name));
-    found = found && function;
+    const LibraryProbe library = cuda::find_nvrtc();
+    const auto get = [&]<class F>(const char* name, F& function) {
+      function = reinterpret_cast<F>(require_symbol(library, name));
+    };
+#define MAMBAC_FUNCTION(name, ...) get(#name, name);
+#include "runtime/cuda/nvrtc_functions.def"
+#undef MAMBAC_FUNCTION
+    get("nvrtcGetPTXSize", nvrtcGetPTXSize);
+    get("nvrtcGetPTX", nvrtcGetPTX);
   }
 };
 
@@ -63,23 +50,23 @@ struct Compiled {
 Compiled compile(const std::string& kernels, const std::string& architecture) {
   const std::string text = std::string(cuda_device_header()) + kernels, option = "--gpu-architecture=" + architecture;
   Nvrtc::Program program = nullptr;
-  nvrtc().create(&program, text.c_str(), "kernels.cu", 0, nullptr, nullptr);
+  nvrtc().nvrtcCreateProgram(&program, text.c_str(), "kernels.cu", 0, nullptr, nullptr);
   const char* options[] = {option.c_str(), "--std=c++17"};
   Compiled result;
-  result.status = nvrtc().compile(program, 2, options);
+  result.status = nvrtc().nvrtcCompileProgram(program, 2, options);
   size_t bytes = 0;
-  nvrtc().log_size(program, &bytes);
+  nvrtc().nvrtcGetProgramLogSize(program, &bytes);
   std::vector<char> log(bytes + 1);
-  nvrtc().log(program, log.data());
+  nvrtc().nvrtcGetProgramLog(program, log.data());
   result.log = log.data();
   if (result.status == 0 && architecture[0] == 'c') {
-    nvrtc().ptx_size(program, &bytes);
+    nvrtc().nvrtcGetPTXSize(program, &bytes);
     std::vector<char> ptx(bytes + 1);
-    nvrtc().ptx(program, ptx.data());
+    nvrtc().nvrtcGetPTX(program, ptx.data());
     result.ptx = ptx.data();
   }
-  if (result.status == 0) nvrtc().cubin_size(program, &result.cubin_bytes);
-  nvrtc().destroy(&program);
+  if (result.status == 0) nvrtc().nvrtcGetCUBINSize(program, &result.cubin_bytes);
+  nvrtc().nvrtcDestroyProgram(&program);
   return result;
 }
 
@@ -92,7 +79,7 @@ size_t count(const std::string& text, const std::string& part) {
 class DeviceHeader : public testing::Test {
  protected:
   void SetUp() override {
-    if (!nvrtc().found) GTEST_SKIP() << "no NVRTC: libnvrtc.so.13, libnvrtc.so.12, /usr/local/cuda/lib64/libnvrtc.so";
+    if (!cuda::find_nvrtc().found()) GTEST_SKIP() << "NVRTC is not installed here";
   }
   /// PTX of a kernel with this body.
   std::string ptx(const std::string& body, const std::string& architecture = "compute_80") {

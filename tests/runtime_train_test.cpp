@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <csignal>
+#include <cstring>
 #include <thread>
 
 #include "ir/error.h"
@@ -334,8 +336,11 @@ TEST(Train, FullDiskKeepsTheCheckpointBefore) {
 TEST(Train, FullFileSystemKeepsTheCheckpointBefore) {
   Bench bench;
   fs::create_directories(bench.out);
-  if (mount("none", bench.out.c_str(), "tmpfs", 0, "size=1500k") != 0)
-    GTEST_SKIP() << "may not mount a small file system";
+  if (mount("none", bench.out.c_str(), "tmpfs", 0, "size=1500k") != 0) {
+    const int found = errno;
+    ASSERT_TRUE(found == EPERM || found == EACCES) << std::strerror(found);
+    GTEST_SKIP() << "may not mount a small file system: " << std::strerror(found);
+  }
   const std::string message = message_of<EnvironmentError>([&] { train(bench.job()); });
   const auto left = checkpoints_in(bench.out);
   const int64_t step = read_training_record(bench.out / "latest").step;

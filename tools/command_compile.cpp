@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "codegen/cuda/cuda_emit.h"
-#include "codegen/loop_print.h"
+#include "codegen/loop_writer.h"
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
 #include "runtime/cuda/kernel_source.h"
@@ -64,12 +64,28 @@ int spilled(const CudaKernel& kernel) {
   return bytes;
 }
 
+/// Writes expressions of sizes by their names.
+class SizeWriter : public loop::LoopWriter {
+ public:
+  SizeWriter(std::string& unused, const loop::Kernel& kernel) : LoopWriter(unused), names_(kernel.sizes) {}
+
+ private:
+  std::string size(size_t number) const override { return names_.at(number); }
+
+  const std::vector<std::string>& names_;
+};
+
+std::string text_of(const loop::Int& number, const loop::Kernel& kernel) {
+  std::string unused;
+  return SizeWriter(unused, kernel).str(number);
+}
+
 Json stage_json(const CudaKernel& kernel, size_t number) {
   const loop::Stage& stage = kernel.loops.stages[number];
   const std::string symbol = cuda_emit::stage_symbol(kernel.loops, number);
   const KernelUse& use = use_of(kernel, symbol);
   return {{"symbol", symbol},
-          {"blocks", loop::str(stage.tasks, kernel.loops.sizes)},
+          {"blocks", text_of(stage.tasks, kernel.loops)},
           {"threads", kernel.loops.schedule.width},
           {"registers", use.registers},
           {"spill_store_bytes", use.spill_stores},

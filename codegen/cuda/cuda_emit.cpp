@@ -9,8 +9,10 @@
 #include <map>
 #include <set>
 
+#include "codegen/cuda/cuda_names.h"
 #include "codegen/loop_rewrite.h"
 #include "codegen/loop_verify.h"
+#include "codegen/loop_writer.h"
 #include "codegen/threads.h"
 #include "ir/error.h"
 
@@ -35,58 +37,21 @@ std::string type_name(DType dtype) {
   throw InternalError("unknown element type");
 }
 
-/// Names of the text: letters, digits and underscores, each used once; none that the text uses otherwise.
-class Names {
- public:
-  std::string make(const std::string& wanted) {
-    std::string name;
-    for (char c : wanted) name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-    if (name.empty() || std::isdigit(static_cast<unsigned char>(name[0])) || is_taken(name)) name = "x_" + name;
-    std::string unique = name;
-    for (int i = 2; !used_.insert(unique).second; ++i) unique = fmt::format("{}_{}", name, i);
-    return unique;
-  }
-
- private:
-  /// Words of the language, variables (i3), values (v3), and what begins like the device header's names.
-  static bool is_taken(const std::string& name) {
-    static const std::set<std::string> words{
-        "alignas", "alignof", "and", "asm", "auto", "bool", "break", "case", "catch", "char", "class", "compl", "const",
-        "constexpr", "continue", "decltype", "default", "delete", "do", "double", "else", "enum", "explicit", "export",
-        "extern", "false", "float", "for", "friend", "goto", "if", "inline", "int", "lane", "long", "piece", "r", "thread", "main", "mutable",
-        "namespace", "new", "noexcept", "not", "nullptr", "operator", "or", "private", "protected", "public",
-        "register", "return", "short", "signed", "sizeof", "static", "struct", "switch", "template", "this", "throw",
-        "true", "try", "typedef", "typeid", "typename", "union", "unsigned", "using", "virtual", "void", "volatile",
-        "while", "xor"};
-    // Functions of C that the text calls, or that a compiler knows.
-    static const std::set<std::string> functions{"exp", "log", "sin", "cos", "tanh", "sqrt", "min", "max", "abs"};
-    const bool numbered = name.size() > 1 && (name[0] == 'i' || name[0] == 'v' || name[0] == 'b' || name[0] == 'k' || name[0] == 'r') &&
-                          std::all_of(name.begin() + 1, name.end(), [](unsigned char c) { return std::isdigit(c); });
-    return numbered || words.count(name) || functions.count(name) || name.rfind("mb_", 0) == 0 ||
-           name.rfind("MB_", 0) == 0 || name.find("__") != std::string::npos;
-  }
-
-  std::set<std::string> used_;
-};
-
 std::string float_text(double value) {
-  if (std::isnan(value)) return "(0.f / 0.f)";
-  if (std::isinf(value)) return value < 0 ? "(-MB_INFINITY)" : "MB_INFINITY";
-  std::string text = fmt::format("{:.9g}", value);
+  const float single = static_cast<float>(value);  // what is beyond its range is infinite, as on every device
+  if (std::isnan(single)) return "(0.f / 0.f)";
+  if (std::isinf(single)) return single < 0 ? "(-MB_INFINITY)" : "MB_INFINITY";
+  std::string text = fmt::format("{:.9g}", single);
   if (text.find_first_of(".e") == std::string::npos) text += '.';
   text += 'f';
-  return value < 0 || std::signbit(value) ? fmt::format("({})", text) : text;
+  return std::signbit(single) ? fmt::format("({})", text) : text;
 }
 
 /// Writes the function of one stage.
-class StageText {
+class StageText : public loop::LoopWriter {
  public:
   StageText(const loop::Kernel& kernel, size_t number, std::string& out)
-      : kernel_(kernel),
-        stage_(kernel.stages[number]),
-        symbol_(stage_symbol(kernel, number)),
-        out_(out),
-        lines_(static_cast<int>(std::count(out.begin(), out.end(), '\n'))) {}
+      : LoopWriter(out), kernel_(kernel), stage_(kernel.stages[number]), symbol_(stage_symbol(kernel, number)) {}
 
   void write() {
     for (const loop::Buffer& buffer : kernel_.buffers) buffers_.push_back(names_.make(buffer.name));
@@ -113,14 +78,6 @@ class StageText {
   Nest take_nest() { return std::move(nest_); }
 
  private:
-  template <typename... Args>
-  void line(fmt::format_string<Args...> format, Args&&... args) {
-    out_.append(static_cast<size_t>(depth_) * 2, ' ');
-    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
-    out_ += '\n';
-    ++lines_;
-  }
-
   // ---- which lines are in which loops and branches ----
 
   /// The next line is the first one of it, the last line before close_nest the last.
@@ -200,39 +157,14 @@ class StageText {
                                            (is_small(a->a) && is_small(a->b)));
   }
 
-  std::string str(const Int& a) const { return str(a, 0); }
-
-  /// `least`: the precedence that an operand needs to do without parentheses.
-  std::string str(const Int& a, int least) const {
-    const auto infix = [&](const char* op, int level) {
-      // A product of small factors may still be large.
-      const bool widen = !is_small(a) && is_small(a->a) && is_small(a->b);
-      const std::string text = fmt::format("{}{} {} {}", widen ? "(mb_long)" : "", str(a->a, widen ? 3 : level), op,
-                                           str(a->b, level + 1));
-      return level < least ? "(" + text + ")" : text;
-    };
-    switch (a->op) {
-      case IntOp::Const: return a->value > INT32_MAX || a->value < INT32_MIN ? fmt::format("{}LL", a->value)
-                                                                            : fmt::format("{}", a->value);
-      case IntOp::Var: return fmt::format("i{}", a->value);
-      case IntOp::Piece: return "piece";
-      case IntOp::Size: return sizes_.at(static_cast<size_t>(a->value));
-      case IntOp::Add: {
-        int64_t c = 0;
-        if (is_constant(a->b, &c) && c < 0 && c > INT32_MIN) {
-          const std::string text = fmt::format("{} - {}", str(a->a, 1), -c);
-          return 1 < least ? "(" + text + ")" : text;
-        }
-        return infix("+", 1);
-      }
-      case IntOp::Sub: return infix("-", 1);
-      case IntOp::Mul: return infix("*", 2);
-      case IntOp::Div: return infix("/", 2);
-      case IntOp::Mod: return infix("%", 2);
-      case IntOp::Min: return fmt::format("mb_min_int({}, {})", str(a->a), str(a->b));
-      case IntOp::Max: return fmt::format("mb_max_int({}, {})", str(a->a), str(a->b));
-    }
-    throw InternalError("integer expression of an unknown kind");
+  std::string size(size_t number) const override { return sizes_.at(number); }
+  std::string number(int64_t value) const override {
+    return fmt::format("{}{}", value, value > INT32_MAX || value < INT32_MIN ? "LL" : "");
+  }
+  const char* function(IntOp op) const override { return op == IntOp::Min ? "mb_min_int" : "mb_max_int"; }
+  /// A product of small factors may still be large.
+  std::string cast(const Int& a) const override {
+    return !is_small(a) && is_small(a->a) && is_small(a->b) ? "(mb_long)" : "";
   }
 
   // ---- statements ----
@@ -539,7 +471,6 @@ class StageText {
   const loop::Kernel& kernel_;
   const loop::Stage& stage_;
   const std::string symbol_;
-  std::string& out_;
   Names names_;
   std::vector<std::string> buffers_, sizes_, arrays_;
   std::map<loop::Var, int64_t> largest_;  // of loop variables, where known
@@ -549,8 +480,6 @@ class StageText {
   std::map<const Stmt*, Pointer> pointers_;                            // of accesses in the unrolled loop that is open
   std::set<loop::Var> scope_;                                          // variables of open loops, and the task
   bool spread_ = false, unrolled_ = false;
-  int depth_ = 0;
-  int lines_;  // of the text so far
   Nest nest_;
   int nested_ = -1;  // the node that is open
 };
