@@ -108,7 +108,9 @@ walk:
         /*00a0*/              @!P2 BRA `(.L_x_3) ;
         /*00b0*/                   MOV R20, 0xd0 ;
         /*00c0*/                   CALL.REL.NOINC `($__internal_0_$__cuda_sm20_rem_s64) ;
+        /*00c8*/                   MOV R22, R23 ;
 .L_x_3:
+	//## File "/tmp/k.cu", line 102
         /*00d0*/                   STG.E desc[UR4][R6.64], R8 ;
         /*00e0*/                   BRA `(.L_x_5) ;
 .L_x_2:
@@ -138,18 +140,18 @@ TEST(MachineCode, ReadsSass) {
   ASSERT_EQ(functions.size(), 1u);
   EXPECT_EQ(functions[0].name, "walk");
   const std::vector<Instruction>& code = functions[0].instructions;
-  ASSERT_EQ(code.size(), 25u);
+  ASSERT_EQ(code.size(), 26u);
   EXPECT_EQ(code[1].flow, Flow::end);
   EXPECT_TRUE(code[1].conditional);
   EXPECT_EQ(code[5].flow, Flow::branch);
-  EXPECT_EQ(code[5].targets, std::vector<int>{15});
+  EXPECT_EQ(code[5].targets, std::vector<int>{16});
   EXPECT_EQ(code[6].opcode, "MUFU.EX2");
   EXPECT_TRUE(is_special(code[6]));
   EXPECT_EQ(code[6].line, 108);
   EXPECT_EQ(code[12].flow, Flow::call);
-  EXPECT_EQ(code[12].targets, std::vector<int>{21});
-  EXPECT_FALSE(code[14].conditional);
-  EXPECT_EQ(code[21].line, 0);  // the assembler's own
+  EXPECT_EQ(code[12].targets, std::vector<int>{22});
+  EXPECT_FALSE(code[15].conditional);
+  EXPECT_EQ(code[22].line, 0);  // the assembler's own
 }
 
 TEST(MachineCode, ConditionsInFrontOfTargets) {
@@ -162,8 +164,9 @@ TEST(MachineCode, ConditionsInFrontOfTargets) {
 }
 
 /// By hand, for 10 whole tiles and one of 3 steps: 4 before the loop, each of them once; at every tile 2 and 2; at
-/// whole ones 4 exponentials, each a copy of its own, 3 around them, and the call that numbers above 2^32 take not at
-/// all; at the short one 1 and 3 times 2; 1 at the end.
+/// whole ones 4 exponentials, each a copy of its own, and 3 behind them, two of which come from in front of the loop;
+/// the call that numbers above 2^32 take, and what follows it, not at all; at the short one 1 and 3 times 2; 1 at the
+/// end.
 TEST(Slots, CountWhatRuns) {
   const Nest nest = tiles_of(size(0));
   const MachineFunction function = parse_sass(kSass)[0];
