@@ -3,13 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "codegen/cuda/cuda_emit.h"
 #include "codegen/cuda/nest.h"
 #include "ir/error.h"
+#include "runtime/cuda/disassembler.h"
 #include "runtime/cuda/issue_slots.h"
 #include "runtime/cuda/machine_code.h"
+#include "tests/cuda_support.h"
+#include "tests/temporary_folder.h"
 
 namespace mambac::cuda {
 namespace {
@@ -250,6 +255,44 @@ TEST(MachineCode, ReadsPtx) {
   EXPECT_EQ(functions[0].instructions[5].targets, std::vector<int>{1});
   const Nest nest = tiles_of(constant(80));
   EXPECT_EQ(count_slots(functions[0], nest, nest.count(0, 0, {}), 101).slots, 1 + 10 * 5 + 2);
+}
+
+void write_program(const std::filesystem::path& path) {
+  std::filesystem::create_directories(path.parent_path());
+  std::ofstream(path) << "#!/bin/sh\n";
+  std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+}
+
+/// Beside NVRTC, then $PATH, then toolkits.
+TEST(Disassembler, IsLookedForInOrder) {
+  const TemporaryFolder folder;
+  const test::Variable none("MAMBAC_NVDISASM", nullptr), path("PATH", (folder / "path").string()),
+      home("CUDA_HOME", (folder / "toolkit").string());
+  const std::filesystem::path nvrtc = folder / "cuda/lib64/libnvrtc.so.13";
+  for (const char* place : {"toolkit/bin/nvdisasm", "path/nvdisasm", "cuda/bin/nvdisasm"}) {
+    write_program(folder / place);
+    EXPECT_TRUE(std::filesystem::equivalent(find_disassembler(nvrtc), folder / place)) << place;
+  }
+  std::filesystem::permissions(folder / "cuda/bin/nvdisasm", std::filesystem::perms::owner_read);
+  EXPECT_EQ(find_disassembler(nvrtc), folder / "path/nvdisasm");
+}
+
+TEST(Disassembler, TheVariableIsTheOnlyPathTried) {
+  const TemporaryFolder folder;
+  write_program(folder / "cuda/bin/nvdisasm");
+  write_program(folder / "mine");
+  const std::filesystem::path nvrtc = folder / "cuda/lib64/libnvrtc.so.13";
+  {
+    const test::Variable mine("MAMBAC_NVDISASM", (folder / "mine").string());
+    EXPECT_EQ(find_disassembler(nvrtc), folder / "mine");
+  }
+  {
+    const test::Variable none("MAMBAC_NVDISASM", "none");
+    EXPECT_TRUE(find_disassembler(nvrtc).empty());
+  }
+  const test::Variable wrong("MAMBAC_NVDISASM", "/no/such/program");
+  EXPECT_TRUE(test::says(message_of<EnvironmentError>([&] { find_disassembler(nvrtc); }), "$MAMBAC_NVDISASM",
+                         "'/no/such/program'"));
 }
 
 std::vector<std::string> lines_of(const std::string& text) {

@@ -22,8 +22,8 @@ constexpr const char* kName = "nvdisasm";
 /// lib64/libnvrtc.so has bin/nvdisasm beside lib64; that of targets/x86_64-linux/lib, two levels further up.
 std::vector<fs::path> folders_near(const fs::path& nvrtc) {
   std::error_code error;
-  const fs::path folder = fs::weakly_canonical(nvrtc, error).parent_path();
-  return {folder / ".." / "bin", folder / ".." / ".." / ".." / "bin"};
+  const fs::path root = fs::weakly_canonical(nvrtc, error).parent_path().parent_path();
+  return {root / "bin", root.parent_path().parent_path() / "bin"};
 }
 
 }  // namespace
@@ -34,9 +34,9 @@ fs::path find_disassembler(const fs::path& nvrtc) {
     if (is_program(set)) return set;
     throw EnvironmentError(fmt::format("$MAMBAC_NVDISASM names '{}', which is no program", set));
   }
-  std::vector<fs::path> folders = path_folders();
+  std::vector<fs::path> folders = folders_near(nvrtc);
+  for (const fs::path& folder : path_folders()) folders.push_back(folder);
   for (const std::string& folder : program_folders()) folders.emplace_back(folder);
-  for (const fs::path& folder : folders_near(nvrtc)) folders.push_back(folder);
   for (const fs::path& folder : folders)
     if (is_program(folder / kName)) return folder / kName;
   return {};

@@ -6,8 +6,8 @@
 
 namespace mambac::cuda {
 
-/// The path of nvdisasm; empty: there is none. Looked for in $PATH, in bin of the folders that NVRTC is looked for in,
-/// and beside the NVRTC that was found. When $MAMBAC_NVDISASM is set, it is the only path tried ("none": none is), and
+/// The path of nvdisasm; empty: there is none. Looked for beside the NVRTC that is used, whose machine code it knows, in
+/// $PATH, and in bin of the folders that NVRTC is looked for in. When $MAMBAC_NVDISASM is set, it is the only path tried ("none": none is), and
 /// EnvironmentError when there is no program.
 std::filesystem::path find_disassembler(const std::filesystem::path& nvrtc);
 
