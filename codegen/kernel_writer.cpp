@@ -4,6 +4,7 @@
 #include <bit>
 #include <limits>
 
+#include "codegen/kernel_name.h"
 #include "passes/fuse.h"
 #include "passes/group.h"
 
@@ -29,7 +30,7 @@ std::string plain_name(const std::string& name) {
 KernelWriter::KernelWriter(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule)
     : graph_(fused), layouts_(layouts), number_(number), group_(fused.kernels[static_cast<size_t>(number)]),
       schedule_(schedule), stored_(fused.size(), false) {
-  out_.kernel.name = group_.name.substr(group_.name.find('_') + 1);
+  out_.kernel.name = kernel_name(fused, number);
   out_.kernel.schedule = schedule;
   for (uint32_t i = 0; i < fused.size(); ++i) {
     const NodeId id{i};

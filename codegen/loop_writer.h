@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <string>
 #include <utility>
@@ -14,7 +15,8 @@ namespace mambac::loop {
 
 class LoopWriter {
  public:
-  explicit LoopWriter(std::string& out) : out_(out) {}
+  explicit LoopWriter(std::string& out)
+      : out_(out), lines_(static_cast<int>(std::count(out.begin(), out.end(), '\n'))) {}
   virtual ~LoopWriter() = default;
 
   /// A variable k is written ik. Without parentheses around it when it binds as tightly as `least`: 0 anything, 1 a sum,
@@ -27,6 +29,7 @@ class LoopWriter {
     out_.append(static_cast<size_t>(depth_) * 2, ' ');
     fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
     out_ += '\n';
+    ++lines_;
   }
 
   virtual std::string size(size_t number) const = 0;
@@ -36,6 +39,7 @@ class LoopWriter {
   virtual std::string cast(const Int& /*a*/) const { return ""; }
 
   std::string& out_;
+  int lines_;  // of the text so far
   int depth_ = 0;
 
  private:

@@ -46,10 +46,23 @@ void Progress::update(const ProgressReport& report) {
     smooth_bits_per_byte_ = kMemory * smooth_bits_per_byte_ + (1 - kMemory) * report.bits_per_byte;
   }
   if (!any_) smooth_bits_per_byte_ = report.bits_per_byte, shown_at_ = report.seconds;
+  latest_ = report;
+  show_when_due();
+}
+
+void Progress::update(const CountReport& report) {
+  if (!any_) shown_at_ = report.seconds;
+  counted_ = fmt::format("{} of {} {}", report.done, report.all, report.pieces);
+  latest_.seconds = report.seconds;
+  latest_.fraction = static_cast<double>(report.done) / static_cast<double>(std::max<int64_t>(report.all, 1));
+  latest_.seconds_left = latest_.fraction > 0 ? report.seconds / latest_.fraction - report.seconds : 0;
+  show_when_due();
+}
+
+void Progress::show_when_due() {
   any_ = true;
   shown_ = false;
-  latest_ = report;
-  if (report.seconds - shown_at_ >= (terminal_ ? kBarInterval : kLineInterval)) show();
+  if (latest_.seconds - shown_at_ >= (terminal_ ? kBarInterval : kLineInterval)) show();
 }
 
 void Progress::note(const std::string& line) {
@@ -66,6 +79,7 @@ void Progress::finish() {
 }
 
 std::string Progress::text() const {
+  if (!counted_.empty()) return fmt::format("{}  {} left", counted_, duration_text(latest_.seconds_left));
   return fmt::format("step {}  {:.3f} bits/byte  {}/s  {} left", latest_.step, smooth_bits_per_byte_,
                      byte_text(bytes_per_second_), duration_text(latest_.seconds_left));
 }

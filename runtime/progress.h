@@ -16,6 +16,13 @@ struct ProgressReport {
   double bits_per_byte = 0;  // of the latest step
 };
 
+/// Of work that is a number of like pieces.
+struct CountReport {
+  int64_t done = 0, all = 1;
+  std::string pieces;  // "kernels"
+  double seconds = 0;  // since the work began
+};
+
 class Progress {
  public:
   /// On a terminal a bar is drawn anew up to ten times a second; otherwise a line is printed about every ten seconds.
@@ -25,18 +32,21 @@ class Progress {
 
   /// Cheap when it is not yet time to show anything.
   void update(const ProgressReport& report);
+  void update(const CountReport& report);
   /// Prints a line of its own, above the bar.
   void note(const std::string& line);
   /// Shows the last report and leaves the bar standing.
   void finish();
 
  private:
+  void show_when_due();
   void show();
   std::string text() const;
 
   std::FILE* stream_;
   bool terminal_, colour_;
   ProgressReport latest_;
+  std::string counted_;  // of the latest CountReport
   bool any_ = false, shown_ = false;
   double shown_at_ = 0;              // seconds of the report shown last
   double bytes_per_second_ = 0;      // a moving mean

@@ -18,7 +18,10 @@
 #include "codegen/lower.h"
 #include "runtime/cuda/libraries.h"
 #include "runtime/cuda/nvrtc.h"
+#include "tests/temporary_folder.h"
 #include "tools/compile.h"
+#include "tools/cuda_kernels.h"
+#include "tools/gpu_cost.h"
 
 namespace mambac::cuda {
 namespace {
@@ -36,9 +39,7 @@ using Kernels = std::map<std::string, Generated>;
 
 void add_kernels(const std::string& model, GraphKind kind, DType storage, Kernels& kernels) {
   const tools::Selection selection = tools::select_model(model, {});
-  PipelineOptions options = tools::options_for(kind, storage, {{"B", 1}});
-  options.fuse.fuse_projections = false;  // products are the library's: a GPU has matrix units
-  const Graph fused = run_pipeline(tools::source_graph(selection.model, kind), options).graph;
+  const Graph fused = tools::graph_for_gpu(selection.model, kind, storage, {{"B", 1}});
   const Layouts layouts(fused);
   for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
     const KernelGroup& group = fused.kernels[static_cast<size_t>(k)];
@@ -166,6 +167,34 @@ TEST_F(ModelKernels, OfATrainingGraphAreFew) {
              launches, kernels.size(), seconds, omp_get_max_threads());
   EXPECT_LE(kernels.size(), 32u);  // 53 layers share them
   EXPECT_GT(launches, 53 * 5);
+}
+
+/// Per state update, in what reads machine code here: SASS where there is nvdisasm, and PTX. A walk multiplies by dt,
+/// takes an exponential, updates, and sums with C, so 5 are the least; a walk back has at least as much again, twice.
+TEST_F(ModelKernels, IssueFewInstructionsPerState) {
+  const TemporaryFolder folder;
+  setenv("MAMBAC_CACHE", (folder / "cache").c_str(), 1);
+  const tools::Selection selection = tools::select_model("mambabyte:353m", {"layers=1", "B=8", "L=8192"});
+  const Graph fused = tools::graph_for_gpu(selection.model, GraphKind::train, DType::bf16, selection.sizes);
+  for (const char* disassembler : {static_cast<const char*>(nullptr), "none"}) {
+    if (disassembler) setenv("MAMBAC_NVDISASM", disassembler, 1);
+    const tools::GpuCost cost = tools::gpu_cost(fused, GraphKind::train, selection.sizes, "sm_90");
+    int scans = 0;
+    for (const tools::GpuKernelCost& kernel : cost.kernels) {
+      if (kernel.updates == 0) continue;
+      ++scans;
+      const double slots = kernel.work.slots / kernel.updates, specials = kernel.work.specials / kernel.updates;
+      const bool backward = kernel.name.find("_bwd_") != std::string::npos;
+      fmt::print("{} in {}: {:.2f} issue slots per state update, {:.2f} of them MUFU\n", kernel.name, cost.counted_in,
+                 slots, specials);
+      EXPECT_GT(slots, backward ? 15 : 5);
+      EXPECT_LT(slots, backward ? 40 : 12);
+      EXPECT_GT(specials, 1);  // the decay's
+      EXPECT_LT(specials, 1.6);
+    }
+    EXPECT_EQ(scans, 2);
+  }
+  unsetenv("MAMBAC_NVDISASM");
 }
 
 }  // namespace

@@ -1,8 +1,11 @@
 // The NVRTC of fake_cuda.h: "compiles" a source to itself behind a line that names the architecture, and refuses one
-// with #error, or one that mambac emitted and the emulation device refuses. Its log has the form of NVRTC 13.0's.
+// with #error, or one that mambac emitted and the emulation device refuses. Its log has the form of NVRTC 13.0's. Its
+// PTX has two instructions for each kernel, on the kernel's first line.
 #include <atomic>
 #include <cstring>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "tests/fake_cuda.h"
 #include "tests/fake_cuda_kernels.h"
@@ -10,13 +13,33 @@
 namespace mambac::cuda {
 
 struct OpaqueProgram {
-  std::string source, name, cubin, log;
+  std::string source, name, cubin, ptx, log;
 };
 using Program = OpaqueProgram*;
 
 namespace {
 
 constexpr int kArchitectures[] = {75, 80, 90, 100, 120};
+
+struct Entry {
+  std::string name;
+  int line;
+};
+
+/// What stands behind MB_KERNEL(...).
+std::vector<Entry> entries_of(const std::string& source) {
+  std::vector<Entry> entries;
+  std::istringstream lines(source);
+  int number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    const size_t end = line.rfind('(');
+    if (!line.starts_with("MB_KERNEL(") || end == line.find('(')) continue;
+    const size_t begin = line.rfind(' ', end) + 1;
+    entries.push_back({line.substr(begin, end - begin), number});
+  }
+  return entries;
+}
 
 std::string report_of(const std::string& kernel, const std::string& architecture) {
   return "ptxas info    : Compiling entry function '" + kernel + "' for '" + architecture +
@@ -37,6 +60,11 @@ std::string report_of(const fake::Kernels& kernels, const std::string& architect
       "ptxas info    : 0 bytes gmem\n";
   for (const std::string& name : kernels.names()) report += report_of(name, architecture);
   return report;
+}
+
+std::string ptx_of(const Entry& entry) {
+  return ".visible .entry " + entry.name + "(\n\t.param .u64 x\n)\n{\n\t.reg .b32 %r<2>;\n\t.loc\t1 " +
+         std::to_string(entry.line) + " 0\n\tmov.u32 \t%r1, %tid.x;\n\tret;\n}\n";
 }
 
 }  // namespace
@@ -70,7 +98,7 @@ int nvrtcGetSupportedArchs(int* architectures) {
 }
 int nvrtcCreateProgram(Program* program, const char* source, const char* name, int, const char* const*,
                        const char* const*) {
-  *program = new OpaqueProgram{source, name, "", ""};
+  *program = new OpaqueProgram{source, name, "", "", ""};
   return 0;
 }
 int nvrtcDestroyProgram(Program* program) {
@@ -100,6 +128,9 @@ int nvrtcCompileProgram(Program program, int count, const char* const* options) 
   program->cubin = "FAKECUBIN " + architecture + "\n" + program->source;
   const auto least = static_cast<size_t>(fake::number_from("FAKE_NVRTC_BYTES", 0));
   if (program->cubin.size() < least) program->cubin.resize(least, '.');
+  std::vector<Entry> entries = entries_of(program->source);
+  if (entries.empty()) entries.push_back({"add_one", 1});
+  for (const Entry& entry : entries) program->ptx += ptx_of(entry);
   return 0;
 }
 int nvrtcGetCUBINSize(Program program, size_t* bytes) {
@@ -108,6 +139,14 @@ int nvrtcGetCUBINSize(Program program, size_t* bytes) {
 }
 int nvrtcGetCUBIN(Program program, char* cubin) {
   std::memcpy(cubin, program->cubin.data(), program->cubin.size());
+  return 0;
+}
+int nvrtcGetPTXSize(Program program, size_t* bytes) {
+  *bytes = program->ptx.size() + 1;
+  return 0;
+}
+int nvrtcGetPTX(Program program, char* ptx) {
+  std::strcpy(ptx, program->ptx.c_str());
   return 0;
 }
 int nvrtcGetProgramLogSize(Program program, size_t* bytes) {

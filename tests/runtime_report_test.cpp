@@ -54,6 +54,18 @@ TEST(Progress, BarOnATerminal) {
   EXPECT_EQ(count(shown(true, true, hundred_seconds), "\x1b[32m"), 100);
 }
 
+TEST(Progress, PiecesAreCounted) {
+  const auto thirty = [](Progress& progress) {
+    for (int i = 1; i <= 30; ++i) progress.update(CountReport{i, 30, "kernels", static_cast<double>(i)});
+    progress.finish();
+  };
+  const std::string text = shown(false, false, thirty);
+  EXPECT_EQ(count(text, "\n"), 3);
+  EXPECT_NE(text.find(" 37%  11 of 30 kernels  0:19 left\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("100%  30 of 30 kernels  0:00 left\n"), std::string::npos) << text;
+  EXPECT_NE(shown(true, false, thirty).find("[============            ]  50%  15 of 30 kernels"), std::string::npos);
+}
+
 TEST(Progress, NotesStandAboveTheBar) {
   const std::string text = shown(true, false, [](Progress& progress) {
     progress.update({1, 0.5, 10, 1, 1, 2});

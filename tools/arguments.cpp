@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
+#include <utility>
 
 namespace mambac::tools {
 
@@ -28,6 +30,16 @@ CLI::Option* none_or_more(CLI::Option* option) {
 
 void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+Json whole(double number) {
+  return static_cast<int64_t>(std::min(number, 9e18));
+}
+
+std::string scaled(double number) {
+  for (const auto& [unit, size] : {std::pair{"T", 1e12}, {"G", 1e9}, {"M", 1e6}, {"k", 1e3}})
+    if (number >= size) return fmt::format("{:.2f} {}", number / size, unit);
+  return fmt::format("{:.0f} ", number);
 }
 
 void talk(const std::string& line) {

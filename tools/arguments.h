@@ -31,6 +31,11 @@ CLI::Option* none_or_more(CLI::Option* option);
 /// Prints to standard output, with a line end. Numbers that are not finite become null.
 void print_json(const Json& json);
 
+/// Counts are whole numbers: JSON shows them as such.
+Json whole(double number);
+/// "1.23 G"
+std::string scaled(double number);
+
 /// A line on standard error.
 void talk(const std::string& line);
 

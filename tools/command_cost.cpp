@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iterator>
 #include <memory>
 
 #include "codegen/lower.h"
@@ -10,6 +12,7 @@
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/compile.h"
+#include "tools/gpu_cost.h"
 #include "tools/kernel_work.h"
 #include "tools/paper_flops.h"
 
@@ -20,16 +23,21 @@ constexpr const char* kDescription = R"(What a model costs: parameters, operatio
 
   mambac cost mambabyte:353m --set B=1 L=8192
   mambac cost mambabyte:353m --set B=1 L=8192 --graph train --dtype bf16 --json
+  mambac cost mambabyte:353m --set B=8 L=8192 --graph train --dtype bf16 --device cuda:sm_90 --gpu h200
 
 flops_per_byte counts the forward pass as the MambaByte papers do: 2 for each multiply-add of a contraction (the head
 left out), 1 for each product with a state, element of a scan, term of a sum over states and gate; nothing for
 exponentials, activations, norms, biases, skips and residuals. For mambabyte:353m that is 713,025,536.
 The other figures are of the compiled graph: each op's arithmetic by the op table, each value in memory read once by
-each kernel that needs it and written once.)";
+each kernel that needs it and written once.
+
+With --device the kernels are those of an NVIDIA GPU, which is not needed. Issue slots (instructions of threads) and
+those for the special-function unit (MUFU) are counted in the machine code, by nvdisasm where it is found. The times are
+the least that a GPU needs for the bytes, the arithmetic and the slots, and what it is that takes them.)";
 
 struct Arguments {
   ModelArguments model;
-  std::string graph = "prefill", dtype = "f32";
+  std::string graph = "prefill", dtype = "f32", device, gpu;
   bool json = false;
 };
 
@@ -90,9 +98,6 @@ KernelWork sum_of(const std::vector<KernelWork>& kernels) {
   return sum;
 }
 
-/// Counts are whole numbers: JSON shows them as such.
-Json whole(double number) { return static_cast<int64_t>(std::min(number, 9e18)); }
-
 Json work_json(const KernelWork& work) {
   return {{"flops", whole(work.flops)},
           {"exponentials", whole(work.exponentials)},
@@ -121,12 +126,6 @@ void print_report_json(const Report& report, const std::string& graph, const std
   print_json(json);
 }
 
-std::string scaled(double number) {
-  for (const auto& [unit, size] : {std::pair{"T", 1e12}, {"G", 1e9}, {"M", 1e6}, {"k", 1e3}})
-    if (number >= size) return fmt::format("{:.2f} {}", number / size, unit);
-  return fmt::format("{:.0f} ", number);
-}
-
 void print_line(const KernelWork& work, const std::string& name) {
   fmt::print("{:>12}{:>12}{:>12}{:>12}  {}\n", scaled(work.flops), scaled(work.exponentials),
              byte_text(work.bytes_read), byte_text(work.bytes_written), name);
@@ -145,12 +144,37 @@ void print_report(const Report& report, const std::string& graph, const Bindings
   for (const KernelWork& kernel : report.kernels) print_line(kernel, kernel.name);
 }
 
+/// The GPUs whose times are shown: that of --gpu, or all of the architecture.
+std::vector<Gpu> gpus_for(const std::string& architecture, const std::string& name) {
+  std::vector<Gpu> found;
+  if (!name.empty()) found.push_back(gpu_named(name));
+  else std::copy_if(gpus().begin(), gpus().end(), std::back_inserter(found),
+                    [&](const Gpu& gpu) { return gpu.architecture == architecture; });
+  for (const Gpu& gpu : found)
+    if (gpu.architecture != architecture)
+      throw InputError(fmt::format("--gpu: found {}, which is {}, expected one of {} (--device)", name,
+                                   gpu.architecture, architecture));
+  return found;
+}
+
+void run_gpu_cost(const Arguments& arguments, const Selection& selection, GraphKind kind, DType storage) {
+  const std::string architecture = architecture_named(arguments.device);
+  const std::vector<Gpu> gpus = gpus_for(architecture, arguments.gpu);
+  const Graph fused = graph_for_gpu(selection.model, kind, storage, selection.sizes);
+  const GpuCost cost = gpu_cost(fused, kind, selection.sizes, architecture);
+  if (!arguments.json) return print_gpu_cost(cost, gpus);
+  Json json = {{"graph", arguments.graph}, {"dtype", arguments.dtype}, {"sizes", selection.sizes}};
+  json.update(gpu_cost_json(cost, gpus));
+  print_json(json);
+}
+
 void run_cost(const Arguments& arguments) {
   const GraphKind kind = kind_named(arguments.graph);
   const DType storage = storage_named(arguments.dtype);
   Selection selection = select_model(arguments.model.spec, arguments.model.settings);
   selection.sizes.emplace("B", 1);
   selection.sizes.emplace("L", 1024);
+  if (!arguments.device.empty()) return run_gpu_cost(arguments, selection, kind, storage);
   const Report report = make_report(selection.model, kind, storage, selection.sizes);
   if (arguments.json) print_report_json(report, arguments.graph, arguments.dtype, selection.sizes);
   else print_report(report, arguments.graph, selection.sizes);
@@ -164,6 +188,11 @@ void add_cost(CLI::App& app) {
   add_model(*command, arguments->model);
   command->add_option("--graph", arguments->graph, "train, prefill, step or eval")->capture_default_str()->type_name("");
   command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
+  CLI::Option* device = command->add_option("--device", arguments->device, "an architecture: cuda:sm_90");
+  device->type_name("");
+  command->add_option("--gpu", arguments->gpu, "with --device: h100 or h200; without, all of the architecture")
+      ->needs(device)
+      ->type_name("");
   add_json(*command, arguments->json);
   command->callback([arguments] { run_cost(*arguments); });
 }

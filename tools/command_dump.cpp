@@ -15,6 +15,7 @@
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/compile.h"
+#include "tools/cuda_kernels.h"
 
 namespace mambac::tools {
 namespace {
@@ -41,7 +42,7 @@ constexpr std::pair<std::string_view, std::string_view> kCodeStages[] = {
     {"kernels", "the loops of every kernel, with the schedule"},
     {"llvm", "LLVM IR of every kernel, optimised for this machine"},
     {"asm", "the machine code of every kernel, as assembly"},
-    {"cuda", "CUDA C++ of every kernel"},
+    {"cuda", "CUDA C++ of every kernel, fused for a GPU"},
 };
 
 struct StageText {
@@ -59,7 +60,8 @@ class Dump {
     const GraphKind kind = kind_named(arguments_.graph);
     const DType storage = storage_named(arguments_.dtype);
     const Selection selection = select_model(arguments_.model.spec, arguments_.model.settings);
-    const PipelineOptions options = options_for(kind, storage, selection.sizes);
+    const PipelineOptions options = arguments_.stage == "cuda" ? gpu_options_for(kind, storage, selection.sizes)
+                                                               : options_for(kind, storage, selection.sizes);
     PipelineResult result = run_pipeline(source_graph(selection.model, kind), options,
                                          [&](std::string_view stage, const Graph& graph) {
                                            if (wants(stage)) add(stage, print(graph), ".mb");

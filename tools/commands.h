@@ -9,6 +9,7 @@ namespace mambac::tools {
 
 void add_dump(CLI::App& app);
 void add_cost(CLI::App& app);
+void add_compile(CLI::App& app);
 void add_run(CLI::App& app);
 /// Sets the exit code when training is interrupted.
 void add_train(CLI::App& app, int& exit_code);

@@ -81,6 +81,7 @@ int run_commands(int argc, char** argv) {
   int exit_code = kExitGood;
   add_dump(app);
   add_cost(app);
+  add_compile(app);
   add_run(app);
   add_train(app, exit_code);
   add_eval(app);

@@ -48,6 +48,7 @@ class StageText : public loop::LoopWriter {
     for (const std::string& size : kernel_.sizes) sizes_.push_back(names_.make(size));
     std::map<loop::Value, Definition> definitions;
     find_powers(stage_.body, 0, definitions);
+    open_nest({});
     signature();
     depth_ = 1;
     if (pieces() > 1) {
@@ -61,9 +62,31 @@ class StageText : public loop::LoopWriter {
     block(stage_.body);
     depth_ = 0;
     line("}}");
+    close_nest();
   }
 
+  Nest take_nest() { return std::move(nest_); }
+
  private:
+  // ---- which lines are in which loops and branches ----
+
+  /// The next line is the first one of it, the last line before close_nest the last.
+  void open_nest(NestNode node) {
+    node.parent = nested_;
+    node.first = lines_ + 1;
+    nested_ = static_cast<int>(nest_.nodes.size());
+    nest_.nodes.push_back(std::move(node));
+  }
+  void close_nest() {
+    NestNode& node = nest_.nodes[static_cast<size_t>(nested_)];
+    node.last = lines_;
+    nested_ = node.parent;
+  }
+  static NestNode nest_of(const Stmt& loop, int64_t step, bool written_out) {
+    return {.kind = NestNode::loop, .var = loop.var, .begin = loop.begin, .end = loop.end, .step = step,
+            .written_out = written_out};
+  }
+
   int width() const { return kernel_.schedule.width; }
   int pieces() const { return stage_.pieces; }
   const char* thread() const { return pieces() > 1 ? "thread" : "lane"; }
@@ -106,7 +129,7 @@ class StageText : public loop::LoopWriter {
                                        in_place.count(i) ? "_PLACE" : "", type_name(buffer.dtype), buffers_[i]));
     }
     for (const std::string& size : sizes_) parameters.push_back(fmt::format("mb_long {}", size));
-    out_ += fmt::format("    {}) {{\n", fmt::join(parameters, ", "));
+    line("    {}) {{", fmt::join(parameters, ", "));
   }
 
   void declare(const loop::Array& array) {
@@ -158,6 +181,7 @@ class StageText : public loop::LoopWriter {
     const bool outermost = s.unroll && !unrolled_;
     if (outermost) hoist_pointers(s);
     unrolled_ |= outermost;
+    open_nest(nest_of(s, s.step, s.unroll));
     line("#pragma unroll{}", s.unroll ? "" : " 1");
     line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, str(s.begin), s.var, str(s.end), s.var, s.step);
     scope_.insert(s.var);
@@ -170,6 +194,7 @@ class StageText : public loop::LoopWriter {
       pointers_.clear();
     }
     line("}}");
+    close_nest();
   }
 
   // ---- pointers: what unrolled loops leave of an offset becomes a constant in the instruction ----
@@ -233,6 +258,7 @@ class StageText : public loop::LoopWriter {
     spread_ = true;
     int64_t count = 0;
     const bool known = is_constant(s.end, &count) && count <= kMostWrittenOut * width();
+    open_nest(nest_of(s, width(), known));
     if (known) {
       line("#pragma unroll");
       line("for (int k{} = 0; k{} < {}; ++k{}) {{", s.var, s.var, (count + width() - 1) / width(), s.var);
@@ -240,21 +266,27 @@ class StageText : public loop::LoopWriter {
       line("const int i{} = {} + k{} * {};", s.var, thread(), s.var, width());
       if (count % width() != 0) line("if (i{} < {}) {{", s.var, count);
     } else {
+      line("#pragma unroll 1");
       line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, thread(), s.var, str(s.end), s.var, width());
     }
     nested(s.body);
     if (known && count % width() != 0) line("}}");
     if (known) depth_--;
     line("}}");
+    close_nest();
     spread_ = false;
   }
 
   void branch(const Stmt& s) {
     line("if ({} < {}) {{", str(s.begin), str(s.end));
+    open_nest({.kind = NestNode::taken, .begin = s.begin, .end = s.end});
     nested(s.body);
+    close_nest();
     if (!s.otherwise.empty()) {
       line("}} else {{");
+      open_nest({.kind = NestNode::otherwise, .begin = s.begin, .end = s.end});
       nested(s.otherwise);
+      close_nest();
     }
     line("}}");
   }
@@ -444,6 +476,8 @@ class StageText : public loop::LoopWriter {
   std::set<loop::Var> scope_;                                          // variables of open loops, and the task
   bool spread_ = false, unrolled_ = false;
   loop::Var written_out_ = -1;  // of the innermost loop that is unrolled
+  Nest nest_;
+  int nested_ = -1;  // the node that is open
 };
 
 }  // namespace
@@ -466,7 +500,7 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
   return symbol;
 }
 
-std::string emit(const loop::Kernel& lowered) {
+std::string emit(const loop::Kernel& lowered, std::vector<Nest>* nests) {
   check(lowered.schedule.pieces >= 1 && lowered.schedule.width % lowered.schedule.pieces == 0,
         "a block has whole channels");
   check(lowered.schedule.width >= 1 && std::has_single_bit(static_cast<unsigned>(lowered.schedule.width)),
@@ -476,7 +510,9 @@ std::string emit(const loop::Kernel& lowered) {
   std::string text = fmt::format("// {}\n// {}\n", kernel.name, kernel.schedule.str());
   for (size_t i = 0; i < kernel.stages.size(); ++i) {
     text += '\n';
-    StageText(kernel, i, text).write();
+    StageText stage(kernel, i, text);
+    stage.write();
+    if (nests) nests->push_back(stage.take_nest());
   }
   return text;
 }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "codegen/cuda/nest.h"
 #include "codegen/loop_ir.h"
 
 namespace mambac::cuda_emit {
@@ -19,7 +21,7 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage);
 /// One function per stage,
 ///   stage_symbol(buffers..., sizes...)   in the order of the kernel, sizes as mb_long
 /// to be launched with a block of schedule.width threads for every task. The text stands after the device header
-/// (codegen/cuda/device.cuh); equal kernels give equal text.
-std::string emit(const loop::Kernel& kernel);
+/// (codegen/cuda/device.cuh); equal kernels give equal text. `nests`, where asked for: that of each stage.
+std::string emit(const loop::Kernel& kernel, std::vector<Nest>* nests = nullptr);
 
 }  // namespace mambac::cuda_emit

@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <map>
 #include <mutex>
@@ -13,6 +12,7 @@
 #include "runtime/atomic_file.h"
 #include "runtime/cuda/host_compiler.h"
 #include "runtime/cuda/kernel_list.h"
+#include "runtime/scratch_folder.h"
 
 namespace mambac {
 namespace {
@@ -24,23 +24,6 @@ constexpr const char* kHeader = "mambac_emulated.h";
 /// -O1: a text is built in a fraction of a second, and most are run once.
 const std::vector<std::string> kFlags = {"-std=c++17",      "-O1",       "-shared", "-fPIC", "-fno-math-errno",
                                          "-fno-exceptions", "-fno-rtti", "-w"};
-
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "mambac-emulated-XXXXXX").string();
-    if (!mkdtemp(name.data()))
-      throw EnvironmentError(fmt::format("cannot make a folder in {}", fs::temp_directory_path().string()));
-    path = name;
-  }
-  ~Folder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  fs::path path;
-};
 
 std::string source_of(const std::string& text) {
   std::string source = fmt::format("#include \"{}\"\n#line 1 \"kernels.cu\"\n{}\nMB_EMULATED_BEGIN\n", kHeader, text);
@@ -90,9 +73,9 @@ const mb_kernel* load(const fs::path& library) {
 
 const mb_kernel* build_and_load(const std::string& source, const std::vector<std::string>& compiler,
                                 const fs::path& cached) {
-  const Folder folder;
-  const fs::path library = folder.path / "kernels.so";
-  build(source, compiler, folder.path, library);
+  const ScratchFolder folder("mambac-emulated");
+  const fs::path library = folder.path() / "kernels.so";
+  build(source, compiler, folder.path(), library);
   const mb_kernel* kernels = load(library);
   if (!kernels) throw EnvironmentError(fmt::format("cannot load what {} built: {}", compiler[0], dlerror()));
   if (!cached.empty()) {

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -19,15 +20,25 @@ namespace mambac {
 namespace {
 
 bool in_path(const std::string& program) {
-  if (program.find('/') != std::string::npos) return access(program.c_str(), X_OK) == 0;
-  const char* path = std::getenv("PATH");
-  std::istringstream folders(path ? path : "");
-  for (std::string folder; std::getline(folders, folder, ':');)
-    if (access((folder + "/" + program).c_str(), X_OK) == 0) return true;
-  return false;
+  if (program.find('/') != std::string::npos) return is_program(program);
+  const std::vector<std::filesystem::path> folders = path_folders();
+  return std::any_of(folders.begin(), folders.end(), [&](const auto& folder) { return is_program(folder / program); });
 }
 
 }  // namespace
+
+bool is_program(const std::filesystem::path& path) {
+  std::error_code error;
+  return std::filesystem::is_regular_file(path, error) && access(path.c_str(), X_OK) == 0;
+}
+
+std::vector<std::filesystem::path> path_folders() {
+  const char* path = std::getenv("PATH");
+  std::istringstream names(path ? path : "");
+  std::vector<std::filesystem::path> folders;
+  for (std::string name; std::getline(names, name, ':');) folders.emplace_back(name);
+  return folders;
+}
 
 std::vector<std::string> host_compiler() {
   if (const char* value = std::getenv("CXX"); value && *value) {

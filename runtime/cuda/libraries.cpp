@@ -28,6 +28,10 @@ std::vector<std::string> folders_in(const fs::path& parent, const std::string& p
 
 class Folders {
  public:
+  /// `within`: in a toolkit; `package`: in a Python package.
+  Folders(std::vector<std::string> within, std::string package)
+      : within_(std::move(within)), package_(std::move(package)) {}
+
   /// Whatever links lead to it, a folder is listed once.
   void add(const std::string& folder) {
     std::error_code error;
@@ -41,24 +45,31 @@ class Folders {
     if (fs::is_directory(folder, error)) add(folder);
   }
   void add_toolkit(const std::string& root) {
-    add_if_there(root + "/lib64");
-    add_if_there(root + "/lib");
-    add_if_there(root + "/targets/x86_64-linux/lib");
+    for (const std::string& folder : within_) add_if_there(root + "/" + folder);
   }
   /// nvidia/cuda_nvrtc/lib and the like: packages of CUDA 12 each have a folder, those of CUDA 13 share nvidia/cu13.
   void add_python_packages(const std::string& environment) {
     for (const std::string& python : folders_in(environment + "/lib", "python"))
       for (const std::string& package : folders_in(python + "/site-packages/nvidia", ""))
-        add_if_there(package + "/lib");
+        add_if_there(package + "/" + package_);
   }
   const std::vector<std::string>& list() const { return list_; }
 
  private:
+  const std::vector<std::string> within_;
+  const std::string package_;
   std::vector<std::string> list_;
 };
 
+void add_all_toolkits(Folders& folders) {
+  folders.add_toolkit("/usr/local/cuda");
+  for (const std::string& root : folders_in("/usr/local", "cuda-")) folders.add_toolkit(root);
+  if (const auto conda = variable("CONDA_PREFIX")) folders.add_toolkit(*conda);
+  if (const auto python = variable("VIRTUAL_ENV")) folders.add_python_packages(*python);
+}
+
 std::vector<std::string> toolkit_folders() {
-  Folders folders;
+  Folders folders({"lib64", "lib", "targets/x86_64-linux/lib"}, "lib");
   for (const char* name : {"CUDA_HOME", "CUDA_PATH"}) {
     const auto root = variable(name);
     if (!root) continue;
@@ -66,10 +77,7 @@ std::vector<std::string> toolkit_folders() {
     folders.add_toolkit(*root);
   }
   folders.add("/usr/local/cuda/lib64");
-  folders.add_toolkit("/usr/local/cuda");
-  for (const std::string& root : folders_in("/usr/local", "cuda-")) folders.add_toolkit(root);
-  if (const auto conda = variable("CONDA_PREFIX")) folders.add_toolkit(*conda);
-  if (const auto python = variable("VIRTUAL_ENV")) folders.add_python_packages(*python);
+  add_all_toolkits(folders);
   folders.add_if_there("/usr/lib/wsl/lib");
   return folders.list();
 }
@@ -91,6 +99,14 @@ LibraryProbe find(const Sought& sought) {
 }
 
 }  // namespace
+
+std::vector<std::string> program_folders() {
+  Folders folders({"bin"}, "bin");
+  for (const char* name : {"CUDA_HOME", "CUDA_PATH"})
+    if (const auto root = variable(name)) folders.add_toolkit(*root);
+  add_all_toolkits(folders);
+  return folders.list();
+}
 
 LibraryProbe find_driver() {
   return find({"CUDA driver",

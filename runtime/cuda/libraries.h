@@ -1,6 +1,9 @@
 // Where the libraries of CUDA are looked for. None of them is needed to build mambac, or to run it on a CPU.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "runtime/libraries.h"
 
 namespace mambac::cuda {
@@ -13,5 +16,8 @@ LibraryProbe find_driver();    // $MAMBAC_CUDA_DRIVER
 LibraryProbe find_nvrtc();     // $MAMBAC_NVRTC
 LibraryProbe find_cublaslt();  // $MAMBAC_CUBLASLT
 LibraryProbe find_nvtx();      // $MAMBAC_NVTX
+
+/// Where programs of CUDA lie: bin of the same places, those that are there.
+std::vector<std::string> program_folders();
 
 }  // namespace mambac::cuda

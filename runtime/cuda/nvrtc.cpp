@@ -44,21 +44,35 @@ class Nvrtc::Build {
   Build& operator=(const Build&) = delete;
 
   Compilation run() {
-    const std::vector<std::string> options = Nvrtc::options(request_);
-    std::vector<const char*> texts;
-    for (const std::string& option : options) texts.push_back(option.c_str());
-    expect(api_.nvrtcCompileProgram(program_, static_cast<int>(texts.size()), texts.data()));
+    compile();
     Compilation result;
-    size_t bytes = 0;
-    expect(api_.nvrtcGetCUBINSize(program_, &bytes));
-    result.cubin.resize(bytes);
-    expect(api_.nvrtcGetCUBIN(program_, result.cubin.data()));
+    result.cubin = taken(api_.nvrtcGetCUBINSize, api_.nvrtcGetCUBIN);
     result.log = log();
     result.kernels = take_kernel_uses(result.log);
     return result;
   }
 
+  std::string ptx() {
+    compile();
+    return trimmed(taken(api_.nvrtcGetPTXSize, api_.nvrtcGetPTX));
+  }
+
  private:
+  void compile() {
+    const std::vector<std::string> options = Nvrtc::options(request_);
+    std::vector<const char*> texts;
+    for (const std::string& option : options) texts.push_back(option.c_str());
+    expect(api_.nvrtcCompileProgram(program_, static_cast<int>(texts.size()), texts.data()));
+  }
+
+  std::string taken(decltype(Api::nvrtcGetCUBINSize) size_of, decltype(Api::nvrtcGetCUBIN) get) const {
+    size_t bytes = 0;
+    expect(size_of(program_, &bytes));
+    std::string result(bytes, '\0');
+    expect(get(program_, result.data()));
+    return result;
+  }
+
   std::string log() const {
     size_t bytes = 0;
     if (program_ == nullptr || api_.nvrtcGetProgramLogSize(program_, &bytes) != kGood) return "";
@@ -138,6 +152,11 @@ void Nvrtc::check_architecture(const std::string& architecture) const {
 Compilation Nvrtc::compile(const CompileRequest& request) const {
   check_architecture(request.architecture);
   return Build(*this, request).run();
+}
+
+std::string Nvrtc::ptx(const CompileRequest& request) const {
+  check_architecture(request.architecture);
+  return Build(*this, request).ptx();
 }
 
 void check_driver_takes(const Driver& driver, const Nvrtc& nvrtc) {

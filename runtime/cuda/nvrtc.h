@@ -47,6 +47,8 @@ class Nvrtc {
   /// InputError for an architecture that is not supported; EnvironmentError when the library lacks its companion or
   /// memory; InternalError with NVRTC's log, which shows the lines of the source, when the source is wrong.
   Compilation compile(const CompileRequest& request) const;
+  /// The assembler's input, as text. Failures are those of compile.
+  std::string ptx(const CompileRequest& request) const;
 
  private:
   using Program = struct OpaqueProgram*;

@@ -1,0 +1,15 @@
+// What a kernel is called in emitted code.
+#pragma once
+
+#include <string>
+
+#include "ir/graph.h"
+
+namespace mambac {
+
+/// "mamba_fwd_softplus_discretize_scan_sum_gate_bf16": the definition (its file) that most of the kernel's nodes come
+/// from; fwd, or bwd when it computes gradients; what its nodes do, each thing once; the narrowest float type that it
+/// keeps in memory. The same for equal kernels of different layers; at most 80 characters.
+std::string kernel_name(const Graph& fused, int number);
+
+}  // namespace mambac

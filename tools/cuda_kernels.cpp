@@ -1,0 +1,110 @@
+#include "tools/cuda_kernels.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <exception>
+#include <set>
+
+#include "codegen/cuda/cuda_emit.h"
+#include "ir/error.h"
+#include "runtime/cuda/kernel_cache.h"
+#include "runtime/cuda/kernel_source.h"
+#include "runtime/progress.h"
+#include "tools/arguments.h"
+#include "tools/compile.h"
+
+namespace mambac::tools {
+
+std::string architecture_named(const std::string& device) {
+  constexpr std::string_view kPrefix = "cuda:";
+  if (device.starts_with(kPrefix) && device.substr(kPrefix.size()).starts_with("sm_"))
+    return device.substr(kPrefix.size());
+  throw InputError(fmt::format("--device: found '{}', expected an architecture such as cuda:sm_90", device));
+}
+
+PipelineOptions gpu_options_for(GraphKind kind, DType storage, const Bindings& sizes) {
+  PipelineOptions options = options_for(kind, storage, sizes);
+  options.fuse.fuse_projections = false;  // matrix units are faster at them than a walk that is bound by issue slots
+  return options;
+}
+
+Graph graph_for_gpu(const Model& model, GraphKind kind, DType storage, const Bindings& sizes) {
+  return run_pipeline(source_graph(model, kind), gpu_options_for(kind, storage, sizes)).graph;
+}
+
+std::vector<int> CudaKernels::add(const Graph& fused, GraphKind kind) {
+  std::set<std::string> used;
+  for (const CudaKernel& kernel : kernels_) used.insert(kernel.name);
+  const Layouts layouts(fused);
+  std::vector<int> numbers(fused.kernels.size(), -1);
+  for (size_t k = 0; k < fused.kernels.size(); ++k) {
+    if (fused.kernels[k].kind == KernelGroup::library) continue;
+    const int number = static_cast<int>(k);
+    CudaKernel made;
+    made.loops = lower(fused, layouts, number, default_gpu_schedule(fused, number)).kernel;
+    made.text = cuda_emit::emit(made.loops, &made.nests);
+    const auto [entry, fresh] = by_text_.emplace(made.text, static_cast<int>(kernels_.size()));
+    numbers[k] = entry->second;
+    if (fresh) {
+      made.name = loop::unique_name(made.loops.name, used);
+      used.insert(made.name);
+      kernels_.push_back(std::move(made));
+    }
+    ++kernels_[static_cast<size_t>(numbers[k])].launches[kind];
+  }
+  return numbers;
+}
+
+namespace {
+
+/// Shows how many of the kernels are done; called by all threads.
+class Count {
+ public:
+  explicit Count(size_t all) : all_(static_cast<int64_t>(all)) {}
+
+  void one_more() {
+#pragma omp critical(mambac_compiled_kernels)
+    progress_.update(CountReport{++done_, all_, "kernels", seconds()});
+  }
+  void finish() {
+    progress_.finish();
+  }
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  const int64_t all_;
+  Progress progress_ = Progress::on_stderr();
+  int64_t done_ = 0;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
+
+CompileSummary compile_all(CudaKernels& kernels, const std::string& architecture,
+                           const std::vector<std::string>& options) {
+  const cuda::Nvrtc& nvrtc = cuda::Nvrtc::instance();
+  cuda::KernelCache cache(cuda::KernelCache::default_folder(), talk);
+  std::vector<CudaKernel>& all = kernels.all();
+  std::vector<std::exception_ptr> failures(all.size());
+  Count count(all.size());
+#pragma omp parallel for schedule(dynamic)
+  for (size_t i = 0; i < all.size(); ++i) {
+    try {
+      cuda::CompileRequest request = cuda::request_for(all[i].name, all[i].text, architecture);
+      request.options = options;
+      all[i].code = cache.compile(nvrtc, request);
+      count.one_more();
+    } catch (...) {
+      failures[i] = std::current_exception();
+    }
+  }
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+  count.finish();
+  return {count.seconds(), cache.counts().found};
+}
+
+}  // namespace mambac::tools

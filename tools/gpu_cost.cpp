@@ -1,0 +1,150 @@
+#include "tools/gpu_cost.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <exception>
+#include <filesystem>
+#include <map>
+#include <tuple>
+
+#include "codegen/cuda/cuda_emit.h"
+#include "ir/error.h"
+#include "runtime/cuda/disassembler.h"
+#include "runtime/cuda/issue_slots.h"
+#include "runtime/cuda/kernel_source.h"
+#include "tools/kernel_work.h"
+
+namespace mambac::tools {
+namespace {
+
+using cuda::MachineFunction;
+using cuda::SlotCount;
+
+/// Reads the machine code of kernels that compile_all compiled with line tables.
+class CodeReader {
+ public:
+  explicit CodeReader(std::string architecture)
+      : architecture_(std::move(architecture)),
+        disassembler_(cuda::find_disassembler(cuda::Nvrtc::instance().path())) {}
+
+  const std::filesystem::path& disassembler() const { return disassembler_; }
+
+  std::vector<MachineFunction> read(const CudaKernel& kernel) const {
+    if (!disassembler_.empty()) return cuda::parse_sass(cuda::disassemble(disassembler_, kernel.code.cubin));
+    cuda::CompileRequest request = cuda::request_for(kernel.name, kernel.text, architecture_);
+    request.options = kLineTables;
+    return cuda::parse_ptx(cuda::Nvrtc::instance().ptx(request), cuda::first_line_of_text());
+  }
+
+ private:
+  std::string architecture_;
+  std::filesystem::path disassembler_;
+};
+
+const MachineFunction& function_of(const std::vector<MachineFunction>& functions, const std::string& symbol) {
+  for (const MachineFunction& function : functions)
+    if (function.name == symbol) return function;
+  throw EnvironmentError(fmt::format("the disassembly of a kernel lacks its function {}", symbol));
+}
+
+/// Of one launch: all threads of all tasks. The task in the middle stands for all of them.
+SlotCount launch_count(const CudaKernel& kernel, const std::vector<MachineFunction>& functions, const Bindings& sizes) {
+  std::vector<int64_t> values;
+  for (const std::string& name : kernel.loops.sizes) values.push_back(sizes.find(name)->second);
+  SlotCount sum;
+  for (size_t i = 0; i < kernel.loops.stages.size(); ++i) {
+    const loop::Stage& stage = kernel.loops.stages[i];
+    const int64_t tasks = loop::evaluate(stage.tasks, {}, values);
+    const cuda_emit::NestRuns runs = kernel.nests[i].count(stage.task, tasks / 2, values);
+    const MachineFunction& function = function_of(functions, cuda_emit::stage_symbol(kernel.loops, i));
+    sum += cuda::count_slots(function, kernel.nests[i], runs, cuda::first_line_of_text()) *
+           (static_cast<double>(tasks) * kernel.loops.schedule.width);
+  }
+  return sum;
+}
+
+std::vector<SlotCount> counts_of(const CudaKernels& kernels, const CodeReader& reader, const Bindings& sizes) {
+  const std::vector<CudaKernel>& all = kernels.all();
+  std::vector<SlotCount> counts(all.size());
+  std::vector<std::exception_ptr> failures(all.size());
+#pragma omp parallel for schedule(dynamic)
+  for (size_t i = 0; i < all.size(); ++i) {
+    try {
+      counts[i] = launch_count(all[i], reader.read(all[i]), sizes);
+    } catch (...) {
+      failures[i] = std::current_exception();
+    }
+  }
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+  return counts;
+}
+
+/// By kernel: the elements of its largest scan.
+std::vector<double> updates_of(const Graph& fused, const Bindings& sizes) {
+  std::vector<double> updates(fused.kernels.size(), 0);
+  for (const Node& node : fused.nodes())
+    if (node.op == Op::Scan && node.kernel >= 0) {
+      double& most = updates[static_cast<size_t>(node.kernel)];
+      most = std::max(most, static_cast<double>(elements_of(fused, node.type, sizes)));
+    }
+  return updates;
+}
+
+/// "dot 65536x4096x1024" of "k7_dot".
+std::string library_name(const KernelWork& work) {
+  const std::string name = work.name.substr(work.name.find('_') + 1);
+  if (!work.product) return name;
+  const std::string batch = work.product->batch > 1 ? fmt::format("{}x", work.product->batch) : "";
+  return fmt::format("{} {}{}x{}x{} {}", name, batch, work.product->m, work.product->n, work.product->k,
+                     name_of(work.product->a));
+}
+
+GpuKernelCost cost_of_library(const KernelWork& work) {
+  GpuKernelCost cost{.name = library_name(work), .library = true, .exponentials = work.exponentials, .work = {}};
+  cost.work.bytes = work.bytes();
+  if (work.product) {
+    cost.work.products = work.flops;
+    cost.work.product = *work.product;
+  } else {
+    cost.work.flops = work.flops;
+  }
+  return cost;
+}
+
+GpuKernelCost cost_of_kernel(const CudaKernel& kernel, const KernelWork& work, const SlotCount& count) {
+  GpuKernelCost cost{.name = kernel.name, .exponentials = work.exponentials, .work = {}};
+  cost.work.bytes = work.bytes();
+  cost.work.flops = work.flops;
+  cost.work.slots = count.slots;
+  cost.work.specials = count.special;
+  return cost;
+}
+
+}  // namespace
+
+GpuCost gpu_cost(const Graph& fused, GraphKind kind, const Bindings& sizes, const std::string& architecture) {
+  const CodeReader reader(architecture);
+  CudaKernels kernels;
+  const std::vector<int> numbers = kernels.add(fused, kind);
+  compile_all(kernels, architecture, kLineTables);
+  const std::vector<SlotCount> counts = counts_of(kernels, reader, sizes);
+  const std::vector<KernelWork> works = kernel_work(fused, sizes);
+  const std::vector<double> updates = updates_of(fused, sizes);
+  GpuCost cost{architecture, reader.disassembler().empty() ? "PTX" : "SASS", reader.disassembler().string(), {}};
+  std::map<std::tuple<std::string, double, double>, size_t> known;
+  for (size_t k = 0; k < works.size(); ++k) {
+    const auto number = static_cast<size_t>(numbers[k]);
+    GpuKernelCost one =
+        numbers[k] < 0 ? cost_of_library(works[k]) : cost_of_kernel(kernels.all()[number], works[k], counts[number]);
+    one.updates = updates[k];
+    const auto [entry, fresh] =
+        known.emplace(std::tuple{one.name, one.work.bytes, works[k].flops}, cost.kernels.size());
+    if (fresh) cost.kernels.push_back(one);
+    ++cost.kernels[entry->second].launches;
+  }
+  return cost;
+}
+
+}  // namespace mambac::tools
