@@ -87,7 +87,7 @@ const std::vector<Mistake> kMistakes = {
     {"OnlyRunHasAReference", "", "mambac train mambabyte:tiny --data data.txt --out run --steps 1 --device reference", 2,
      {"'reference'", "there are: cpu, cuda-emulated"}},
     {"NoGpu", "", "MAMBAC_CUDA_DRIVER=/none mambac train mambabyte:tiny --data data.txt --out run --steps 1 --device cuda:7", 3,
-     {"cuda"}},
+     {"CUDA driver", "/none"}},
     {"ModelIsNoText", "\x01\x02\x03", kDump, 1, {"m.mb:1:1"}},
     {"NoSuchRow", "", "mambac bench scann", 1, {"'scann'", "did you mean 'scan'"}},
     {"NoCommand", "", "mambac", 2, {"subcommand"}},
