@@ -19,7 +19,29 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kKindNames{"train", "prefill", "step", "eval"};
 
+/// The dimension that the recurrences of the graph walk; where nothing does, the last free one of its inputs.
+DimId walked_dimension(const Graph& graph) {
+  std::optional<DimId> walk, last;
+  for (const Node& node : graph.nodes()) {
+    if (node.op == Op::Input)
+      for (DimId d : node.type.dims)
+        if (graph.dim(d).is_free() && (!last || *last < d)) last = d;
+    if (!is_directional(node.op) || !graph.dim(node.attrs.dims[0]).is_free()) continue;
+    if (walk && *walk != node.attrs.dims[0])
+      throw InputError(node.location,
+                       fmt::format("{} ({}) walks along {}, what comes before it along {}; expected one dimension to "
+                                   "step along",
+                                   node.name, name_of(node.op), graph.dim(node.attrs.dims[0]).name,
+                                   graph.dim(*walk).name));
+    walk = node.attrs.dims[0];
+  }
+  if (walk) return *walk;
+  if (last) return *last;
+  throw InputError(fmt::format("found no free dimension to step along in '{}'", graph.name));
+}
+
 DimId walk_of(const Graph& graph, const PipelineOptions& options) {
+  if (options.walk.empty()) return walked_dimension(graph);
   if (auto walk = graph.find_dim(options.walk)) return *walk;
   throw InputError(fmt::format("found no dimension {} to step along in '{}'", options.walk, graph.name));
 }
