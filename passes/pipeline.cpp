@@ -10,6 +10,7 @@
 #include "passes/differentiate.h"
 #include "passes/precision.h"
 #include "passes/regroup.h"
+#include "passes/separate.h"
 #include "passes/simplify.h"
 #include "passes/step_form.h"
 
@@ -75,6 +76,10 @@ std::vector<Stage> make_stages() {
        [](const Graph& g, Options, Remarks&) { return regroup(g); }},
       {"clean", "simplifies what the stage before wrote op by op; no gradient is taken any more, so stops go", all,
        [](const Graph& g, Options, Remarks&) { return simplify(g, {.drop_stops = true}); }},
+      {"separate",
+       "after clean, whose merged values are those that several walks share; before fuse, which would store their sums",
+       {train, prefill, eval},
+       [](const Graph& g, Options o, Remarks&) { return separate_walks(g, o.fuse.fuse_projections); }},
       {"precision",
        "after differentiate, so that a value and its gradient agree; before fuse, which decides by what is stored", all,
        [](const Graph& g, Options o, Remarks&) { return lower_precision(g, o.storage); }},

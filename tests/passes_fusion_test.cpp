@@ -164,6 +164,15 @@ TEST(Fusion, ProjectionsOntoAndFromHeadsAreLibraryCalls) {
   EXPECT_EQ(kernels_with(backward, "h", true), 1);
 }
 
+TEST(Fusion, StatesOfFourDirectionsAreAddedUpWhenTheyAreRead) {
+  const Stranger s = handwritten_stranger("four-directions");
+  for (bool backward : {false, true}) {
+    const Graph fused = run_pipeline(s.graph, options_for(backward)).graph;
+    EXPECT_EQ(walks_of(fused).size(), backward ? 5u : 4u);
+    for (const std::string& name : stored_states(fused)) EXPECT_TRUE(name.ends_with(".chunks")) << name;
+  }
+}
+
 TEST(Fusion, TapsAreNoLanesHoweverManyTheyAre) {
   const Stranger s = handwritten_stranger("taps-without-channels");
   const std::vector<KernelGroup> forward = walks_of(run_pipeline(s.graph, options_for(false)).graph);

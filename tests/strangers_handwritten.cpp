@@ -138,6 +138,22 @@ Stranger plane_with_states() {
   return p.finish("a plane walked along both of its sides, with states", b.Add(rows, columns), 2, 2);
 }
 
+/// Four recurrences with the same decays and inputs, along both sides of a plane and both ways, whose states are added
+/// up.
+Stranger four_directions() {
+  Page p("four-directions", 24, 4);
+  Builder& b = p.b;
+  const DimId W = p.stranger.graph.add_dim("W", 0);
+  p.stranger.bindings = {{"B", 2}, {"L", 19}, {"W", 11}};
+  NodeId x = p.input("x", {p.B, p.L, W, p.D}), dt = b.Softplus(p.input("dt", {p.B, p.L, W, p.D}));
+  NodeId decay = b.Exp(b.Mul(dt, b.Neg(b.Softplus(p.param("a", {p.D, p.N})))));
+  NodeId input = b.Mul(b.Mul(dt, x), p.input("keys", {p.B, p.L, W, p.N}));
+  NodeId across = b.Sub(b.scan(decay, input, W), b.scan(decay, input, W, true));
+  NodeId h = b.Add(b.Add(across, b.scan(decay, input, p.L)), b.scan(decay, input, p.L, true));
+  b.hint = "out";
+  return p.finish("a plane walked in four directions", b.dot(h, p.input("queries", {p.B, p.L, W, p.N}), {p.N}), 4, 4);
+}
+
 /// C[t] = f C[t-1] + i v k of every head, read by q, over what the same recurrence makes of k alone.
 Stranger matrix_memory() {
   Page p("matrix-memory", 16, 5);  // D: values of a head
@@ -209,9 +225,9 @@ Stranger taps_without_channels() {
 }  // namespace
 
 std::vector<Stranger> handwritten_strangers() {
-  return {complex_pairs(), lru_gated_input(),      scan_feeding_scan(), norm_then_recurrence(),
-          softmax_decay(), plane_with_states(),    matrix_memory(),     heads(),
-          many_heads(),    taps_without_channels()};
+  return {complex_pairs(), lru_gated_input(),       scan_feeding_scan(), norm_then_recurrence(),
+          softmax_decay(), plane_with_states(),     matrix_memory(),     heads(),
+          many_heads(),    taps_without_channels(), four_directions()};
 }
 
 Stranger handwritten_stranger(const std::string& name) {
