@@ -97,9 +97,16 @@ void find_undirected(const Graph& graph, const Lanes& lanes, const std::vector<M
     }
 }
 
+/// Where no recurrence has channels: the innermost of the free dimensions beside the walked one.
+DimId free_lane(const Graph& graph, const Type& type, DimId along) {
+  for (auto d = type.dims.rbegin(); d != type.dims.rend(); ++d)
+    if (graph.dim(*d).is_free() && *d != along) return *d;
+  return {};
+}
+
 /// The common walk of the members, if any needs one; false with a reason when they need several. The lane is that of
-/// the widest that has one. A recurrence without that lane may come along when all its dimensions are loops of the
-/// widest: it is computed once for all lanes.
+/// the widest that has one, or a free dimension when none has. A recurrence without that lane may come along when all
+/// its dimensions are loops of the widest: it is computed once for all lanes.
 bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members, WalkFacts* facts,
                  std::string* why) {
   if (!common_direction(graph, members, facts, why)) return false;
@@ -119,6 +126,7 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
     return false;
   }
   facts->lane = lanes.of(graph, *widest);
+  if (facts->lane == DimId{}) facts->lane = free_lane(graph, *widest, facts->along);
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     if (!is_recurrence(node)) continue;

@@ -173,6 +173,15 @@ TEST(Fusion, StatesOfFourDirectionsAreAddedUpWhenTheyAreRead) {
   }
 }
 
+TEST(Fusion, WithoutChannelsLanesAreWhatIsNotWalked) {
+  const Stranger s = handwritten_stranger("plane-without-channels");
+  for (bool backward : {false, true}) {
+    const Graph fused = run_pipeline(s.graph, options_for(backward)).graph;
+    for (const KernelGroup& walk : walks_of(fused))
+      EXPECT_EQ(fused.dim(walk.lane).name, fused.dim(walk.along).name == "W" ? "L" : "W") << walk.name;
+  }
+}
+
 TEST(Fusion, TapsAreNoLanesHoweverManyTheyAre) {
   const Stranger s = handwritten_stranger("taps-without-channels");
   const std::vector<KernelGroup> forward = walks_of(run_pipeline(s.graph, options_for(false)).graph);

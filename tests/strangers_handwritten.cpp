@@ -222,12 +222,25 @@ Stranger taps_without_channels() {
   return p.finish("a filter without channels before a recurrence of few", b.scan(decay, b.Tanh(u), p.L), 1, 1);
 }
 
+/// A plane of numbers: what is not walked are the lanes.
+Stranger plane_without_channels() {
+  Page p("plane-without-channels", 1);
+  Builder& b = p.b;
+  const DimId W = p.stranger.graph.add_dim("W", 0);
+  p.stranger.bindings = {{"B", 2}, {"L", 19}, {"W", 37}};
+  NodeId x = p.input("x", {p.B, p.L, W}), keep = b.Sigmoid(b.Add(p.input("f", {p.B, p.L, W}), p.param("f_bias", {})));
+  NodeId rows = b.scan(keep, x, W);
+  NodeId columns = b.scan(keep, b.Tanh(rows), p.L, true);
+  b.hint = "out";
+  return p.finish("a plane of numbers walked along both of its sides", b.Mul(rows, columns), 2, 2);
+}
+
 }  // namespace
 
 std::vector<Stranger> handwritten_strangers() {
   return {complex_pairs(), lru_gated_input(),       scan_feeding_scan(), norm_then_recurrence(),
           softmax_decay(), plane_with_states(),     matrix_memory(),     heads(),
-          many_heads(),    taps_without_channels(), four_directions()};
+          many_heads(),    taps_without_channels(), four_directions(),   plane_without_channels()};
 }
 
 Stranger handwritten_stranger(const std::string& name) {
