@@ -22,7 +22,7 @@ int tile_for(const Graph& fused, int number, int wanted) {
   return wanted;
 }
 
-/// Threads for `elements`: whole warps, and not more than `most`.
+/// Threads for `elements`: whole warps, and not more than `most`; for a free dimension (0) one warp.
 int threads_for(int64_t elements, int most) {
   int threads = 32;
   while (threads < most && threads < elements) threads *= 2;

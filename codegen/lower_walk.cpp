@@ -113,11 +113,18 @@ void WalkLowering::find_staged(const PhasePlan& plan) {
 }
 
 void WalkLowering::tasks() {
-  const int64_t lane_size = group_.lane == DimId{} ? 1 : w_.graph().dim(group_.lane).size;
-  blocks_ = (lane_size + channels() - 1) / channels();
-  blocks_per_task_ = std::min<int64_t>(blocks_, std::max(1, s_.blocks_per_task));
-  parts_ = (blocks_ + blocks_per_task_ - 1) / blocks_per_task_;
-  has_tail_ = lane_size % channels() != 0;
+  const Int lanes = group_.lane == DimId{} ? constant(1) : w_.size(group_.lane);
+  blocks_ = (lanes + (channels() - 1)) / channels();
+  blocks_per_task_ = std::max(1, s_.blocks_per_task);
+  int64_t known = 0;  // a lane along a free dimension is not
+  if (loop::is_constant(blocks_, &known)) blocks_per_task_ = std::min(blocks_per_task_, known);
+  parts_ = (blocks_ + (blocks_per_task_ - 1)) / blocks_per_task_;
+  has_tail_ = !loop::is_constant(lanes, &known) || known % channels() != 0;
+}
+
+bool WalkLowering::several_parts() const {
+  int64_t known = 0;
+  return !loop::is_constant(parts_, &known) || known > 1;
 }
 
 void WalkLowering::body() {
@@ -142,8 +149,7 @@ void WalkLowering::body() {
   }
   env_.lane = group_.lane;
   first_block_ = part_ * blocks_per_task_;
-  block_count_ = parts_ == 1 ? constant(blocks_)
-                             : loop::min(constant(blocks_per_task_), constant(blocks_) - first_block_);
+  block_count_ = several_parts() ? loop::min(constant(blocks_per_task_), blocks_ - first_block_) : blocks_;
   if (registers()) {
     open_blocks();
     prologue(false);
@@ -400,7 +406,7 @@ void WalkLowering::epilogue(bool with_lanes) {
 }
 
 void WalkLowering::once(bool with_lanes, const std::function<void()>& body) {
-  const bool one_part = !with_lanes && parts_ > 1;
+  const bool one_part = !with_lanes && several_parts();
   if (one_part) b_->open_if(part_, constant(1));
   body();
   if (one_part) b_->close();

@@ -147,7 +147,7 @@ void WalkLowering::make_late(NodeId id) {
   std::vector<DimId> slot_dims;
   for (DimId d : group_.outer)
     if (w_.reduces(id, d)) slot_dims.push_back(d);
-  const bool parts = sums_lanes(id) && parts_ > 1;
+  const bool parts = sums_lanes(id) && several_parts();
   if (slot_dims.empty() && !parts) return;
   Int slots = w_.size(slot_dims);
   if (parts) slots = slots * parts_;
@@ -163,7 +163,7 @@ void WalkLowering::store_late(NodeId id, const Env& env, Value value) {
   Int slot = constant(0);
   for (DimId d : group_.outer)
     if (w_.reduces(id, d)) slot = slot * w_.size(d) + env.at.at(d);
-  if (sums_lanes(id) && parts_ > 1) slot = slot * parts_ + part_;
+  if (sums_lanes(id) && several_parts()) slot = slot * parts_ + part_;
   w_.once(*b_, id, env, [&] {
     w_.store_slot(*b_, partial->second.first, slot, w_.node(id).type.dims, env, value);
   });

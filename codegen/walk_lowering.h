@@ -90,6 +90,7 @@ class WalkLowering {
   /// again and again, are first copied into an array of the tile.
   void find_staged(const PhasePlan& plan);
   void tasks();
+  bool several_parts() const;
 
   // ---- the body: tasks, lane blocks, tiles, phases, steps (lower_walk.cpp) ----
 
@@ -266,7 +267,8 @@ class WalkLowering {
   std::map<NodeId, NodeId> chunks_;  // recurrence -> its chunk_starts
   PhasePlan uniform_plan_, lane_plan_;
   std::set<NodeId> staged_, made_again_;
-  int64_t blocks_ = 1, blocks_per_task_ = 1, parts_ = 1;
+  Int blocks_, parts_;  // lane blocks, and tasks that share them
+  int64_t blocks_per_task_ = 1;
   bool has_tail_ = false;
 
   // Arrays by node. What lasts for the task, what lives for a tile, what lives while the inner indices stand.

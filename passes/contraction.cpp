@@ -8,18 +8,6 @@ namespace {
 
 constexpr int64_t kSmallContraction = 256;
 constexpr int64_t kSmallRatio = 28;  // dt of Mamba has 32; its x projection, of up to 26, is a matrix product
-constexpr int64_t kFewTerms = 8;     // always small
-
-bool is_walked(const Graph& graph, DimId dim) {
-  return std::any_of(graph.nodes().begin(), graph.nodes().end(), [&](const Node& node) {
-    return is_directional(node.op) && node.op != Op::ChunkStarts && node.attrs.dims[0] == dim;
-  });
-}
-
-int static_dims(const Graph& graph, const Type& type) {
-  return static_cast<int>(
-      std::count_if(type.dims.begin(), type.dims.end(), [&](DimId d) { return !graph.dim(d).is_free(); }));
-}
 
 int64_t static_size(const Graph& graph, const std::vector<DimId>& dims) {
   int64_t size = 1;
@@ -82,28 +70,12 @@ ContractionSize contraction_dims(const Graph& graph, NodeId id) {
   return sizes;
 }
 
-bool is_wide(const Graph& graph, NodeId id) {
-  const Node* node = &graph.node(id);
-  const Type type = node->type;
-  if (static_dims(graph, node->type) < 2) return false;
-  while (is_view(graph, id)) {
-    id = node->operands[0];
-    node = &graph.node(id);
-  }
-  if (class_of(node->op) == OpClass::Source || node->op == Op::ChunkStarts) return false;
-  if (node->op == Op::Concat || node->op == Op::Stack || node->op == Op::Gather) return false;
-  if (node->op == Op::Dot && is_large_contraction(graph, id)) return false;
-  return std::any_of(type.dims.begin(), type.dims.end(),
-                     [&](DimId d) { return graph.dim(d).is_free() && is_walked(graph, d); });
-}
-
-bool is_large_contraction(const Graph& graph, NodeId id, bool fuse_projections) {
+bool is_matrix_product(const Graph& graph, NodeId id, bool fuse_projections) {
   const Node& node = graph.node(id);
   if (node.op != Op::Dot) return false;
   const ContractionSize sizes = contraction_dims(graph, id);
   if (!sizes.batch.empty()) return false;
   if (sizes.rows.empty() || sizes.columns.empty()) return false;
-  if (is_wide(graph, node.operands[0]) || is_wide(graph, node.operands[1])) return false;
   // The result must be a matrix: the kept dims of one operand, then those of the other.
   std::vector<DimId> xy = sizes.rows, yx = sizes.columns;
   xy.insert(xy.end(), sizes.columns.begin(), sizes.columns.end());

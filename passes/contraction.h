@@ -5,16 +5,14 @@
 
 namespace mambac {
 
-/// True when a Dot is a matrix product worth a library call: each operand keeps a dimension that the other lacks and
-/// none is kept by both, no operand is wide, result and operands can be laid out as matrices with free dimensions
-/// first, and it is no small projection: a sum over fixed dimensions, where what one operand keeps is all free, of at most 8
-/// terms, or of at most 256 and at most 1/28 of the size it is projected to.
-/// Without `fuse_projections`, small projections of more than 8 terms are library calls too.
-bool is_large_contraction(const Graph& graph, NodeId node, bool fuse_projections = true);
+constexpr int64_t kFewTerms = 8;  // a sum of at most so many products is never worth a call
 
-/// True when the value is never to be stored: it lies along a free dimension, has two or more static dimensions, and
-/// is neither an input, a parameter, a contraction's result nor a view of one.
-bool is_wide(const Graph& graph, NodeId node);
+/// True when a Dot is a matrix product worth a library call if its operands lie in memory (passes/widths.h): each
+/// operand keeps a dimension that the other lacks and none is kept by both, result and operands can be laid out as
+/// matrices with free dimensions first, and it is no small projection: a sum over fixed dimensions, where what one
+/// operand keeps is all free, of at most kFewTerms terms, or of at most 256 and at most 1/28 of the size it is
+/// projected to. Without `fuse_projections`, small projections of more than kFewTerms terms are library calls too.
+bool is_matrix_product(const Graph& graph, NodeId node, bool fuse_projections);
 
 /// True for ops that only rename, index or cut memory: at, slice, rename (of a static dimension).
 bool is_view(const Graph& graph, NodeId node);

@@ -22,7 +22,8 @@ Graph Fuser::run() {
   find_copies();
   for (NodeId id : visiting_order()) place(id);
   drop_unneeded();
-  while (sink()) drop_unneeded();
+  while (sink() || unite()) drop_unneeded();
+  write_remarks();
   return emit();
 }
 
@@ -31,9 +32,8 @@ void Fuser::classify() {
     const NodeId id{i};
     const Node& n = node(id);
     library_[i] = n.op == Op::Gather || n.op == Op::Scatter ||
-                  (n.op == Op::Dot && options_.library_contractions &&
-                   is_large_contraction(graph_, id, options_.fuse_projections));
-    wide_[i] = is_wide(graph_, id);
+                  (options_.library_contractions && widths_.large(id));
+    wide_[i] = widths_.wide(id);
   }
   for (uint32_t i = 0; i < graph_.size(); ++i)  // such sums exist only in memory
     if (wide_[i] && ends_group(NodeId{i})) wide_[i] = false;
@@ -162,7 +162,7 @@ void Fuser::place(NodeId id) {
   }
   if (join_sibling(id, base + 1)) return;
   const int g = open_group(id, base + 1, false);
-  remark_break(id, why);
+  if (!why.empty()) breaks_.push_back({"stopped", id, {}, why});
   std::optional<std::vector<Member>> added = fitting(id, g, {}, &why);
   if (!added && describe_group(graph_, lanes_, {{id}}, &why)) {
     for (NodeId o : n.operands)
@@ -270,8 +270,7 @@ void Fuser::store(NodeId id, NodeId reader, const std::string& why) {
   in_memory_[id.index] = true;
   if (!wide_[id.index]) return;
   wide_[id.index] = false;
-  remarks_.push_back({"fuse", "stored", node(reader).location, node(id).name,
-                      fmt::format("stored with all its dimensions for {}: {}", node(reader).name, why)});
+  breaks_.push_back({"stored", reader, id, why});
 }
 
 void Fuser::absorb(int target, int other) {
@@ -317,9 +316,8 @@ std::vector<Member> Fuser::close_over(NodeId id, int group, const std::vector<Me
         continue;
       Member clone{o};
       if (is_directional(node(o).op)) {
-        const bool backward = node(o).op == Op::Overlap || node(o).attrs.reverse;
-        if (!reverse) reverse = backward;
-        clone.resumed = backward != *reverse;
+        if (!reverse) reverse = is_backward(o);
+        clone.resumed = is_backward(o) != *reverse;
       }
       added.push_back(clone);
       stack.push_back(o);
@@ -329,10 +327,9 @@ std::vector<Member> Fuser::close_over(NodeId id, int group, const std::vector<Me
 }
 
 std::optional<bool> Fuser::walk_of(NodeId id, const std::vector<Member>& members) const {
-  auto direction = [&](NodeId n) { return node(n).op == Op::Overlap || node(n).attrs.reverse; };
-  if (is_directional(node(id).op)) return direction(id);
+  if (id.present() && is_directional(node(id).op)) return is_backward(id);
   for (const Member& m : members)
-    if (is_directional(node(m.node).op) && !m.resumed) return direction(m.node);
+    if (is_directional(node(m.node).op) && !m.resumed) return is_backward(m.node);
   return std::nullopt;
 }
 
@@ -373,11 +370,6 @@ NodeId Fuser::state_source(NodeId id) const {
   const Node& x = node(n.operands[0]);
   const bool same = x.op == Op::Scan && x.attrs == n.attrs && operand(x, "start") == operand(n, "start");
   return same ? n.operands[0] : id;
-}
-
-void Fuser::remark_break(NodeId id, const std::string& why) {
-  if (why.empty()) return;
-  remarks_.push_back({"fuse", "stopped", node(id).location, node(id).name, why});
 }
 
 bool is_join(const Node& node) {

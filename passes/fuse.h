@@ -2,11 +2,11 @@
 //
 // Nodes are taken in topological order. A node joins the group of its latest operands when one set of loops can hold
 // them all (passes/group.h); otherwise it opens a group of its own, and a remark says why. Values that are never to be
-// stored ("wide": along the walk with two or more static dimensions) are computed again in every group that reads
-// them; a recurrence that runs against the reader's walk is restarted at every tile from a stored state
-// (chunk_starts). Cheap pointwise values are computed again rather than stored. When all are placed, what nobody needs
-// goes, a group that cannot stay together without it is split, and groups sink into the first that reads them. Large
-// contractions and table look-ups are library calls between the groups.
+// stored ("wide": passes/widths.h) are computed again in every group that reads them; a recurrence that runs against
+// the reader's walk is restarted at every tile from a stored state (chunk_starts). Cheap pointwise values are computed
+// again rather than stored. When all are placed, what nobody needs goes, a group that cannot stay together without it
+// is split, groups sink into the first that reads them, and groups that make the same recurrence again are united.
+// Large contractions and table look-ups are library calls between the groups.
 #pragma once
 
 #include "ir/graph.h"

@@ -8,27 +8,6 @@
 
 namespace mambac {
 
-/// The groups whose values in memory a group reads.
-std::set<int> Fuser::dependencies(int g) const {
-  std::set<int> found;
-  std::vector<NodeId> stack;
-  for (const Member& m : groups_[g].members) {
-    if (m.resumed) found.insert(home_[state_source(m.node).index]);
-    for (NodeId o : node(m.node).operands)
-      if (o.present() && !(holds(groups_[g].members, o) && !groups_[g].library)) stack.push_back(o);
-  }
-  while (!stack.empty()) {
-    const NodeId current = view_root(stack.back());
-    stack.pop_back();
-    const int h = home_[current.index];
-    if (is_join(node(current)))
-      stack.insert(stack.end(), node(current).operands.begin(), node(current).operands.end());
-    else if (h >= 0 && h != g)
-      found.insert(h);
-  }
-  return found;
-}
-
 /// Groups in an order in which all they read exists; earlier nodes first.
 std::vector<int> Fuser::unit_order() const {
   const int count = static_cast<int>(groups_.size());

@@ -7,6 +7,7 @@
 #include "ir/builder.h"
 #include "passes/contraction.h"
 #include "passes/rewrite.h"
+#include "passes/widths.h"
 
 namespace mambac {
 
@@ -24,7 +25,7 @@ enum class Step { joins, copies };
 class Preparer {
  public:
   Preparer(const Graph& graph, const FuseOptions& options, Step step)
-      : graph_(graph), options_(options), step_(step), build_(out_) {}
+      : graph_(graph), options_(options), step_(step), widths_(graph, options.fuse_projections), build_(out_) {}
 
   Graph run() {
     out_ = empty_like(graph_);
@@ -93,8 +94,7 @@ class Preparer {
   }
 
   bool is_library_call(NodeId id) const {
-    return options_.library_contractions && graph_.node(id).op == Op::Dot &&
-           is_large_contraction(graph_, id, options_.fuse_projections);
+    return options_.library_contractions && widths_.large(id);
   }
 
   bool only_read_by_cast(NodeId cast) const {
@@ -235,6 +235,7 @@ class Preparer {
   const Graph& graph_;
   const FuseOptions& options_;
   const Step step_;
+  const Widths widths_;
   Graph out_;
   Builder build_;
   std::vector<NodeId> map_;

@@ -62,7 +62,8 @@ void Fuser::split(int g, const std::string& why) {
   std::vector<Member> old = std::move(groups_[g].members);
   groups_[g].members.clear();
   for (Member& m : old) {  // what nobody else computes any more is this group's own
-    if (home_[m.node.index] == g || holds(groups_[home_[m.node.index]].members, m.node)) continue;
+    const int home = home_[m.node.index];
+    if (home < 0 || home == g || holds(groups_[home].members, m.node)) continue;  // < 0: a view of memory
     home_[m.node.index] = g;
     m.resumed = false;
   }
@@ -188,6 +189,79 @@ bool Fuser::merge(int target, int g) {
   return true;
 }
 
+bool Fuser::unite() {
+  for (const auto& [id, holders] : holders_of_wide())
+    for (size_t i = 0; i < holders.size(); ++i)
+      for (size_t j = i + 1; j < holders.size(); ++j) {
+        std::string why;
+        if (!worth_uniting(holders[i], holders[j])) continue;
+        if (unite(holders[i], holders[j], &why) || unite(holders[j], holders[i], &why)) return true;
+      }
+  return false;
+}
+
+std::map<NodeId, std::vector<int>> Fuser::holders_of_wide() const {
+  std::map<NodeId, std::vector<int>> holders;
+  for (size_t g = 0; g < groups_.size(); ++g) {
+    if (!groups_[g].alive || groups_[g].library || groups_[g].split) continue;
+    for (const Member& m : groups_[g].members)
+      if (widths_.wide(m.node)) holders[m.node].push_back(static_cast<int>(g));
+  }
+  return holders;
+}
+
+bool Fuser::worth_uniting(int g, int h) const {
+  auto lacks = [&](int one, int other) {
+    return std::any_of(groups_[one].members.begin(), groups_[one].members.end(), [&](const Member& m) {
+      return widths_.wide(m.node) && !holds(groups_[other].members, m.node);
+    });
+  };
+  const bool same_recurrence =
+      std::any_of(groups_[g].members.begin(), groups_[g].members.end(), [&](const Member& m) {
+        return is_directional(node(m.node).op) && holds(groups_[h].members, m.node);
+      });
+  return same_recurrence || !lacks(g, h) || !lacks(h, g);
+}
+
+bool Fuser::unite(int target, int g, std::string* why) {
+  const std::vector<Member> added = turned(g, walk_of(NodeId{}, groups_[target].members));
+  std::vector<Member> all = groups_[target].members;
+  for (const Member& m : added) all = merged(all, {}, m);
+  if (!describe_group(graph_, lanes_, all, why)) return false;
+  if (reaches(dependencies(all, false), {target, g})) {
+    *why = "one waits for what memory holds of the other";
+    return false;
+  }
+  groups_[g].members = added;
+  absorb(target, g);
+  return true;
+}
+
+std::vector<Member> Fuser::turned(int g, std::optional<bool> reverse) const {
+  std::vector<Member> members = groups_[g].members;
+  const bool own = std::any_of(members.begin(), members.end(), [&](const Member& m) {
+    const int home = home_[state_source(m.node).index];  // where it must run whole when it is resumed here
+    return is_directional(node(m.node).op) && (home == g || !holds(groups_[home].members, state_source(m.node)));
+  });
+  if (own || !reverse) return members;
+  for (Member& m : members)
+    if (is_directional(node(m.node).op)) m.resumed = is_backward(m.node) != *reverse;
+  return members;
+}
+
+bool Fuser::reaches(const std::set<int>& from, const std::set<int>& to) const {
+  std::set<int> seen = from;
+  std::vector<int> stack(from.begin(), from.end());
+  while (!stack.empty()) {
+    const int current = stack.back();
+    stack.pop_back();
+    if (to.count(current)) return true;
+    for (int d : dependencies(current))
+      if (seen.insert(d).second) stack.push_back(d);
+  }
+  return false;
+}
+
 bool Fuser::is_fixed(int g) const {
   return std::all_of(groups_[g].members.begin(), groups_[g].members.end(), [&](const Member& m) {
     return std::none_of(graph_.dims().begin(), graph_.dims().end(), [&](const Dim& d) {
@@ -199,6 +273,78 @@ bool Fuser::is_fixed(int g) const {
 bool Fuser::is_walk(int g) const {
   return std::any_of(groups_[g].members.begin(), groups_[g].members.end(),
                      [&](const Member& m) { return is_directional(node(m.node).op); });
+}
+
+std::set<int> Fuser::dependencies(const std::vector<Member>& members, bool library) const {
+  std::set<int> found;
+  std::vector<NodeId> stack;
+  for (const Member& m : members) {
+    if (m.resumed) found.insert(home_[state_source(m.node).index]);
+    const NodeId not_read = m.resumed ? operand(node(m.node), "start") : NodeId{};
+    for (NodeId o : node(m.node).operands)
+      if (o.present() && o != not_read && (library || !holds(members, o))) stack.push_back(o);
+  }
+  while (!stack.empty()) {
+    const NodeId current = view_root(stack.back());
+    stack.pop_back();
+    if (is_join(node(current)))
+      stack.insert(stack.end(), node(current).operands.begin(), node(current).operands.end());
+    else if (home_[current.index] >= 0)
+      found.insert(home_[current.index]);
+  }
+  return found;
+}
+
+std::set<int> Fuser::dependencies(int g) const {
+  std::set<int> found = dependencies(groups_[g].members, groups_[g].library);
+  found.erase(g);
+  return found;
+}
+
+// ---- remarks -------------------------------------------------------------------------------------------------------
+
+bool Fuser::still_holds(const Break& found) const {
+  const int g = home_[found.reader.index];
+  if (g < 0) return found.value.present();  // a view, which is cut in memory
+  const std::vector<Member>& members = groups_[g].members;
+  if (!holds(members, found.reader)) return false;
+  if (found.value.present()) return !holds(members, found.value);
+  return std::any_of(node(found.reader).operands.begin(), node(found.reader).operands.end(), [&](NodeId o) {
+    if (!o.present() || is_source(view_root(o))) return false;
+    const int home = home_[o.index];  // another kernel that has it as well, or had it only for this reader
+    return !holds(members, o) || (home >= 0 && home != g && holds(groups_[home].members, o));
+  });
+}
+
+void Fuser::write_remarks() {
+  for (const Break& found : breaks_) {
+    if (!still_holds(found)) continue;
+    const Node& reader = node(found.reader);
+    if (found.value.present())
+      remarks_.push_back({"fuse", found.code, reader.location, node(found.value).name,
+                          fmt::format("stored with all its dimensions for {}: {}", reader.name, found.why)});
+    else
+      remarks_.push_back({"fuse", found.code, reader.location, reader.name, found.why});
+  }
+  remark_repeated_walks();
+}
+
+void Fuser::remark_repeated_walks() {
+  std::map<NodeId, std::vector<int>> whole, resumed;
+  for (size_t g = 0; g < groups_.size(); ++g)
+    for (const Member& m : groups_[g].members)
+      if (node(m.node).op == Op::Scan) (m.resumed ? resumed : whole)[m.node].push_back(static_cast<int>(g));
+  for (const auto* walks : {&whole, &resumed})
+    for (const auto& [id, holders] : *walks) {
+      if (holders.size() < 2) continue;
+      std::vector<Member> all;
+      for (int g : holders)
+        for (const Member& m : groups_[g].members) all = merged(all, {}, m);
+      std::string why = "they wait for each other";
+      describe_group(graph_, lanes_, all, &why);
+      remarks_.push_back({"fuse", "again", node(id).location, node(id).name,
+                          fmt::format("walked by {} kernels: {}", holders.size(), why)});
+    }
 }
 
 }  // namespace mambac

@@ -27,7 +27,8 @@ class Fuser {
       : graph_(graph),
         options_(options),
         remarks_(remarks),
-        lanes_(graph),
+        widths_(graph, options.fuse_projections),
+        lanes_(graph, widths_),
         home_(graph.size(), -1),
         level_(graph.size(), 0),
         in_memory_(graph.size(), false),
@@ -78,14 +79,16 @@ class Fuser {
   /// What the group must compute again to hold the node: with cheap values made again, or else read from memory.
   std::optional<std::vector<Member>> fitting(NodeId id, int group, const std::vector<Member>& members,
                                              std::string* why) const;
-  /// A value that is stored although it is wide, since a reader cannot make it again.
+  /// A value that is stored, although it may be wide, since a reader cannot make it again.
   void store(NodeId id, NodeId reader, const std::string& why);
   void absorb(int target, int other);
   static std::vector<Member> merged(std::vector<Member> members, const std::vector<Member>& added, Member self);
   static bool holds(const std::vector<Member>& members, NodeId id);
   /// Finds what must be computed again in the group so that it can hold the node.
   std::vector<Member> close_over(NodeId id, int group, const std::vector<Member>& members, Again again) const;
+  /// Whether the node, or else the members, walk from the end; absent when they have no recurrence.
   std::optional<bool> walk_of(NodeId id, const std::vector<Member>& members) const;
+  bool is_backward(NodeId id) const { return node(id).op == Op::Overlap || node(id).attrs.reverse; }
   /// A pointwise value that can be made again from at most one stored value of its size that the group does not read
   /// anyway.
   bool is_rematerialised(NodeId id, const std::set<NodeId>& at_hand) const;
@@ -96,7 +99,6 @@ class Fuser {
   std::set<NodeId> leaves_of(NodeId id, size_t full, const std::set<NodeId>& at_hand, int* nodes) const;
   /// The recurrence whose stored states restart this one: a delay of a scan's result has the scan's states.
   NodeId state_source(NodeId id) const;
-  void remark_break(NodeId id, const std::string& why);
 
   // ---- cleaning ----
 
@@ -119,6 +121,21 @@ class Fuser {
   /// runs before them. Returns whether anything changed.
   bool sink();
   bool merge(int target, int g);
+  /// Merges groups that make the same recurrence again, or of which one has all wide values of the other. Returns
+  /// whether anything changed.
+  bool unite();
+  bool unite(int target, int g, std::string* why);
+  /// Groups that run these recurrences, or that hold these wide values.
+  std::map<NodeId, std::vector<int>> holders_of_wide() const;
+  bool worth_uniting(int g, int h) const;
+  /// The members of a group as they would be in a walk of this direction, when all its recurrences are made again and
+  /// so can run either way; else as they are.
+  std::vector<Member> turned(int g, std::optional<bool> reverse) const;
+  /// The groups that these members read from memory.
+  std::set<int> dependencies(const std::vector<Member>& members, bool library) const;
+  std::set<int> dependencies(int g) const;
+  /// Whether the groups in `from` are, or need, directly or through others, one of those in `to`.
+  bool reaches(const std::set<int>& from, const std::set<int>& to) const;
   bool is_fixed(int g) const;
   bool is_walk(int g) const;
 
@@ -130,12 +147,25 @@ class Fuser {
   NodeId emit_member(int g, const Member& member);
   NodeId chunk_starts(NodeId id);
   void name_kernel(KernelGroup& group, const std::vector<Member>& members, int number);
-  std::set<int> dependencies(int group) const;
   std::vector<int> unit_order() const;
+
+  // ---- remarks ----
+
+  /// What stopped a node from joining its operands, or made a value stored for it. Whether it still holds is only known
+  /// when all groups are settled.
+  struct Break {
+    std::string code;
+    NodeId reader, value;  // value: the stored one; absent: any operand
+    std::string why;
+  };
+  bool still_holds(const Break& found) const;
+  void write_remarks();
+  void remark_repeated_walks();
 
   const Graph& graph_;
   const FuseOptions& options_;
   Remarks& remarks_;
+  const Widths widths_;
   Lanes lanes_;
   std::vector<int> home_;  // the group that computes a node whole
   std::vector<int> level_;
@@ -145,6 +175,7 @@ class Fuser {
   std::vector<bool> library_;
   std::set<NodeId> copies_;  // outputs that are copies of views
   std::vector<FusedGroup> groups_;
+  std::vector<Break> breaks_;
   std::map<uint32_t, std::vector<int>> memory_readers_;  // of library results and other groups' values
 
   Graph out_;

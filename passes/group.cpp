@@ -1,35 +1,23 @@
 #include "passes/group.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
+#include <tuple>
 
-#include <fmt/format.h>
+#include "ir/dims.h"
 
 namespace mambac {
 
 namespace {
 
-bool contains(const std::vector<DimId>& dims, DimId dim) {
-  return std::find(dims.begin(), dims.end(), dim) != dims.end();
-}
-
-std::vector<DimId> static_dims(const Graph& graph, const Type& type) {
-  std::vector<DimId> dims;
-  for (DimId d : type.dims)
-    if (!graph.dim(d).is_free()) dims.push_back(d);
-  return dims;
-}
-
-std::vector<DimId> sorted(std::vector<DimId> dims) {
-  std::sort(dims.begin(), dims.end());
-  return dims;
-}
-
-DimId largest(const Graph& graph, const std::vector<DimId>& dims) {
-  DimId best{};
-  for (DimId d : dims)
-    if (best == DimId{} || graph.dim(d).size > graph.dim(best).size) best = d;
-  return best;
+/// Orders types by what makes the lanes of a walk: those with a lane (taps alone have none) before those without, then
+/// by elements per step; of as many, more dimensions are wider.
+std::tuple<bool, int64_t, size_t> width_of(const Graph& graph, const Lanes& lanes, const Type& type) {
+  int64_t size = 1;
+  for (DimId d : static_dims(graph, type)) size *= graph.dim(d).size;
+  return {lanes.of(graph, type) != DimId{}, size, type.dims.size()};
 }
 
 /// All dims that members touch, in order of first appearance, free ones in order of declaration first.
@@ -65,10 +53,6 @@ std::set<DimId> dims_reduced_inside(const Graph& graph, const std::vector<Member
   return dims;
 }
 
-bool is_window(const Node& node) {
-  return node.op == Op::Window || node.op == Op::Overlap;
-}
-
 struct WalkFacts {
   bool any = false;
   DimId along{};
@@ -76,48 +60,83 @@ struct WalkFacts {
   DimId lane{};
 };
 
-/// The common walk of the directional members; false with a reason when there is none.
-bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members, WalkFacts* facts,
-                 std::string* why) {
+/// The direction in which the recurrences among the members go; false with a reason when they do not go together.
+bool common_direction(const Graph& graph, const std::vector<Member>& members, WalkFacts* facts, std::string* why) {
+  bool directed = false;
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
-    if (!is_directional(node.op) || node.op == Op::ChunkStarts) continue;
-    const bool reverse = node.op == Op::Overlap ? true : node.attrs.reverse;
-    if (!facts->any || member.resumed) {
-      if (!facts->any) facts->along = node.attrs.dims[0];
-    }
-    if (facts->along != node.attrs.dims[0]) {
-      *why = fmt::format("{} walks another dimension", node.name);
-      return false;
-    }
-    if (!member.resumed) {
-      if (facts->any && facts->reverse != reverse) {
-        *why = fmt::format("{} walks the other way", node.name);
-        return false;
-      }
-      facts->any = true;
-      facts->reverse = reverse;
-    }
-    const DimId lane = lanes.of(graph, node.type);
-    if (lane == DimId{}) continue;
-    if (facts->lane != DimId{} && facts->lane != lane) {
-      *why = fmt::format("{} has its channels along {}, the others along {}", node.name, graph.dim(lane).name,
-                         graph.dim(facts->lane).name);
-      return false;
-    }
-    facts->lane = lane;
-  }
-  for (const Member& member : members) {
-    const Type& type = graph.node(member.node).type;
-    const DimId along = lanes.walked_by(graph, type);
-    if (along == DimId{} || (facts->any && facts->along == along)) continue;
-    if (facts->any) {
-      *why = fmt::format("{} only exists along another walk", graph.node(member.node).name);
-      return false;
-    }
+    if (!is_recurrence(node)) continue;
+    if (!facts->any) facts->along = node.attrs.dims[0];
     facts->any = true;
-    facts->along = along;
-    if (facts->lane == DimId{}) facts->lane = lanes.of(graph, type);
+    if (facts->along != node.attrs.dims[0]) {
+      *why = fmt::format("{} walks along {}, the others along {}", node.name, graph.dim(node.attrs.dims[0]).name,
+                         graph.dim(facts->along).name);
+      return false;
+    }
+    if (member.resumed) continue;  // runs against the walk
+    const bool reverse = node.op == Op::Overlap || node.attrs.reverse;
+    if (directed && facts->reverse != reverse) {
+      *why = fmt::format("{} walks the other way", node.name);
+      return false;
+    }
+    directed = true;
+    facts->reverse = reverse;
+  }
+  return true;
+}
+
+/// The walk of wide values without a recurrence among them: a dimension that they can all walk, if there is one.
+void find_undirected(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members, WalkFacts* facts) {
+  for (const Member& member : members)
+    for (DimId d : lanes.walks_of(graph, member.node)) {
+      const bool common =
+          std::all_of(members.begin(), members.end(), [&](const Member& m) { return lanes.can_walk(m.node, d); });
+      if (common || !facts->any) facts->along = d;
+      facts->any = true;
+      if (common) return;
+    }
+}
+
+/// Where no recurrence has channels: the innermost of the free dimensions beside the walked one.
+DimId free_lane(const Graph& graph, const Type& type, DimId along) {
+  for (auto d = type.dims.rbegin(); d != type.dims.rend(); ++d)
+    if (graph.dim(*d).is_free() && *d != along) return *d;
+  return {};
+}
+
+/// The common walk of the members, if any needs one; false with a reason when they need several. The lane is that of
+/// the widest that has one, or a free dimension when none has. A recurrence without that lane may come along when all
+/// its dimensions are loops of the widest: it is computed once for all lanes.
+bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members, WalkFacts* facts,
+                 std::string* why) {
+  if (!common_direction(graph, members, facts, why)) return false;
+  const bool directed = facts->any;
+  if (!directed) find_undirected(graph, lanes, members, facts);
+  const Type* widest = nullptr;
+  for (const Member& member : members) {
+    const Node& node = graph.node(member.node);
+    if (directed ? !is_recurrence(node) : lanes.walks_of(graph, member.node).empty()) continue;
+    if (!widest || width_of(graph, lanes, node.type) > width_of(graph, lanes, *widest)) widest = &node.type;
+  }
+  if (!widest) return true;
+  for (const Member& member : members) {
+    const Node& node = graph.node(member.node);
+    if (is_recurrence(node) || lanes.can_walk(member.node, facts->along)) continue;
+    *why = fmt::format("{} only exists along another walk", node.name);
+    return false;
+  }
+  facts->lane = lanes.of(graph, *widest);
+  if (facts->lane == DimId{}) facts->lane = free_lane(graph, *widest, facts->along);
+  for (const Member& member : members) {
+    const Node& node = graph.node(member.node);
+    if (!is_recurrence(node)) continue;
+    const DimId lane = lanes.of(graph, node.type);
+    if (lane == DimId{} || lane == facts->lane) continue;
+    const std::vector<DimId> fixed = static_dims(graph, node.type);
+    if (std::all_of(fixed.begin(), fixed.end(), [&](DimId d) { return widest->has(d); })) continue;
+    *why = fmt::format("{} has its channels along {}, the others along {}", node.name, graph.dim(lane).name,
+                       graph.dim(facts->lane).name);
+    return false;
   }
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
@@ -139,6 +158,40 @@ bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node
   return false;
 }
 
+/// at, slice and the like, which a loop within a lane serves.
+bool moves_along(const Node& node, DimId dim) {
+  const bool moves = node.op == Op::At || node.op == Op::Slice || node.op == Op::Shift || node.op == Op::Put;
+  return (moves || is_window(node)) && contains(node.attrs.dims, dim);
+}
+
+/// A static dimension that is as good as a batch dimension (heads): no member moves along it or sums over it at every
+/// step, what the kernel streams has it, and what lacks it costs little when it is computed for each of its elements.
+bool is_independent(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members, DimId dim) {
+  std::set<NodeId> inside;
+  for (const Member& member : members) inside.insert(member.node);
+  auto repeated = [&](NodeId id) { return graph.node(id).type.has(facts.along) && !graph.node(id).type.has(dim); };
+  return std::all_of(members.begin(), members.end(), [&](const Member& member) {
+    const Node& node = graph.node(member.node);
+    const bool sums = contains(reduced_dims(node), dim);
+    if (moves_along(node, dim) || (sums && node.type.has(facts.along))) return false;
+    for (NodeId o : node.operands)
+      if (o.present() && !inside.count(o) && repeated(o) && graph.node(o).type.has(facts.lane)) return false;
+    if (sums || !repeated(member.node)) return true;
+    return is_pointwise(node.op) && info(node.op).exponentials == 0 && !node.type.has(facts.lane);
+  });
+}
+
+/// A dimension too long for a loop within a lane can still be an outer one, when it is only summed over at the end.
+/// Such a sum leaves the kernel in as many pieces as the dimension has elements, so it must not be one of every lane
+/// and step.
+bool may_be_outer(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members, DimId dim) {
+  return std::none_of(members.begin(), members.end(), [&](const Member& member) {
+    const Node& node = graph.node(member.node);
+    const bool large = node.type.has(facts.along) && node.type.has(facts.lane);
+    return moves_along(node, dim) || (contains(reduced_dims(node), dim) && large);
+  });
+}
+
 std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members,
                                          std::string* why) {
   KernelGroup group;
@@ -149,9 +202,11 @@ std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& fa
   for (DimId d : domain_of(graph, members)) {
     const Dim& dim = graph.dim(d);
     if (d == group.along || d == group.lane || dim.is_tiles()) continue;
-    if (dim.is_free()) {
+    const bool too_long = dim.size > kMaxInner;
+    if (dim.is_free() || is_independent(graph, facts, members, d) ||
+        (too_long && may_be_outer(graph, facts, members, d))) {
       group.outer.push_back(d);
-    } else if (dim.size <= kMaxInner) {
+    } else if (!too_long) {
       group.inner.push_back(d);
     } else {
       *why = fmt::format("dimension {} ({}) is neither walked nor a lane, and too large for an inner loop", dim.name,
@@ -172,8 +227,8 @@ DimId rows_lane(const Graph& graph, const std::vector<Member>& members, const st
     if (node.op != Op::Dot) continue;
     for (NodeId o : node.operands) {
       const Type& type = graph.node(o).type;
-      if (!type.dims.empty() && graph.dim(type.dims.back()).size >= 16 &&
-          contains(node.attrs.dims, type.dims.back()) && static_dims(graph, type).size() >= 2)
+      if (!type.dims.empty() && graph.dim(type.dims.back()).size >= 16 && contains(node.attrs.dims, type.dims.back()) &&
+          static_dims(graph, type).size() >= 2)
         return type.dims.back();
     }
   }
@@ -255,73 +310,18 @@ std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<M
 
 }  // namespace
 
-std::vector<DimId> reduced_dims(const Node& node) {
-  if (class_of(node.op) == OpClass::Reduction || class_of(node.op) == OpClass::Contraction) return node.attrs.dims;
-  return {};
-}
-
 bool touches(const Graph& graph, const Node& node, DimId dim) {
   if (node.type.has(dim)) return true;
   return std::any_of(node.operands.begin(), node.operands.end(),
                      [&](NodeId o) { return o.present() && graph.node(o).type.has(dim); });
 }
 
-Lanes::Lanes(const Graph& graph) {
-  for (const Node& node : graph.nodes()) {
-    if (is_directional(node.op) && node.op != Op::ChunkStarts && !contains(walked_, node.attrs.dims[0]))
-      walked_.push_back(node.attrs.dims[0]);
-    if (is_window(node) && !contains(taps_, node.attrs.dims[1])) taps_.push_back(node.attrs.dims[1]);
-  }
-  for (const Node& node : graph.nodes()) {
-    if (!is_window(node)) continue;
-    std::vector<DimId> fixed = static_dims(graph, node.type), kept;
-    for (DimId d : fixed)
-      if (d != node.attrs.dims[1]) kept.push_back(d);
-    lanes_.emplace(sorted(fixed), kept.empty() ? DimId{} : preferred(graph, kept));
-  }
-  for (const Node& node : graph.nodes()) {
-    std::vector<DimId> reduced = reduced_dims(node);
-    if (node.op == Op::Shift || node.op == Op::At || node.op == Op::Slice) reduced = {node.attrs.dims[0]};
-    if (reduced.empty()) continue;
-    for (NodeId o : node.operands) {
-      const std::vector<DimId> fixed = static_dims(graph, graph.node(o).type);
-      if (fixed.size() < 2) continue;
-      std::vector<DimId> kept;
-      for (DimId d : fixed)
-        if (!contains(reduced, d)) kept.push_back(d);
-      if (kept.empty() || kept.size() == fixed.size()) continue;
-      lanes_.emplace(sorted(fixed), preferred(graph, kept));  // the first reader decides
-    }
-  }
-}
-
-DimId Lanes::of(const Graph& graph, const Type& type) const {
-  const std::vector<DimId> fixed = static_dims(graph, type);
-  if (fixed.empty()) return {};
-  auto found = lanes_.find(sorted(fixed));
-  return found != lanes_.end() ? found->second : preferred(graph, fixed);
-}
-
-DimId Lanes::preferred(const Graph& graph, const std::vector<DimId>& dims) const {
-  std::vector<DimId> channels;
-  for (DimId d : dims)
-    if (!contains(taps_, d)) channels.push_back(d);
-  return largest(graph, channels.empty() ? dims : channels);
-}
-
-DimId Lanes::walked_by(const Graph& graph, const Type& type) const {
-  if (static_dims(graph, type).size() < 2) return {};
-  for (DimId d : type.dims)
-    if (contains(walked_, d)) return d;
-  return {};
-}
-
 std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members,
                                           std::string* why) {
   WalkFacts facts;
   if (!common_walk(graph, lanes, members, &facts, why)) return std::nullopt;
-  std::optional<KernelGroup> group = facts.any ? describe_walk(graph, facts, members, why)
-                                               : describe_rows(graph, members, why);
+  std::optional<KernelGroup> group =
+      facts.any ? describe_walk(graph, facts, members, why) : describe_rows(graph, members, why);
   if (!group && facts.any && members.size() == 1 && !is_directional(graph.node(members[0].node).op))
     group = describe_rows(graph, members, why);  // on its own it need not follow a walk
   if (!group) return std::nullopt;

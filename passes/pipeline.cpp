@@ -10,6 +10,7 @@
 #include "passes/differentiate.h"
 #include "passes/precision.h"
 #include "passes/regroup.h"
+#include "passes/separate.h"
 #include "passes/simplify.h"
 #include "passes/step_form.h"
 
@@ -19,7 +20,29 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kKindNames{"train", "prefill", "step", "eval"};
 
+/// The dimension that the recurrences of the graph walk; where nothing does, the last free one of its inputs.
+DimId walked_dimension(const Graph& graph) {
+  std::optional<DimId> walk, last;
+  for (const Node& node : graph.nodes()) {
+    if (node.op == Op::Input)
+      for (DimId d : node.type.dims)
+        if (graph.dim(d).is_free() && (!last || *last < d)) last = d;
+    if (!is_directional(node.op) || !graph.dim(node.attrs.dims[0]).is_free()) continue;
+    if (walk && *walk != node.attrs.dims[0])
+      throw InputError(node.location,
+                       fmt::format("{} ({}) walks along {}, what comes before it along {}; expected one dimension to "
+                                   "step along",
+                                   node.name, name_of(node.op), graph.dim(node.attrs.dims[0]).name,
+                                   graph.dim(*walk).name));
+    walk = node.attrs.dims[0];
+  }
+  if (walk) return *walk;
+  if (last) return *last;
+  throw InputError(fmt::format("found no free dimension to step along in '{}'", graph.name));
+}
+
 DimId walk_of(const Graph& graph, const PipelineOptions& options) {
+  if (options.walk.empty()) return walked_dimension(graph);
   if (auto walk = graph.find_dim(options.walk)) return *walk;
   throw InputError(fmt::format("found no dimension {} to step along in '{}'", options.walk, graph.name));
 }
@@ -53,6 +76,10 @@ std::vector<Stage> make_stages() {
        [](const Graph& g, Options, Remarks&) { return regroup(g); }},
       {"clean", "simplifies what the stage before wrote op by op; no gradient is taken any more, so stops go", all,
        [](const Graph& g, Options, Remarks&) { return simplify(g, {.drop_stops = true}); }},
+      {"separate",
+       "after clean, whose merged values are those that several walks share; before fuse, which would store their sums",
+       {train, prefill, eval},
+       [](const Graph& g, Options o, Remarks&) { return separate_walks(g, o.fuse.fuse_projections); }},
       {"precision",
        "after differentiate, so that a value and its gradient agree; before fuse, which decides by what is stored", all,
        [](const Graph& g, Options o, Remarks&) { return lower_precision(g, o.storage); }},

@@ -25,7 +25,7 @@ std::optional<GraphKind> graph_kind_from(std::string_view name);
 
 struct PipelineOptions {
   GraphKind kind = GraphKind::eval;
-  std::string walk = "L";        // prefill, step: the dimension of time
+  std::string walk;              // prefill, step: the dimension of time; empty: what the graph's recurrences walk
   std::string loss = "loss";     // train: the output to differentiate
   bool seeds = false;            // train: the gradient of sum(output * seed) over all outputs instead
   std::vector<std::string> wrt;  // train: what to differentiate by; empty: see passes/differentiate.h

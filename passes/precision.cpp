@@ -5,6 +5,7 @@
 #include "ir/dims.h"
 #include "passes/contraction.h"
 #include "passes/rewrite.h"
+#include "passes/widths.h"
 
 namespace mambac {
 
@@ -32,8 +33,9 @@ class Planner {
     plan.narrow_result.resize(graph_.size());
     plan.cast.resize(graph_.size());
     plan.cast_for_all.resize(graph_.size());
+    const Widths widths(graph_);
     for (uint32_t i = 0; i < graph_.size(); ++i) {
-      plan.large[i] = is_large_contraction(graph_, {i});
+      plan.large[i] = widths.large({i});
       if (!plan.large[i]) continue;
       const Node& dot = graph_.nodes()[i];
       plan.narrow_result[i] = !sums_free(graph_, dot) && !is_wanted_whole(NodeId{i});

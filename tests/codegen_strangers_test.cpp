@@ -19,8 +19,9 @@ uint64_t stranger_count() {
   return text ? std::strtoull(text, nullptr, 10) : 1000;
 }
 
-std::string checked(const Stranger& s, bool backward) {
+std::string checked(const Stranger& s, bool backward, DType storage = DType::f32) {
   PipelineOptions options;
+  options.storage = storage;
   options.kind = backward ? GraphKind::train : GraphKind::eval;
   options.seeds = backward;
   Arrays values, expected;
@@ -30,8 +31,9 @@ std::string checked(const Stranger& s, bool backward) {
       values = draw_values(graph, s.bindings, s.ranges, 31);
       expected = evaluate(graph, s.bindings, values);
     });
-    const bool small = s.bindings.at("B") * s.bindings.at("L") < 40;
-    return compare_on_cpu(std::move(result.graph), s.bindings, values, expected, {.bounds = small});
+    CheckOptions check{.bounds = s.bindings.at("B") * s.bindings.at("L") < 40};
+    if (storage == DType::bf16) check.relative = 3e-2, check.absolute = 5e-2;
+    return compare_on_cpu(std::move(result.graph), s.bindings, values, expected, check);
   } catch (const Failure& failure) {
     return failure.what();
   }
@@ -53,6 +55,12 @@ INSTANTIATE_TEST_SUITE_P(Shards, StrangersOnCpu, testing::Range<uint64_t>(0, kSh
 
 TEST(HandwrittenStrangersOnCpu, AgreeForwardAndBackward) {
   for (const Stranger& s : handwritten_strangers()) expect_agrees(s);
+}
+
+TEST(HandwrittenStrangersOnCpu, AgreeWithNarrowStorage) {
+  for (const Stranger& s : handwritten_strangers())
+    for (bool backward : {false, true})
+      EXPECT_EQ(checked(s, backward, DType::bf16), "") << s.name << (backward ? " backward" : " forward");
 }
 
 }  // namespace

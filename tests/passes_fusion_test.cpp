@@ -97,6 +97,99 @@ TEST(Fusion, StrangersLieInAsFewKernelsAsTheRuleCounts) {
   EXPECT_EQ(good, static_cast<int>(all.size()));
 }
 
+// ---- single strangers: which loops they get -------------------------------------------------------------------------
+
+std::vector<KernelGroup> walks_of(const Graph& fused) {
+  std::vector<KernelGroup> walks;
+  std::copy_if(fused.kernels.begin(), fused.kernels.end(), std::back_inserter(walks),
+               [](const KernelGroup& group) { return group.kind == KernelGroup::walk; });
+  return walks;
+}
+
+std::vector<std::string> names_of(const Graph& graph, const std::vector<DimId>& dims) {
+  std::vector<std::string> names;
+  for (DimId d : dims) names.push_back(graph.dim(d).name);
+  return names;
+}
+
+/// The kernels that run recurrences of this name and place whole, or restarted at tiles.
+int kernels_with(const Graph& fused, const std::string& name, bool resumed) {
+  const Location place = fused.node(*fused.find(name)).location;
+  std::set<int> kernels;
+  for (const Node& n : fused.nodes())
+    if (n.op == Op::Scan && n.name.rfind(name, 0) == 0 && n.name.find("grad") == std::string::npos &&
+        n.location.str() == place.str() && operand(n, "resume").present() == resumed)
+      kernels.insert(n.kernel);
+  return static_cast<int>(kernels.size());
+}
+
+TEST(Fusion, APlaneIsWalkedAlongBothSides) {
+  const Stranger s = handwritten_stranger("plane-with-states");
+  const Graph forward = run_pipeline(s.graph, options_for(false)).graph;
+  const std::vector<KernelGroup> walks = walks_of(forward);
+  ASSERT_EQ(walks.size(), 2u);
+  EXPECT_EQ(forward.dim(walks[0].along).name, "W");
+  EXPECT_EQ(names_of(forward, walks[0].outer), (std::vector<std::string>{"B", "L"}));
+  EXPECT_EQ(forward.dim(walks[1].along).name, "L");
+  EXPECT_EQ(names_of(forward, walks[1].outer), (std::vector<std::string>{"B", "W"}));
+  const Graph backward = run_pipeline(s.graph, options_for(true)).graph;
+  EXPECT_EQ(walks_of(backward).size(), 4u);  // each side, there and back
+  for (const std::string& name : stored_states(backward)) EXPECT_TRUE(name.ends_with(".chunks")) << name;
+}
+
+TEST(Fusion, AMatrixMemoryHasItsHeadsOutsideAndItsNormaliserInside) {
+  const Stranger s = handwritten_stranger("matrix-memory");
+  const PipelineResult result = run_pipeline(s.graph, options_for(false));
+  ASSERT_EQ(result.graph.kernels.size(), 1u);
+  const KernelGroup& walk = result.graph.kernels[0];
+  EXPECT_EQ(result.graph.dim(walk.lane).name, "D");
+  EXPECT_EQ(names_of(result.graph, walk.outer), (std::vector<std::string>{"B", "H"}));
+  EXPECT_EQ(names_of(result.graph, walk.inner), std::vector<std::string>{"N"});
+  for (const Remark& remark : result.remarks) ADD_FAILURE() << remark.op << ": " << remark.text;  // nothing stopped it
+  const Graph backward = run_pipeline(s.graph, options_for(true)).graph;
+  for (const char* name : {"C", "n"})
+    for (bool resumed : {false, true}) EXPECT_LE(kernels_with(backward, name, resumed), 1) << name;
+}
+
+TEST(Fusion, ProjectionsOntoAndFromHeadsAreLibraryCalls) {
+  const Stranger s = handwritten_stranger("heads");
+  const Graph forward = run_pipeline(s.graph, options_for(false)).graph;
+  EXPECT_EQ(forward.kernels.size(), 7u);  // six products around a walk
+  EXPECT_EQ(generated_kernels(forward), 1);
+  const std::vector<KernelGroup> walks = walks_of(forward);
+  ASSERT_EQ(walks.size(), 1u);
+  EXPECT_EQ(names_of(forward, walks[0].outer), (std::vector<std::string>{"B", "H"}));
+  const Graph backward = run_pipeline(s.graph, options_for(true)).graph;
+  EXPECT_EQ(walks_of(backward).size(), 2u);
+  EXPECT_EQ(kernels_with(backward, "h", true), 1);
+}
+
+TEST(Fusion, StatesOfFourDirectionsAreAddedUpWhenTheyAreRead) {
+  const Stranger s = handwritten_stranger("four-directions");
+  for (bool backward : {false, true}) {
+    const Graph fused = run_pipeline(s.graph, options_for(backward)).graph;
+    EXPECT_EQ(walks_of(fused).size(), backward ? 5u : 4u);
+    for (const std::string& name : stored_states(fused)) EXPECT_TRUE(name.ends_with(".chunks")) << name;
+  }
+}
+
+TEST(Fusion, WithoutChannelsLanesAreWhatIsNotWalked) {
+  const Stranger s = handwritten_stranger("plane-without-channels");
+  for (bool backward : {false, true}) {
+    const Graph fused = run_pipeline(s.graph, options_for(backward)).graph;
+    for (const KernelGroup& walk : walks_of(fused))
+      EXPECT_EQ(fused.dim(walk.lane).name, fused.dim(walk.along).name == "W" ? "L" : "W") << walk.name;
+  }
+}
+
+TEST(Fusion, TapsAreNoLanesHoweverManyTheyAre) {
+  const Stranger s = handwritten_stranger("taps-without-channels");
+  const std::vector<KernelGroup> forward = walks_of(run_pipeline(s.graph, options_for(false)).graph);
+  ASSERT_EQ(forward.size(), 1u);
+  EXPECT_EQ(s.graph.dim(forward[0].lane).name, "D");
+  EXPECT_EQ(names_of(s.graph, forward[0].inner), std::vector<std::string>{"K"});
+}
+
 // ---- the shipped models -------------------------------------------------------------------------------------------
 
 class ShippedMixers : public testing::TestWithParam<std::tuple<std::string, GraphKind, DType>> {};

@@ -1,6 +1,7 @@
 // The pipeline as a whole: every kind of graph runs through it, is observed, and comes out the same each time.
 #include <gtest/gtest.h>
 
+#include "ir/builder.h"
 #include "ir/print.h"
 #include "passes/pipeline.h"
 #include "tests/mixer.h"
@@ -49,6 +50,27 @@ TEST(Pipeline, EveryStageKeepsTheOutputs) {
     expected = found;  // the gradients that a stage adds are kept by the stages after it
   });
   EXPECT_TRUE(expected.contains("grad.layers.0.A_log"));
+}
+
+TEST(Pipeline, TimeIsWhatRecurrencesWalk) {
+  Graph plane;
+  Builder b(plane);
+  const DimId B = plane.add_dim("B", 0), H = plane.add_dim("H", 0), W = plane.add_dim("W", 0), D = plane.add_dim("D", 4);
+  const NodeId x = b.input("x", {DType::f32, {B, H, W, D}});
+  const NodeId down = b.scan(b.constant(0.5), x, H);
+  plane.outputs() = {{"out", down}};
+  for (GraphKind kind : {GraphKind::prefill, GraphKind::step}) {
+    PipelineOptions options;
+    options.kind = kind;
+    const Graph result = run_pipeline(plane, options).graph;
+    const auto state = result.find("state.0." + plane.node(down).name);
+    ASSERT_TRUE(state);
+    EXPECT_EQ(type_text(result, result.node(*state).type), "f32[B, W, D]");
+  }
+  plane.outputs() = {{"out", b.scan(b.constant(0.5), down, W)}};
+  PipelineOptions options;
+  options.kind = GraphKind::prefill;
+  EXPECT_THROW(run_pipeline(plane, options), InputError);
 }
 
 TEST(Pipeline, NoDimensionToStepAlong) {

@@ -7,7 +7,7 @@
 #include "ir/builder.h"
 #include "ir/print.h"
 #include "ir/verify.h"
-#include "passes/contraction.h"
+#include "passes/widths.h"
 #include "passes/differentiate.h"
 #include "passes/fuse.h"
 #include "passes/precision.h"
@@ -33,9 +33,10 @@ TEST(Precision, ContractionsReadNarrowOperandsAndStoreNarrowResults) {
   const Graph graph = training_graph();
   const Graph narrow = lower_precision(graph, DType::bf16);
   verify(narrow);
+  const Widths widths(narrow);
   int large = 0, weights = 0;
   for (uint32_t i = 0; i < narrow.size(); ++i) {
-    if (!is_large_contraction(narrow, {i})) continue;
+    if (!widths.large({i})) continue;
     ++large;
     const Node& dot = narrow.nodes()[i];
     for (NodeId operand : dot.operands) EXPECT_EQ(narrow.node(operand).type.dtype, DType::bf16) << dot.name;

@@ -118,10 +118,135 @@ Stranger softmax_decay() {
   return p.finish("a decay that is a softmax over N", b.dot(c, h, {p.N}), 1, 1);
 }
 
+/// The second recurrence reads what the first leaves, along the other side of the plane.
+Stranger plane_with_states() {
+  Page p("plane-with-states", 24, 4);
+  Builder& b = p.b;
+  const DimId W = p.stranger.graph.add_dim("W", 0);
+  p.stranger.bindings = {{"B", 2}, {"L", 19}, {"W", 11}};
+  NodeId x = p.input("x", {p.B, p.L, W, p.D}), dt = b.Softplus(x);
+  auto scanned = [&](NodeId u, DimId along, const std::string& name) {
+    NodeId rate = b.Neg(b.Softplus(p.param("a_" + name, {p.D, p.N})));
+    NodeId input = b.Mul(b.Mul(dt, u), p.param("b_" + name, {p.D, p.N}));
+    b.hint = "h_" + name;
+    NodeId h = b.scan(b.Exp(b.Mul(dt, rate)), input, along);
+    return b.dot(h, p.param("c_" + name, {p.D, p.N}), {p.N});
+  };
+  NodeId rows = scanned(x, W, "rows");
+  NodeId columns = scanned(b.Tanh(rows), p.L, "columns");
+  b.hint = "out";
+  return p.finish("a plane walked along both of its sides, with states", b.Add(rows, columns), 2, 2);
+}
+
+/// Four recurrences with the same decays and inputs, along both sides of a plane and both ways, whose states are added
+/// up.
+Stranger four_directions() {
+  Page p("four-directions", 24, 4);
+  Builder& b = p.b;
+  const DimId W = p.stranger.graph.add_dim("W", 0);
+  p.stranger.bindings = {{"B", 2}, {"L", 19}, {"W", 11}};
+  NodeId x = p.input("x", {p.B, p.L, W, p.D}), dt = b.Softplus(p.input("dt", {p.B, p.L, W, p.D}));
+  NodeId decay = b.Exp(b.Mul(dt, b.Neg(b.Softplus(p.param("a", {p.D, p.N})))));
+  NodeId input = b.Mul(b.Mul(dt, x), p.input("keys", {p.B, p.L, W, p.N}));
+  NodeId across = b.Sub(b.scan(decay, input, W), b.scan(decay, input, W, true));
+  NodeId h = b.Add(b.Add(across, b.scan(decay, input, p.L)), b.scan(decay, input, p.L, true));
+  b.hint = "out";
+  return p.finish("a plane walked in four directions", b.dot(h, p.input("queries", {p.B, p.L, W, p.N}), {p.N}), 4, 4);
+}
+
+/// C[t] = f C[t-1] + i v k of every head, read by q, over what the same recurrence makes of k alone.
+Stranger matrix_memory() {
+  Page p("matrix-memory", 16, 5);  // D: values of a head
+  Builder& b = p.b;
+  const DimId H = p.stranger.graph.add_dim("H", 3);
+  NodeId q = p.input("q", {p.B, p.L, H, p.N}), k = p.input("k", {p.B, p.L, H, p.N});
+  k = b.Mul(k, p.param("k_scale", {H, p.N}));
+  NodeId v = b.Mul(p.input("v", {p.B, p.L, H, p.D}), p.param("v_scale", {H, p.D}));
+  NodeId f = b.Sigmoid(b.Add(p.input("f", {p.B, p.L, H}), p.param("f_bias", {H})));
+  NodeId i = b.Exp(b.Neg(b.Softplus(b.Add(p.input("i", {p.B, p.L, H}), p.param("i_bias", {H})))));
+  b.hint = "C";
+  NodeId memory = b.scan(f, b.Mul(b.Mul(i, v), k), p.L);
+  b.hint = "n";
+  NodeId normaliser = b.scan(f, b.Mul(i, k), p.L);
+  NodeId size = b.Sqrt(b.Add(b.constant(1), b.Mul(b.dot(normaliser, q, {p.N}), b.dot(normaliser, q, {p.N}))));
+  b.hint = "out";
+  return p.finish("a gated matrix memory with heads, and its normaliser", b.Div(b.dot(memory, q, {p.N}), size), 1, 1);
+}
+
+/// Channels split into heads: what is projected onto them, and from them, is a matrix like any other.
+Stranger heads() {
+  Page p("heads", 16, 5);  // D: channels of a head
+  Builder& b = p.b;
+  const DimId E = p.stranger.graph.add_dim("E", 24), H = p.stranger.graph.add_dim("H", 3);
+  p.stranger.bindings = {{"B", 2}, {"L", 33}};
+  NodeId x = p.input("x", {p.B, p.L, E});
+  NodeId v = b.dot(x, p.param("w_v", {H, p.D, E}), {E}), z = b.dot(x, p.param("w_z", {H, p.D, E}), {E});
+  NodeId k = b.dot(x, p.param("w_k", {p.N, E}), {E}), q = b.dot(x, p.param("w_q", {p.N, E}), {E});
+  NodeId dt = b.Softplus(b.Add(b.dot(x, p.param("w_dt", {H, E}), {E}), p.param("dt_bias", {H})));
+  NodeId decay = b.Exp(b.Mul(dt, b.Neg(b.Softplus(p.param("a", {H})))));
+  b.hint = "h";
+  NodeId h = b.scan(decay, b.Mul(b.Mul(dt, v), k), p.L);
+  NodeId y = b.Add(b.dot(h, q, {p.N}), b.Mul(p.param("skip", {H}), v));
+  b.hint = "out";
+  NodeId out = b.dot(b.Mul(y, b.Mul(z, b.Sigmoid(z))), p.param("w_o", {E, H, p.D}), {H, p.D});
+  return p.finish("one decay for each head, between projections", out, 1, 1);
+}
+
+/// More heads than fit an inner loop, with keys that they share and that somebody else wants, too.
+Stranger many_heads() {
+  Page p("many-heads", 8, 2);  // D: channels of a head
+  Builder& b = p.b;
+  const DimId H = p.stranger.graph.add_dim("H", 260);
+  p.stranger.bindings = {{"B", 2}, {"L", 9}};
+  NodeId v = p.input("v", {p.B, p.L, H, p.D}), q = p.input("q", {p.B, p.L, p.N});
+  b.hint = "keys";
+  NodeId k = b.Mul(p.input("k", {p.B, p.L, p.N}), p.param("k_scale", {p.N}));
+  NodeId decay = b.Sigmoid(b.Add(p.input("f", {p.B, p.L, H}), p.param("f_bias", {H})));
+  b.hint = "h";
+  NodeId h = b.scan(decay, b.Mul(v, k), p.L);
+  b.hint = "out";
+  Stranger result = p.finish("more heads than an inner loop can have", b.dot(h, q, {p.N}), 1, 1);
+  result.graph.outputs().push_back({"keys", k});
+  return result;
+}
+
+/// Three channels that a filter of four taps over one sequence drives: the taps are more than the lanes.
+Stranger taps_without_channels() {
+  Page p("taps-without-channels", 3);
+  Builder& b = p.b;
+  const DimId K = p.stranger.graph.add_dim("K", 4);
+  NodeId taps = b.op(Op::Window, {p.input("u", {p.B, p.L}), {}, {}, {}}, {.dims = {p.L, K}});
+  NodeId u = b.dot(taps, p.param("filter", {K}), {K});
+  NodeId decay = b.Sigmoid(b.Add(p.input("f", {p.B, p.L, p.D}), p.param("f_bias", {p.D})));
+  b.hint = "out";
+  return p.finish("a filter without channels before a recurrence of few", b.scan(decay, b.Tanh(u), p.L), 1, 1);
+}
+
+/// A plane of numbers: what is not walked are the lanes.
+Stranger plane_without_channels() {
+  Page p("plane-without-channels", 1);
+  Builder& b = p.b;
+  const DimId W = p.stranger.graph.add_dim("W", 0);
+  p.stranger.bindings = {{"B", 2}, {"L", 19}, {"W", 37}};
+  NodeId x = p.input("x", {p.B, p.L, W}), keep = b.Sigmoid(b.Add(p.input("f", {p.B, p.L, W}), p.param("f_bias", {})));
+  NodeId rows = b.scan(keep, x, W);
+  NodeId columns = b.scan(keep, b.Tanh(rows), p.L, true);
+  b.hint = "out";
+  return p.finish("a plane of numbers walked along both of its sides", b.Mul(rows, columns), 2, 2);
+}
+
 }  // namespace
 
 std::vector<Stranger> handwritten_strangers() {
-  return {complex_pairs(), lru_gated_input(), scan_feeding_scan(), norm_then_recurrence(), softmax_decay()};
+  return {complex_pairs(), lru_gated_input(),       scan_feeding_scan(), norm_then_recurrence(),
+          softmax_decay(), plane_with_states(),     matrix_memory(),     heads(),
+          many_heads(),    taps_without_channels(), four_directions(),   plane_without_channels()};
+}
+
+Stranger handwritten_stranger(const std::string& name) {
+  for (Stranger& s : handwritten_strangers())
+    if (s.name == name) return std::move(s);
+  throw InternalError("there is no stranger " + name);
 }
 
 }  // namespace mambac::test
