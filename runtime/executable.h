@@ -30,8 +30,8 @@ class Executable {
   /// Where it runs, and whose memory is bound to it; it outlives the executable.
   virtual Device& device() const = 0;
 
-  /// Device memory of the caller for an input or output; it must stay valid until the next bind or the last run, be aligned
-  /// to 64 bytes for best speed, and all ports must be bound before the first run. Outputs lie apart from everything
+  /// Device memory of the caller for an input or output; it must stay valid until the next bind or the last run and be
+  /// aligned to 64 bytes for best speed, and all ports must be bound before the first run. Outputs lie apart from all
   /// else, but that one may have the whole memory of an input which its kernel reads element by element and no later
   /// one reads. InternalError for an unknown name.
   virtual void bind(std::string_view name, void* data) = 0;
