@@ -119,7 +119,8 @@ PreparedRow train_row(Device& device) {
   Executable& gradients = **row.parts[0].compiled;
   Executable& norm = **row.parts[1].compiled;
   const std::vector<int64_t> shape{layout.size()};
-  for (const char* name : {"param", "grad", "m", "v"}) row.memory.place({{name, DType::f32, shape, layout.size()}}, device);
+  for (const char* name : {"param", "grad", "m", "v"})
+    row.memory.place({{name, DType::f32, shape, layout.size()}}, device);
   bind_update(**row.parts[2].compiled, row.memory, 0);
   bind_update(**row.parts[3].compiled, row.memory, layout.decayed());
   row.memory.bind(norm);

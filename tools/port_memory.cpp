@@ -57,7 +57,8 @@ void PortMemory::place(const std::vector<Port>& ports, Device& device) {
   pieces_.push_back(DeviceArray<char>::zeroed(device, static_cast<int64_t>(total)));
   for (const Port& port : ports)
     if (const auto offset = offsets.find(port.name); offset != offsets.end())
-      memory_[port.name] = pieces_.back().part(static_cast<int64_t>(offset->second), static_cast<int64_t>(bytes_of(port)));
+      memory_[port.name] =
+          pieces_.back().part(static_cast<int64_t>(offset->second), static_cast<int64_t>(bytes_of(port)));
 }
 
 void PortMemory::bind(Executable& executable, const Port& port) {

@@ -10,8 +10,8 @@
 
 namespace mambac::tools {
 
-/// Zeroed device memory for each port, bound to it; for those of an executable in one piece, as weights lie in generation (on
-/// pages as large as can be had). It may be shared: a name that is there already is bound to the same
+/// Zeroed device memory for each port, bound to it; for those of an executable in one piece, as weights lie in
+/// generation (on pages as large as can be had). It may be shared: a name that is there already is bound to the same
 /// memory, so that executables see each other's values.
 class PortMemory {
  public:
