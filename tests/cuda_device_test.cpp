@@ -60,6 +60,19 @@ TEST_F(CudaDevice, CopiesOfAnySizeArriveWhole) {
   }
 }
 
+TEST_F(CudaDevice, ZerosAndCopiesStayOnTheDevice) {
+  const std::vector<float> sent{1, 2, 3, 4};
+  const auto from = device->allocate(16), to = device->allocate_zeroed(16);
+  device->upload(from->data(), sent.data(), 16);
+  device->copy(static_cast<char*>(to->data()) + 4, from->data(), 8);
+  device->zero(from->data(), 12);
+  std::vector<float> moved(4), rest(4);
+  device->download(moved.data(), to->data(), 16);
+  device->download(rest.data(), from->data(), 16);
+  EXPECT_EQ(moved, (std::vector<float>{0, 1, 2, 0}));
+  EXPECT_EQ(rest, (std::vector<float>{0, 0, 0, 4}));
+}
+
 TEST_F(CudaDevice, MemoryIsAlignedAndNotTheHosts) {
   const auto memory = device->allocate(100), none = device->allocate(0);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(memory->data()) % 64, 0u);

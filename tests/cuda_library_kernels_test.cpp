@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "codegen/cuda/device_header.h"
 #include "ir/builder.h"
+#include "runtime/cuda/kernel_source.h"
 #include "runtime/cuda/libraries.h"
 #include "runtime/cuda/library_kernels.h"
 #include "runtime/cuda/nvrtc.h"
@@ -138,10 +138,8 @@ TEST(LibraryKernels, CompileAndUseNoLocalMemory) {
   const cuda::Nvrtc& nvrtc = cuda::Nvrtc::instance();
   for (const LibraryLaunch& launch : launches_of_every_kind())
     for (const int architecture : {nvrtc.architectures().front(), nvrtc.architectures().back()}) {
-      const cuda::Compilation made = nvrtc.compile({fmt::format("{}\n{}", cuda_device_header(), launch.text),
-                                                    launch.symbol + ".cu",
-                                                    fmt::format("sm_{}", architecture),
-                                                    {}});
+      const cuda::Compilation made =
+          nvrtc.compile(cuda::request_for(launch.symbol, launch.text, fmt::format("sm_{}", architecture)));
       ASSERT_EQ(made.kernels.size(), 1u) << launch.symbol;
       EXPECT_EQ(made.kernels[0].name, launch.symbol);
       EXPECT_EQ(made.kernels[0].stack, 0) << launch.symbol << " on sm_" << architecture;

@@ -1,9 +1,10 @@
-// Training, evaluation and generation on a device: the emulated GPU, and the CPU behind memory that the host cannot
-// touch.
+// Training, evaluation and generation on a device: the emulated GPU, the CUDA device with a library that answers like
+// CUDA (tests/fake_cuda.h), and the CPU behind memory that the host cannot touch.
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "runtime/cpu_device.h"
+#include "runtime/cuda/cuda_device.h"
 #include "runtime/cuda/emulated_device.h"
 #include "runtime/evaluate.h"
 #include "runtime/generate.h"
@@ -20,13 +21,22 @@ using tools::CompiledTraining, tools::TrainOptions;
 /// CPU's kernels is the same.
 class OnDevice : public testing::TestWithParam<std::string> {
  protected:
-  OnDevice() : device_(GetParam() == "protected" ? protected_device() : emulated_cuda_device()) {
+  OnDevice() : device_(open(GetParam())) {
     folder_.write("train.txt", learnable_text(6000));
     folder_.write("valid.txt", learnable_text(600));
     options_.batch = 3;
     options_.context = 19;
     options_.settings.learning_rate = 5e-3;
     options_.settings.valid_windows = 4;
+  }
+
+  std::unique_ptr<Device> open(const std::string& name) const {
+    if (name == "protected") return protected_device();
+    if (name == "emulated") return emulated_cuda_device();
+    for (const char* variable : {"MAMBAC_CUDA_DRIVER", "MAMBAC_NVRTC", "MAMBAC_CUBLASLT"})
+      setenv(variable, MAMBAC_FAKE_CUDA, 1);
+    setenv("MAMBAC_CACHE", (folder_ / "cache").c_str(), 1);
+    return make_cuda_device(0);
   }
 
   bool exact() const { return GetParam() == "protected"; }
@@ -80,8 +90,8 @@ class OnDevice : public testing::TestWithParam<std::string> {
   std::unique_ptr<Device> device_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Devices, OnDevice, testing::Values("cuda-emulated", "protected"),
-                         [](const auto& info) { return info.param == "protected" ? info.param : "emulated"; });
+INSTANTIATE_TEST_SUITE_P(Devices, OnDevice, testing::Values("emulated", "cuda", "protected"),
+                         [](const auto& info) { return info.param; });
 
 TEST_P(OnDevice, LossesAreThoseOfTheCpu) {
   const auto found = train_on(device(), "found", 4), expected = train_on(cpu_device(), "expected", 4);
@@ -214,6 +224,22 @@ TEST(DeviceOption, TrainsEvaluatesAndWrites) {
         "mambac generate run --prompt 'the state of a scan' --bytes 12 --chunk 8 --temperature 0 --device " + device);
   };
   EXPECT_EQ(written("cuda-emulated"), written("cpu"));
+}
+
+TEST(DeviceOption, CudaIsWhatItsVariablesName) {
+  const TemporaryFolder folder;
+  folder.write("train.txt", learnable_text(6000));
+  const std::string cuda = "export MAMBAC_CUDA_DRIVER='" MAMBAC_FAKE_CUDA "' MAMBAC_NVRTC='" MAMBAC_FAKE_CUDA
+                           "' MAMBAC_CUBLASLT='" MAMBAC_FAKE_CUDA "' MAMBAC_CACHE=\"$PWD/cache\"; ";
+  const auto trained = nlohmann::json::parse(
+      succeed(folder, cuda + "mambac train mambabyte:tiny --data train.txt --batch 2 --context 16 --json --out run "
+                             "--steps 3 --device cuda"));
+  EXPECT_EQ(trained.at("step"), 3);
+  const std::string write = "mambac generate run --prompt 'the state of a scan' --bytes 12 --chunk 8 --temperature 0";
+  EXPECT_EQ(succeed(folder, cuda + write + " --device cuda:0"), succeed(folder, write));
+  const Outcome full = shell(folder, cuda + "FAKE_CUDA_MEMORY=20000 " + write + " --device cuda");
+  EXPECT_EQ(full.code, 3);
+  EXPECT_NE(full.error.find("out of device memory"), std::string::npos) << full.error;
 }
 
 TEST(DeviceOption, AnInterruptedRunNamesItsDevice) {

@@ -4,7 +4,7 @@
 
 #include <exception>
 
-#include "codegen/cuda/device_header.h"
+#include "runtime/cuda/kernel_source.h"
 
 namespace mambac::cuda {
 namespace {
@@ -31,7 +31,7 @@ std::vector<std::shared_ptr<const LoadedText>> TextLoader::load(const std::vecto
     if (!fresh) continue;
     if (const auto found = loaded_.find(text.text); found != loaded_.end()) entry->second = found->second.lock();
     if (entry->second) continue;
-    missing.push_back({fmt::format("{}\n{}", cuda_device_header(), text.text), text.name + ".cu", architecture_, {}});
+    missing.push_back(request_for(text.name, text.text, architecture_));
     missing_texts.push_back(&entry->first);
   }
   std::vector<Compilation> compiled = compile(missing);
