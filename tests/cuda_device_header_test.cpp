@@ -19,8 +19,6 @@ struct Nvrtc {
 #define MAMBAC_FUNCTION(name, ...) std::add_pointer_t<__VA_ARGS__> name = nullptr;
 #include "runtime/cuda/nvrtc_functions.def"
 #undef MAMBAC_FUNCTION
-  int (*nvrtcGetPTXSize)(Program, size_t*) = nullptr;
-  int (*nvrtcGetPTX)(Program, char*) = nullptr;
 
   Nvrtc() {
     const LibraryProbe library = cuda::find_nvrtc();
@@ -30,8 +28,6 @@ struct Nvrtc {
 #define MAMBAC_FUNCTION(name, ...) get(#name, name);
 #include "runtime/cuda/nvrtc_functions.def"
 #undef MAMBAC_FUNCTION
-    get("nvrtcGetPTXSize", nvrtcGetPTXSize);
-    get("nvrtcGetPTX", nvrtcGetPTX);
   }
 };
 
