@@ -182,6 +182,35 @@ TEST(Slots, CountWhatRuns) {
   EXPECT_EQ(whole.slots, 4 + 1000 * (2 + 2 + 7) + 1);
 }
 
+/// Behind an early end come both sides of the text's branch, most of it from the one that is not taken: what is in
+/// front of them runs all the same, and so does what was moved there from the other side.
+TEST(Slots, AnEarlyEndIsNoSideOfABranch) {
+  const Nest nest = tiles_of(constant(8));
+  const auto functions = parse_sass(R"(.text.f:
+	//## File "/tmp/k.cu", line 1
+/*00*/ ISETP.GE.AND P0, PT, R1, 0x1, PT ;
+/*10*/ @!P0 EXIT ;
+	//## File "/tmp/k.cu", line 12
+/*20*/ IMAD R1, R1, R2, R3 ;
+/*30*/ IMAD R2, R1, R2, R3 ;
+	//## File "/tmp/k.cu", line 4
+/*40*/ @P1 BRA `(.L_1) ;
+	//## File "/tmp/k.cu", line 12
+/*50*/ FADD R1, R1, R2 ;
+/*60*/ FADD R1, R1, R2 ;
+/*70*/ FADD R1, R1, R2 ;
+/*80*/ FADD R1, R1, R2 ;
+/*84*/ FADD R1, R1, R2 ;
+/*88*/ FADD R1, R1, R2 ;
+/*90*/ EXIT ;
+.L_1:
+	//## File "/tmp/k.cu", line 6
+/*a0*/ FMUL R1, R1, R2 ;
+/*b0*/ EXIT ;
+)");
+  EXPECT_EQ(count_slots(functions[0], nest, nest.count(0, 0, {}), 1).slots, 2 + 3 + 2);
+}
+
 /// A call that nothing stands in front of is no rare one.
 TEST(Slots, CallsCount) {
   const Nest nest = tiles_of(constant(16));

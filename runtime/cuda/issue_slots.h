@@ -1,11 +1,14 @@
 // How many instructions a kernel issues, counted in its machine code.
 //
-// Each basic block is counted as often as it runs, which follows from where it lies: a loop of the machine code is the
-// loop of the emitted text that most of its instructions come from, and the number of its iterations, like the outcome
-// of branches, from the loop IR at given sizes. Every instruction takes one issue slot of a thread, predicated or not,
-// those for the special-function unit too (its own rate is counted apart). Blocks that call a function of the
-// assembler's own behind a branch, such as division of 64-bit numbers above 2^32, are taken for rare and count nothing.
-// Both ways of a branch that is the compiler's and not the text's count as often as what leads to them.
+// Each basic block is counted as often as it runs, which follows from where it lies. What comes behind a block whatever
+// happens runs as often as that. A loop of the machine code is the loop of the emitted text that most of its
+// instructions come from, and one way behind a branch is the side of the text's branch that they come from; the number
+// of iterations and the outcome of branches are those of the loop IR at given sizes. Of a branch that is the compiler's
+// own both ways count, unless one calls a function of the assembler's, such as division of 64-bit numbers above 2^32:
+// that is taken for rare and counts nothing.
+//
+// Every instruction takes one issue slot of a thread, predicated or not, those for the special-function unit too, whose
+// own rate is counted apart.
 #pragma once
 
 #include "codegen/cuda/nest.h"
