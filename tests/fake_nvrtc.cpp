@@ -1,6 +1,6 @@
 // The NVRTC of fake_cuda.h: "compiles" a source to itself behind a line that names the architecture, and refuses one
-// with #error. Its log has the form of NVRTC 13.0's and reports on the source's kernels, or else on one add_one. Its PTX
-// has two instructions for each kernel, on the kernel's first line.
+// with #error. Its log has the form of NVRTC 13.0's and reports on the source's kernels, or else on one add_one. Its
+// PTX has two instructions for each kernel, on the kernel's first line.
 #include <atomic>
 #include <cstring>
 #include <sstream>
