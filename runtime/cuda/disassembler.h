@@ -6,9 +6,9 @@
 
 namespace mambac::cuda {
 
-/// The path of nvdisasm; empty: there is none. Looked for beside the NVRTC that is used, whose machine code it knows, in
-/// $PATH, and in bin of the folders that NVRTC is looked for in. When $MAMBAC_NVDISASM is set, it is the only path tried ("none": none is), and
-/// EnvironmentError when there is no program.
+/// The path of nvdisasm; empty: there is none. Looked for beside the NVRTC that is used, whose machine code it knows,
+/// in $PATH, and in bin of the folders that NVRTC is looked for in. When $MAMBAC_NVDISASM is set, it is the only path
+/// tried ("none": none is), and EnvironmentError when there is no program.
 std::filesystem::path find_disassembler(const std::filesystem::path& nvrtc);
 
 /// A cubin's machine code as text, with the lines of the source that its line table has. EnvironmentError with what
