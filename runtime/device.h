@@ -80,6 +80,8 @@ class Device {
     static_cast<void>(calls);
     return nullptr;
   }
+  /// Whether small projections are better computed in the walks that use them (FuseOptions::fuse_projections).
+  virtual bool fuses_projections() const { return true; }
   /// How a kernel of a fused graph is mapped when nothing better is known.
   virtual Schedule schedule(const Graph& fused, int number) const = 0;
   /// Compiles many kernels at once; equal ones are compiled once.

@@ -83,7 +83,9 @@ PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes
 
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                                   Device& device, bool timed) {
-  PipelineResult result = run_pipeline(source, options);
+  PipelineOptions fitting = options;
+  fitting.fuse.fuse_projections = device.fuses_projections();
+  PipelineResult result = run_pipeline(source, fitting);
   auto compiled = std::make_unique<Compiled>();
   compiled->program = std::make_unique<Program>(std::move(result.graph), Program::Scheduler{}, device);
   compiled->remarks = std::move(result.remarks);

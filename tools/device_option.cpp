@@ -12,6 +12,7 @@
 #include "runtime/cuda/cuda_device.h"
 #include "runtime/cuda/emulated_device.h"
 #include "runtime/progress.h"
+#include "tools/arguments.h"
 
 namespace mambac::tools {
 namespace {
@@ -55,7 +56,7 @@ ChosenDevice::ChosenDevice(const std::string& name) {
   if (name == "cuda-emulated")
     owned_ = emulated_cuda_device();
   else if (const auto ordinal = cuda_ordinal(name))
-    owned_ = make_cuda_device(*ordinal);
+    owned_ = make_cuda_device(*ordinal, talk);
   else
     check(name == "cpu", "ChosenDevice: no name of a device");
   device_ = owned_ ? owned_.get() : &cpu_device();

@@ -92,6 +92,8 @@ class EmulatedDevice : public Device {
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
 
+  bool fuses_projections() const override { return false; }
+
   Schedule schedule(const Graph& fused, int number) const override { return default_gpu_schedule(fused, number); }
 
   /// All in one text, since the compiler takes longer to start than to compile a kernel.
