@@ -78,7 +78,7 @@ struct KernelGroup {
   std::string name;           // says what was fused; unique in a graph
   DimId along{};              // walk: the dimension that is walked
   bool reverse = false;       // walk: from the end
-  DimId lane{};               // its elements are in lanes; absent where there is no dimension to take
+  DimId lane{};               // its elements are in lanes; absent where none is worth it
   std::vector<DimId> outer;   // in any order, divided into tasks; only sums ready after the kernel go across them
   std::vector<DimId> inner;   // loops inside a lane
 

@@ -173,12 +173,15 @@ TEST(Fusion, StatesOfFourDirectionsAreAddedUpWhenTheyAreRead) {
   }
 }
 
-TEST(Fusion, WithoutChannelsLanesAreWhatIsNotWalked) {
+TEST(Fusion, WithoutChannelsLanesAreNeighboursThatAreNotWalked) {
   const Stranger s = handwritten_stranger("plane-without-channels");
   for (bool backward : {false, true}) {
     const Graph fused = run_pipeline(s.graph, options_for(backward)).graph;
-    for (const KernelGroup& walk : walks_of(fused))
-      EXPECT_EQ(fused.dim(walk.lane).name, fused.dim(walk.along).name == "W" ? "L" : "W") << walk.name;
+    for (const KernelGroup& walk : walks_of(fused)) {
+      const bool across = fused.dim(walk.along).name == "W";
+      EXPECT_EQ(walk.lane, across ? DimId{} : *fused.find_dim("W")) << walk.name;
+      EXPECT_EQ(walk.outer.size(), across ? 2u : 1u) << walk.name;
+    }
   }
 }
 

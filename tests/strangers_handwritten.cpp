@@ -222,7 +222,7 @@ Stranger taps_without_channels() {
   return p.finish("a filter without channels before a recurrence of few", b.scan(decay, b.Tanh(u), p.L), 1, 1);
 }
 
-/// A plane of numbers: what is not walked are the lanes.
+/// A plane of numbers: neighbours are lanes where they are not walked.
 Stranger plane_without_channels() {
   Page p("plane-without-channels", 1);
   Builder& b = p.b;
