@@ -325,7 +325,8 @@ void KernelWriter::finish(NodeId value, int partial, const Int& slots) {
     b.store_array(sum, loop::constant(0), b.load(partial, offset, stride, valid));
     const Int slot = b.open_for(loop::constant(1), slots);
     const Value part = b.load(partial, slot * elements + offset, stride, valid);
-    b.store_array(sum, loop::constant(0), b.apply(combining_op(node(value)), {b.load_array(sum, loop::constant(0)), part}));
+    b.store_array(sum, loop::constant(0),
+                  b.apply(combining_op(node(value)), {b.load_array(sum, loop::constant(0)), part}));
     b.close();
     store(b, value, env, b.load_array(sum, loop::constant(0)));
   };

@@ -21,7 +21,8 @@ namespace {
 
 void mark_stored(const Block& block, std::vector<bool>& arrays) {
   for (const Stmt& s : block) {
-    if (s.kind == StmtKind::StoreArray || s.kind == StmtKind::ReduceInto) arrays.at(static_cast<size_t>(s.buffer)) = true;
+    if (s.kind == StmtKind::StoreArray || s.kind == StmtKind::ReduceInto)
+      arrays.at(static_cast<size_t>(s.buffer)) = true;
     mark_stored(s.body, arrays);
     mark_stored(s.otherwise, arrays);
   }

@@ -2,9 +2,9 @@
 //
 // A kernel is a list of stages; a stage is a body that runs once for every task in [0, tasks), in any order and on any
 // number of threads; stages run one after another. Inside a body, values are in SSA form and are either `uniform` (one
-// f32) or `lanes` (one f32 for each of `width` lanes: a SIMD vector on a CPU, neighbouring threads on a GPU). A lane is a
-// channel; with Stage::pieces, so many neighbouring lanes are one channel, and `lane` in addresses is its number.
-// All arithmetic is f32; loads widen and stores round. Integer expressions index memory and bound loops.
+// f32) or `lanes` (one f32 for each of `width` lanes: a SIMD vector on a CPU, neighbouring threads on a GPU). A lane is
+// a channel; with Stage::pieces, so many neighbouring lanes are one channel, and `lane` in addresses is its number. All
+// arithmetic is f32; loads widen and stores round. Integer expressions index memory and bound loops.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,8 @@ using Int = std::shared_ptr<const IntNode>;
 
 struct IntNode {
   IntOp op = IntOp::Const;
-  int64_t value = 0;  // Const: the number; Var: the variable's index; Size: index into Kernel::sizes; Piece: of how many
+  // Const: the number; Var: the variable's index; Size: index into Kernel::sizes; Piece: of how many
+  int64_t value = 0;
   Int a, b;
 };
 

@@ -127,7 +127,8 @@ Int substitute(const Int& a, const std::map<Var, Int>& by) {
 
 void substitute(Block& block, const std::map<Var, Int>& by) {
   for (Stmt& s : block) {
-    for (Int* e : {&s.offset, &s.lane_stride, &s.valid, &s.begin, &s.end, &s.below, &s.limit, &s.piece}) *e = substitute(*e, by);
+    for (Int* e : {&s.offset, &s.lane_stride, &s.valid, &s.begin, &s.end, &s.below, &s.limit, &s.piece})
+      *e = substitute(*e, by);
     substitute(s.body, by);
     substitute(s.otherwise, by);
   }

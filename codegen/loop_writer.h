@@ -19,8 +19,8 @@ class LoopWriter {
       : out_(out), lines_(static_cast<int>(std::count(out.begin(), out.end(), '\n'))) {}
   virtual ~LoopWriter() = default;
 
-  /// A variable k is written ik. Without parentheses around it when it binds as tightly as `least`: 0 anything, 1 a sum,
-  /// 2 a product, 3 a single term.
+  /// A variable k is written ik. Without parentheses around it when it binds as tightly as `least`: 0 anything, 1 a
+  /// sum, 2 a product, 3 a single term.
   std::string str(const Int& a, int least = 0) const;
 
  protected:

@@ -109,9 +109,10 @@ class RowsLowering {
     std::vector<NodeId> uniform, rest;
     for (NodeId id : w_.nodes()) {
       const auto& operands = w_.node(id).operands;
-      const bool needs_loop = !loops_of(id, false).empty() || std::any_of(operands.begin(), operands.end(), [&](NodeId o) {
-        return o.present() && w_.inside(o) && std::find(uniform.begin(), uniform.end(), o) == uniform.end();
-      });
+      const bool needs_loop =
+          !loops_of(id, false).empty() || std::any_of(operands.begin(), operands.end(), [&](NodeId o) {
+            return o.present() && w_.inside(o) && std::find(uniform.begin(), uniform.end(), o) == uniform.end();
+          });
       (needs_loop ? rest : uniform).push_back(id);
     }
     uniform.insert(uniform.end(), rest.begin(), rest.end());
@@ -185,7 +186,8 @@ class RowsLowering {
     b_->close();
   }
 
-  /// Rows that go through the lanes together: what they share is loaded once, and their sums do not wait for each other.
+  /// Rows that go through the lanes together: what they share is loaded once, and their sums do not wait for each
+  /// other.
   int64_t rows_together() const {
     const bool sums = std::any_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) { return sums_lanes(id); });
     return sums && !lane_tasks_ && !group_.outer.empty() && group_.inner.empty() ? kRowsTogether : 1;
@@ -272,10 +274,11 @@ class RowsLowering {
     for (NodeId r : w_.readers(id)) crosses |= plan_.slots.at(r).phase != plan_.slots.at(id).phase;
     if (!crosses) return;
     const bool scalar = array_size(id) == 1;
-    arrays_[id] =
-        b_->array(plain_name(w_.node(id).name), array_size(id) * rows_together(), result_has_lane(id), scalar || parts_ > 1);
+    arrays_[id] = b_->array(plain_name(w_.node(id).name), array_size(id) * rows_together(), result_has_lane(id),
+                            scalar || parts_ > 1);
     // Partial sums over lanes: vectors, several in flight.
-    if (sums_lanes(id)) lane_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".lanes", flights() * rows_together(), true, true);
+    if (sums_lanes(id))
+      lane_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".lanes", flights() * rows_together(), true, true);
   }
 
   int64_t flights() const {

@@ -433,7 +433,8 @@ LoweredKernel lower_walk(KernelWriter& writer) {
     WalkLowering(writer, WalkStage::whole, states).run();
     return writer.take();
   }
-  check(schedule.pieces <= 1 && can_chunk(writer.graph(), writer.number()), "lowering: this kernel cannot walk in chunks");
+  check(schedule.pieces <= 1 && can_chunk(writer.graph(), writer.number()),
+        "lowering: this kernel cannot walk in chunks");
   WalkLowering(writer, WalkStage::summaries, states).run();
   WalkLowering(writer, WalkStage::join, states).run();
   WalkLowering(writer, WalkStage::chunks, states).run();

@@ -200,7 +200,8 @@ class BarrierPlacer {
       default: return;
     }
     const bool block = s.kind == StmtKind::LoadBlock || s.kind == StmtKind::StoreBlock;
-    if (block) a.stride = loop::constant(s.kind == StmtKind::LoadBlock ? s.columns : static_cast<int64_t>(s.args.size()));
+    if (block)
+      a.stride = loop::constant(s.kind == StmtKind::LoadBlock ? s.columns : static_cast<int64_t>(s.args.size()));
     const bool own = a.stride || differs_between_lanes(a.at);
     a.who = s.kind == StmtKind::ReduceInto ? Who::groups : own ? Who::lanes : a.store ? Who::first : Who::all;
     found.push_back(a);

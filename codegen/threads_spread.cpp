@@ -72,7 +72,8 @@ class Spreader {
           break;
         default: facts.uniform = false;
       }
-      facts.uniform &= !s.lane_stride && !differs_between_lanes(s.offset) && !(s.kind == StmtKind::LoadArray && is_lanes(s.buffer));
+      facts.uniform &=
+          !s.lane_stride && !differs_between_lanes(s.offset) && !(s.kind == StmtKind::LoadArray && is_lanes(s.buffer));
     }
   }
 

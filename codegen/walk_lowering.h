@@ -154,7 +154,8 @@ class WalkLowering {
   bool takes_turns(NodeId id) const { return splits() && lanes(id) && !w_.has(id, split_); }
   /// A sum over the shared dimension: each lane has a part of it.
   bool sums_pieces(NodeId id) const { return splits() && lanes(id) && w_.reduces(id, split_); }
-  /// Elements over the inner loops that a lane holds of a value (of a uniform one: all), and the present one among them.
+  /// Elements over the inner loops that a lane holds of a value (of a uniform one: all), and the present one among
+  /// them.
   int64_t extent(NodeId id) const { return count(inner_of_type(id)) / (is_split(id) ? s_.pieces : 1); }
   Int place(NodeId id) const;
   /// The same over the steps of a tile.
@@ -284,7 +285,7 @@ class WalkLowering {
   int step_loops_ = 1;
   DimId split_{};                     // that the lanes of a channel share
   std::map<NodeId, int> piece_sums_;  // in a tile: what each lane has of a sum over it
-  Int local_, turn_, within_;         // index in the lane's piece; by turns: the number of the step, and the step itself
+  Int local_, turn_, within_;  // index in the lane's piece; by turns: the number of the step, and the step itself
   bool turns_ = false;                // whether the phase under way goes by turns
   bool with_lanes_ = true;  // whether the phases under way have lanes
   std::map<NodeId, Value> cache_, preloaded_;

@@ -57,7 +57,8 @@ struct Attrs {
 
 struct Node {
   Op op = Op::Const;
-  std::vector<NodeId> operands;  // one per operand of the table (absent optionals included); variadic ops: as many as given
+  // One per operand of the table (absent optionals included); variadic ops: as many as given.
+  std::vector<NodeId> operands;
   Attrs attrs;
   Type type;
   std::string name;    // unique in the graph

@@ -40,7 +40,8 @@ class Regrouper {
       const NodeId current = stack.back();
       stack.pop_back();
       const Node& n = from_.node(current);
-      const bool opened = n.op == Op::Mul && (current == id || n.type.dims.size() == full || users_[current.index].size() == 1);
+      const bool opened =
+          n.op == Op::Mul && (current == id || n.type.dims.size() == full || users_[current.index].size() == 1);
       if (opened && factors.size() + stack.size() < kMostFactors)
         stack.insert(stack.end(), n.operands.begin(), n.operands.end());
       else

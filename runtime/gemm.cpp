@@ -440,7 +440,9 @@ class Product {
 }  // namespace
 
 std::string MatmulShape::str() const {
-  auto operand = [](DType dtype, bool transposed) { return fmt::format("{}{}", name_of(dtype), transposed ? "^T" : ""); };
+  auto operand = [](DType dtype, bool transposed) {
+    return fmt::format("{}{}", name_of(dtype), transposed ? "^T" : "");
+  };
   return fmt::format("{} x [{}, {}] {} . [{}, {}] {} -> {}{}", batch, m, k, operand(a, transpose_a), k, n,
                      operand(b, transpose_b), name_of(c), accumulate ? " (added)" : "");
 }

@@ -71,7 +71,9 @@ void launch(const CompiledKernel& kernel, void* const* buffers, const std::vecto
     tasks.push_back(evaluate(stage.tasks, {}, sizes));
     most = std::max(most, tasks.back());
   }
-  const int threads = omp_in_parallel() ? 1 : static_cast<int>(std::min<int64_t>(std::min(omp_get_max_threads(), scratch.threads), most));
+  const int threads = omp_in_parallel()
+                          ? 1
+                          : static_cast<int>(std::min<int64_t>(std::min(omp_get_max_threads(), scratch.threads), most));
   if (threads < 1) return;
 
   std::vector<Queue> queues(kernel.stages.size());

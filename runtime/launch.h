@@ -22,8 +22,8 @@ struct Scratch {
 Scratch scratch_for(const CompiledKernel& kernel);
 
 /// Runs the stages of a kernel in order, the tasks of a stage on all of OpenMP's threads, as far as there is scratch
-/// memory for them (on the calling thread alone within a parallel region). Denormal numbers count as 0 meanwhile. Buffers and sizes are in the kernel's order; the
-/// results do not depend on the number of threads.
+/// memory for them (on the calling thread alone within a parallel region). Denormal numbers count as 0 meanwhile.
+/// Buffers and sizes are in the kernel's order; the results do not depend on the number of threads.
 void launch(const CompiledKernel& kernel, void* const* buffers, const std::vector<int64_t>& sizes,
             const Scratch& scratch);
 

@@ -180,7 +180,8 @@ class PlannedExecutable : public Executable {
       }
     } else {
       const LoweredKernel& lowered = program_.lowered()[k];
-      step.call = program_.compiled()[k]->call(sizes_of(lowered.kernel, bindings), elements_of(graph, lowered, bindings));
+      step.call =
+          program_.compiled()[k]->call(sizes_of(lowered.kernel, bindings), elements_of(graph, lowered, bindings));
       for (size_t i = 0; i < lowered.buffers.size(); ++i) {
         step.sources.push_back({lowered.buffers[i].root, placement_.temporary[k][i]});
         for (const int input : lowered.kernel.buffers[i].in_place_of)

@@ -132,7 +132,8 @@ TEST_F(ModelKernels, CompileForAllArchitecturesAndForwardScansSpillNothing) {
     forward += kernel.forward;
     for (const int architecture : architectures(nvrtc)) {
       const bool oldest_or_newest = architecture == 75 || architecture == 120;
-      if (everything || architecture == 90 || (kernel.scan && oldest_or_newest)) jobs.push_back({&kernel, architecture});
+      if (everything || architecture == 90 || (kernel.scan && oldest_or_newest))
+        jobs.push_back({&kernel, architecture});
     }
   }
   const double seconds = compile(nvrtc, jobs);

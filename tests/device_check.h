@@ -13,7 +13,8 @@ namespace mambac::test {
 struct CheckOptions {
   double relative = 6e-4;  // docs/design.md: the bars of the hand-written kernels
   double absolute = 2e-3;
-  bool bounds = true;  // on the CPU, interpret the kernels first, to see that no access leaves its buffer; for small shapes
+  /// On the CPU, interpret the kernels first, to see that no access leaves its buffer; for small shapes.
+  bool bounds = true;
   FuseOptions fuse{};
   Program::Scheduler schedule{};  // empty: the device's own
   Device* device = nullptr;       // null: test_device()

@@ -75,7 +75,8 @@ TEST(Libraries, AFileThatIsNoLibraryIsReported) {
 
 TEST(Libraries, CudaIsLookedForWithoutFailing) {
   setenv("CUDA_HOME", "/nowhere/cuda", 1);
-  const std::vector<LibraryProbe> probes{cuda::find_driver(), cuda::find_nvrtc(), cuda::find_cublaslt(), cuda::find_nvtx()};
+  const std::vector<LibraryProbe> probes{cuda::find_driver(), cuda::find_nvrtc(), cuda::find_cublaslt(),
+                                         cuda::find_nvtx()};
   unsetenv("CUDA_HOME");
   for (const LibraryProbe& probe : probes) {
     ASSERT_FALSE(probe.attempts.empty()) << probe.purpose;

@@ -55,7 +55,8 @@ TEST(Pipeline, EveryStageKeepsTheOutputs) {
 TEST(Pipeline, TimeIsWhatRecurrencesWalk) {
   Graph plane;
   Builder b(plane);
-  const DimId B = plane.add_dim("B", 0), H = plane.add_dim("H", 0), W = plane.add_dim("W", 0), D = plane.add_dim("D", 4);
+  const DimId B = plane.add_dim("B", 0), H = plane.add_dim("H", 0), W = plane.add_dim("W", 0),
+              D = plane.add_dim("D", 4);
   const NodeId x = b.input("x", {DType::f32, {B, H, W, D}});
   const NodeId down = b.scan(b.constant(0.5), x, H);
   plane.outputs() = {{"out", down}};

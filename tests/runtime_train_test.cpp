@@ -197,7 +197,8 @@ TEST(Train, DecaysOnlyWhatIsMarked) {
     std::fill_n(self.at("grad.bias"), 256, 0.0f);
   });
   std::vector<float> start(static_cast<size_t>(bench.layout.size()), 1.0f);
-  write_safetensors(bench.folder / "start", bench.layout.tensors({cpu_device(), start.data(), bench.layout.size()}), {});
+  write_safetensors(bench.folder / "start", bench.layout.tensors({cpu_device(), start.data(), bench.layout.size()}),
+                    {});
   const SafetensorsFile file(bench.folder / "start");
   TrainingJob job = bench.job();
   job.start = &file;

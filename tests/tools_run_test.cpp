@@ -92,7 +92,8 @@ block scale<E = 3>(x: [B, E]) -> [B, E] { param w: [E] = ones as "scale.weight" 
     const auto x = read_values(folder / "x.npy", &shape), w = read_values(folder / "w.npy", &shape);
     const auto y = read_values(folder / "result" / "y.npy", &shape);
     EXPECT_EQ(shape, (std::vector<int64_t>{4, 3}));
-    for (size_t i = 0; i < y.size(); ++i) EXPECT_FLOAT_EQ(static_cast<float>(y[i]), static_cast<float>(x[i] * w[i % 3]));
+    for (size_t i = 0; i < y.size(); ++i)
+      EXPECT_FLOAT_EQ(static_cast<float>(y[i]), static_cast<float>(x[i] * w[i % 3]));
   }
 }
 

@@ -18,8 +18,8 @@ struct Outcome {
 
 /// Runs a shell command in the folder; "mambac" in it is the driver that was built.
 inline Outcome shell(const TemporaryFolder& folder, const std::string& command) {
-  const std::string script = "mambac() { '" MAMBAC_DRIVER "' \"$@\"; }\ncd '" + folder.path().string() + "' || exit 99\n" +
-                             command + "\n";
+  const std::string script =
+      "mambac() { '" MAMBAC_DRIVER "' \"$@\"; }\ncd '" + folder.path().string() + "' || exit 99\n" + command + "\n";
   const auto file = folder.write(".script", script);
   const auto out = folder / ".out", error = folder / ".error";
   const int status =

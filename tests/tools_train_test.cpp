@@ -38,8 +38,10 @@ TEST_F(Driver, LearnsEvaluatesAndWrites) {
     const std::string written =
         succeed(folder, "mambac generate run-" + dtype + " --prompt 'the state of ' --bytes 60 --seed 3");
     EXPECT_EQ(written.size(), 60u);
-    EXPECT_EQ(written, succeed(folder, "mambac generate run-" + dtype + " --prompt 'the state of ' --bytes 60 --seed 3"));
-    EXPECT_NE(written, succeed(folder, "mambac generate run-" + dtype + " --prompt 'the state of ' --bytes 60 --seed 4"));
+    EXPECT_EQ(written,
+              succeed(folder, "mambac generate run-" + dtype + " --prompt 'the state of ' --bytes 60 --seed 3"));
+    EXPECT_NE(written,
+              succeed(folder, "mambac generate run-" + dtype + " --prompt 'the state of ' --bytes 60 --seed 4"));
   }
 }
 
@@ -73,10 +75,13 @@ TEST_F(Driver, GeneratesForManyPromptsFromAnywhere) {
   succeed(folder, kTrain + std::string("--out run --steps 30"));
   folder.write("prompt.txt", learnable_text(300));
   // Through the parallel graph or byte by byte: the likeliest bytes are the same.
-  const std::string chunks = succeed(folder, "mambac generate run --prompt-file prompt.txt --chunk 64 --bytes 20 --temperature 0");
-  const std::string single = succeed(folder, "mambac generate run --prompt-file - --chunk 0 --bytes 20 --temperature 0 <prompt.txt");
+  const std::string chunks =
+      succeed(folder, "mambac generate run --prompt-file prompt.txt --chunk 64 --bytes 20 --temperature 0");
+  const std::string single =
+      succeed(folder, "mambac generate run --prompt-file - --chunk 0 --bytes 20 --temperature 0 <prompt.txt");
   EXPECT_EQ(chunks, single);
-  const Json texts = Json::parse(succeed(folder, "mambac generate run --prompt a --prompt 'of the' --prompt '' --bytes 9 --json"));
+  const Json texts =
+      Json::parse(succeed(folder, "mambac generate run --prompt a --prompt 'of the' --prompt '' --bytes 9 --json"));
   ASSERT_EQ(texts.at("texts").size(), 3u);
   EXPECT_EQ(texts.at("bytes"), 27);
   EXPECT_EQ(succeed(folder, "mambac generate run --prompt a --bytes 0"), "");
@@ -85,7 +90,8 @@ TEST_F(Driver, GeneratesForManyPromptsFromAnywhere) {
 TEST_F(Driver, GoesOnBitByBitAfterAKill) {
   const std::string options = "--steps 120 --evaluations 12 ";
   succeed(folder, kTrain + options + "--out whole");
-  const std::string killed = "'" MAMBAC_DRIVER "'" + std::string(kTrain).substr(6) + options + "--out killed & child=$!\n";
+  const std::string killed =
+      "'" MAMBAC_DRIVER "'" + std::string(kTrain).substr(6) + options + "--out killed & child=$!\n";
   // Killed when the first checkpoint is there, in the middle of a later step.
   shell(folder, killed + "while [ ! -e killed/latest ] && kill -0 $child; do sleep 0.01; done; kill -9 $child; wait");
   succeed(folder, kTrain + std::string("--out killed --resume"));  // with the options of the run
@@ -94,9 +100,11 @@ TEST_F(Driver, GoesOnBitByBitAfterAKill) {
 }
 
 TEST_F(Driver, AnInterruptEndsInOrder) {
-  const std::string command = "'" MAMBAC_DRIVER "'" + std::string(kTrain).substr(6) + "--steps 100000 --out run 2>log & child=$!\n";
-  const Outcome outcome = shell(folder, command + "while ! grep -q step log; do sleep 0.05; kill -0 $child || exit 98; done\n"
-                                                  "kill -INT $child; wait $child");
+  const std::string command =
+      "'" MAMBAC_DRIVER "'" + std::string(kTrain).substr(6) + "--steps 100000 --out run 2>log & child=$!\n";
+  const Outcome outcome = shell(folder, command +
+                                            "while ! grep -q step log; do sleep 0.05; kill -0 $child || exit 98; done\n"
+                                            "kill -INT $child; wait $child");
   EXPECT_EQ(outcome.code, 130) << outcome.error << contents(folder / "log");
   EXPECT_TRUE(std::filesystem::exists(folder / "run/latest/model.safetensors"));
   EXPECT_NE(contents(folder / "log").find("--resume"), std::string::npos);

@@ -14,7 +14,8 @@ void add_settings(CLI::App& command, std::vector<std::string>& settings) {
 }
 
 void add_model(CLI::App& command, ModelArguments& arguments) {
-  command.add_option("MODEL", arguments.spec, "definition file, shipped name, either with :PRESET, or checkpoint folder")
+  command
+      .add_option("MODEL", arguments.spec, "definition file, shipped name, either with :PRESET, or checkpoint folder")
       ->required()
       ->type_name("");
   add_settings(command, arguments.settings);

@@ -150,7 +150,8 @@ class Measurement {
     std::sort(sorted.rbegin(), sorted.rend());
     std::string text;
     for (const auto& [seconds, name] : sorted)
-      if (seconds / sum >= 0.005) text += fmt::format("{}{:.0f}% {}", text.empty() ? "" : ", ", 100 * seconds / sum, name);
+      if (seconds / sum >= 0.005)
+        text += fmt::format("{}{:.0f}% {}", text.empty() ? "" : ", ", 100 * seconds / sum, name);
     return text;
   }
 

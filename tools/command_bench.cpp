@@ -15,7 +15,8 @@
 namespace mambac::tools {
 namespace {
 
-constexpr const char* kDescription = R"(Runs fixed pieces of work and holds each against what this machine allows at best.
+constexpr const char* kDescription =
+    R"(Runs fixed pieces of work and holds each against what this machine allows at best.
 
   mambac bench
   mambac bench scan layer-forward --kernels

@@ -19,7 +19,8 @@
 namespace mambac::tools {
 namespace {
 
-constexpr const char* kDescription = R"(What a model costs: parameters, operations, bytes and planned memory, in all and per fused kernel.
+constexpr const char* kDescription =
+    R"(What a model costs: parameters, operations, bytes and planned memory, in all and per fused kernel.
 
   mambac cost mambabyte:353m --set B=1 L=8192
   mambac cost mambabyte:353m --set B=1 L=8192 --graph train --dtype bf16 --json
@@ -105,7 +106,8 @@ Json work_json(const KernelWork& work) {
           {"bytes_written", whole(work.bytes_written)}};
 }
 
-void print_report_json(const Report& report, const std::string& graph, const std::string& dtype, const Bindings& sizes) {
+void print_report_json(const Report& report, const std::string& graph, const std::string& dtype,
+                       const Bindings& sizes) {
   Json json = {{"parameters", whole(report.parameters)},
                {"flops_per_byte", whole(report.flops_per_byte)},
                {"graph", graph},
@@ -186,7 +188,9 @@ void add_cost(CLI::App& app) {
   CLI::App* command = app.add_subcommand("cost", kDescription);
   auto arguments = std::make_shared<Arguments>();
   add_model(*command, arguments->model);
-  command->add_option("--graph", arguments->graph, "train, prefill, step or eval")->capture_default_str()->type_name("");
+  command->add_option("--graph", arguments->graph, "train, prefill, step or eval")
+      ->capture_default_str()
+      ->type_name("");
   command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
   CLI::Option* device = command->add_option("--device", arguments->device, "an architecture: cuda:sm_90");
   device->type_name("");

@@ -20,7 +20,8 @@
 namespace mambac::tools {
 namespace {
 
-constexpr const char* kDescription = R"(Shows what the compiler makes of a model: the graph after a stage, the loops of its kernels, their code.
+constexpr const char* kDescription =
+    R"(Shows what the compiler makes of a model: the graph after a stage, the loops of its kernels, their code.
 
   mambac dump mambabyte:tiny --graph step
   mambac dump mambabyte:353m --graph train --remarks
@@ -212,7 +213,9 @@ void add_dump(CLI::App& app) {
   command->add_option("MODEL", arguments->model.spec,
                       "definition file, shipped name, either with :PRESET, or checkpoint folder")->type_name("");
   add_settings(*command, arguments->model.settings);
-  command->add_option("--graph", arguments->graph, "train, prefill, step or eval")->capture_default_str()->type_name("");
+  command->add_option("--graph", arguments->graph, "train, prefill, step or eval")
+      ->capture_default_str()
+      ->type_name("");
   command->add_option("--stage", arguments->stage, "after which stage, or all")->capture_default_str()->type_name("");
   command->add_option("--kernel", arguments->kernel, "only this kernel: k4, or its whole name")->type_name("NAME");
   command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");

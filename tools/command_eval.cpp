@@ -51,7 +51,8 @@ void run_eval(const Arguments& arguments) {
   const bool terminal = isatty(STDERR_FILENO) != 0;
   const double bytes = static_cast<double>(data.bytes());
   const Evaluation result = evaluate(**compiled, data, stride, [&](int64_t scored) {
-    if (terminal) fmt::print(stderr, "\r\x1b[K{:3.0f}% of {}", 100 * static_cast<double>(scored) / bytes, byte_text(bytes));
+    if (terminal)
+      fmt::print(stderr, "\r\x1b[K{:3.0f}% of {}", 100 * static_cast<double>(scored) / bytes, byte_text(bytes));
   });
   if (terminal) fmt::print(stderr, "\r\x1b[K");
   if (arguments.json) {
@@ -68,8 +69,8 @@ void run_eval(const Arguments& arguments) {
     return;
   }
   fmt::print("{:.4f} bits per byte, word-level perplexity {:.2f}\n", result.bits_per_byte, result.word_perplexity);
-  fmt::print("{} bytes scored in {} ({} words); context {}, stride {}\n", result.scored_bytes, data.name(), result.words,
-             context, stride);
+  fmt::print("{} bytes scored in {} ({} words); context {}, stride {}\n", result.scored_bytes, data.name(),
+             result.words, context, stride);
 }
 
 }  // namespace
@@ -77,7 +78,9 @@ void run_eval(const Arguments& arguments) {
 void add_eval(CLI::App& app) {
   CLI::App* command = app.add_subcommand("eval", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("CHECKPOINT", arguments->checkpoint, "folder written by 'mambac train'")->required()->type_name("");
+  command->add_option("CHECKPOINT", arguments->checkpoint, "folder written by 'mambac train'")
+      ->required()
+      ->type_name("");
   command->add_option("--data", arguments->data, "the text: a file, or all files of a folder")->required();
   command->add_option("--context", arguments->context, "bytes in a window; default: that of training")
       ->check(CLI::PositiveNumber);

@@ -23,7 +23,8 @@
 namespace mambac::tools {
 namespace {
 
-constexpr const char* kDescription = R"(Evaluates a block on arrays and writes its results, with --grad their gradients as well.
+constexpr const char* kDescription =
+    R"(Evaluates a block on arrays and writes its results, with --grad their gradients as well.
 
   mambac run my.mb --block mixer --set E=8 --input x=x.npy --out result
   mambac run my.mb --block mixer --set E=8 --input x=x.npy A_log=a.npy --grad --input seed.out=g.npy --out result
@@ -219,7 +220,8 @@ void add_run(CLI::App& app) {
       ->required()->type_name("");
   command->add_option("--block", arguments->block, "which block; default: the main one");
   add_settings(*command, arguments->settings);
-  command->add_option("--input", arguments->inputs, "arrays for inputs, parameters and seeds")->type_name("NAME=FILE.npy");
+  command->add_option("--input", arguments->inputs, "arrays for inputs, parameters and seeds")
+      ->type_name("NAME=FILE.npy");
   command->add_flag("--grad", arguments->grad, "gradients by all inputs and parameters, too");
   command->add_option("--out", arguments->out, "folder for the results")->required()->type_name("DIR");
   add_device(*command, arguments->device, true);

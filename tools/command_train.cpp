@@ -42,7 +42,8 @@ CurveReference parse_reference(const std::string& text) {
   const size_t equals = text.rfind('=');
   char* end = nullptr;
   const double value = equals == std::string::npos ? 0 : std::strtod(text.c_str() + equals + 1, &end);
-  if (!end || *end || !(value > 0)) throw InputError(fmt::format("--reference: found '{}', expected NAME=NUMBER", text));
+  if (!end || *end || !(value > 0))
+    throw InputError(fmt::format("--reference: found '{}', expected NAME=NUMBER", text));
   return {text.substr(0, equals), value};
 }
 
@@ -87,7 +88,8 @@ void report(const TrainingResult& result, const ParameterLayout& layout, std::op
     return;
   }
   fmt::print("{} steps, {} in {} ({}/s)\n", result.step, byte_text(static_cast<double>(result.bytes)),
-             duration_text(result.seconds), byte_text(static_cast<double>(result.bytes) / std::max(result.seconds, 1e-9)));
+             duration_text(result.seconds),
+             byte_text(static_cast<double>(result.bytes) / std::max(result.seconds, 1e-9)));
   if (result.train_bits_per_byte > 0) fmt::print("training {:.4f} bits per byte\n", result.train_bits_per_byte);
   if (result.valid_bits_per_byte)
     fmt::print("held-out {:.4f} bits per byte (best {:.4f})\n", *result.valid_bits_per_byte, *result.best_valid);

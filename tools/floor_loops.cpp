@@ -95,8 +95,8 @@ __attribute__((target("sse4.1"), always_inline)) inline __m128 exp2_4(__m128 x) 
 #define MAMBAC_LOAD_8(from) _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from))
 #define MAMBAC_LOAD_16(from) _mm512_loadu_si512(from)
 
-MAMBAC_LOOPS("sse4.1", Sse, __m128, __m128i, 4, _mm_set1_ps, _mm_loadu_ps, _mm_storeu_ps, _mm_add_ps, multiply_add_4, exp2_4,
-             MAMBAC_LOAD_4, _mm_or_si128)
+MAMBAC_LOOPS("sse4.1", Sse, __m128, __m128i, 4, _mm_set1_ps, _mm_loadu_ps, _mm_storeu_ps, _mm_add_ps, multiply_add_4,
+             exp2_4, MAMBAC_LOAD_4, _mm_or_si128)
 MAMBAC_LOOPS("avx2,fma", Avx2, __m256, __m256i, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_add_ps,
              _mm256_fmadd_ps, exp2_8, MAMBAC_LOAD_8, _mm256_or_si256)
 MAMBAC_LOOPS("avx512f,avx512dq", Avx512, __m512, __m512i, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps,

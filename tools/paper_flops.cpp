@@ -40,7 +40,8 @@ class PaperCount {
   bool is_along(NodeId id) const { return without(free_, graph_.node(id).type.dims).empty(); }
   bool has_state(NodeId id) const {
     const Dims& dims = graph_.node(id).type.dims;
-    return is_along(id) && std::count_if(dims.begin(), dims.end(), [&](DimId d) { return !graph_.dim(d).is_free(); }) > 1;
+    return is_along(id) &&
+           std::count_if(dims.begin(), dims.end(), [&](DimId d) { return !graph_.dim(d).is_free(); }) > 1;
   }
 
   double count(NodeId id) const {
@@ -91,6 +92,8 @@ class PaperCount {
 
 }  // namespace
 
-double paper_flops_per_position(const Graph& forward, const Bindings& sizes) { return PaperCount(forward, sizes).run(); }
+double paper_flops_per_position(const Graph& forward, const Bindings& sizes) {
+  return PaperCount(forward, sizes).run();
+}
 
 }  // namespace mambac::tools

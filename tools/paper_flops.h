@@ -15,9 +15,9 @@ namespace mambac::tools {
 ///   gates                              1 for each element: products of two values of the same dimensions that neither
 ///                                      is made from the other element by element (x sigmoid(x) is an activation)
 ///
-/// and nothing for exponentials, activations, norms, biases, skips, residuals and the embedding. For MambaByte this gives
-/// the papers' figures exactly: 713,025,536 for 353m (arXiv 2404.14408 prints 713M).
-/// The result is per position, that is divided by the sizes of all free dimensions.
+/// and nothing for exponentials, activations, norms, biases, skips, residuals and the embedding. For MambaByte this
+/// gives the papers' figures exactly: 713,025,536 for 353m (arXiv 2404.14408 prints 713M). The result is per position,
+/// that is divided by the sizes of all free dimensions.
 double paper_flops_per_position(const Graph& forward, const Bindings& sizes);
 
 }  // namespace mambac::tools

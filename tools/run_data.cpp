@@ -132,7 +132,8 @@ Bindings infer_sizes(const Graph& graph, const std::map<std::string, GivenArray>
                                    type_text(graph, node.type)));
     for (size_t i = 0; i < shape.size(); ++i) {
       const Dim& dim = graph.dim(node.type.dims[i]);
-      if (shape[i] < 1) throw InputError(fmt::format("{}: found the shape {}, expected no empty dimension", by, shape_text(shape)));
+      if (shape[i] < 1)
+        throw InputError(fmt::format("{}: found the shape {}, expected no empty dimension", by, shape_text(shape)));
       if (!dim.is_free()) {
         if (dim.size != shape[i])
           fail_size(dim.name, shape[i], by, dim.size, fmt::format("the definition, {}", type_text(graph, node.type)));
@@ -146,7 +147,8 @@ Bindings infer_sizes(const Graph& graph, const std::map<std::string, GivenArray>
   for (const Node& node : graph.nodes())
     for (DimId d : node.type.dims)
       if (const Dim& dim = graph.dim(d); dim.is_free() && !dim.is_tiles() && !bindings.contains(dim.name))
-        throw InputError(fmt::format("the size of {} follows from no input, expected --set {}=...", dim.name, dim.name));
+        throw InputError(
+            fmt::format("the size of {} follows from no input, expected --set {}=...", dim.name, dim.name));
   return bindings;
 }
 
@@ -170,8 +172,8 @@ Arrays complete_values(const Graph& graph, const Bindings& sizes, const std::map
     } else if (node.name.starts_with("seed.")) {
       values[node.name] = {shape_of(graph, node.type, sizes), std::vector<double>(elements, 1.0)};
     } else {
-      throw InputError(node.location, fmt::format("the input {}: {} is missing, expected --input {}=FILE.npy", node.name,
-                                                  type_text(graph, node.type), node.name));
+      throw InputError(node.location, fmt::format("the input {}: {} is missing, expected --input {}=FILE.npy",
+                                                  node.name, type_text(graph, node.type), node.name));
     }
   }
   return values;

@@ -107,7 +107,9 @@ const std::vector<TrainOption>& train_options() {
   return options;
 }
 
-void set_option(TrainOptions& options, std::string_view name, const std::string& text) { find(name).set(options, text); }
+void set_option(TrainOptions& options, std::string_view name, const std::string& text) {
+  find(name).set(options, text);
+}
 
 std::string option_text(const TrainOptions& options, std::string_view name) { return find(name).get(options); }
 

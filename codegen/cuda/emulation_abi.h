@@ -1,5 +1,5 @@
-// What kernels built for the host (codegen/cuda/emulated.h) and their runtime (runtime/cuda) hand each other. It is part of
-// the text that stands before such kernels, too, hence C++17, no include, and the vocabulary's way of names.
+// What kernels built for the host (codegen/cuda/emulated.h) and their runtime (runtime/cuda) hand each other. It is
+// part of the text that stands before such kernels, too, hence C++17, no include, and the vocabulary's way of names.
 #pragma once
 
 typedef unsigned long long mb_word;
@@ -30,8 +30,8 @@ struct mb_thread {
   int number, threads;
   const mb_runtime* runtime;
   void* block;         // the runtime's own
-  // What a thread gives the others of its warp [0] or block [1], and the side of it that was used last: a thread is never
-  // two exchanges ahead of those it exchanges with.
+  // What a thread gives the others of its warp [0] or block [1], and the side of it that was used last: a thread is
+  // never two exchanges ahead of those it exchanges with.
   int turn[2];
   float given[2][2][mb_most_given];
 };

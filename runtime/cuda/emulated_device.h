@@ -1,4 +1,5 @@
-// A GPU that is not there: generated CUDA C++ run by the emulator (runtime/cuda/emulator.h), products by the CPU's library.
+// A GPU that is not there: generated CUDA C++ run by the emulator (runtime/cuda/emulator.h), products by the CPU's
+// library.
 #pragma once
 
 #include "runtime/cuda/emulator.h"
