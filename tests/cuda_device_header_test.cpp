@@ -9,6 +9,7 @@
 #include "codegen/cuda/device_header.h"
 #include "runtime/cuda/libraries.h"
 #include "tests/cuda_kernels.h"
+#include "tests/nvrtc_support.h"
 
 namespace mambac::test {
 namespace {
@@ -75,7 +76,7 @@ size_t count(const std::string& text, const std::string& part) {
 class DeviceHeader : public testing::Test {
  protected:
   void SetUp() override {
-    if (!cuda::find_nvrtc().found()) GTEST_SKIP() << "NVRTC is not installed here";
+    if (const std::string reason = test::without_nvrtc(); !reason.empty()) GTEST_SKIP() << reason;
   }
   /// PTX of a kernel with this body.
   std::string ptx(const std::string& body, const std::string& architecture = "compute_80") {

@@ -11,6 +11,7 @@
 #include "runtime/cuda/library_kernels.h"
 #include "runtime/cuda/nvrtc.h"
 #include "tests/device_check.h"
+#include "tests/nvrtc_support.h"
 
 namespace mambac::test {
 namespace {
@@ -134,7 +135,7 @@ std::vector<LibraryLaunch> launches_of_every_kind() {
 }
 
 TEST(LibraryKernels, CompileAndUseNoLocalMemory) {
-  if (!cuda::find_nvrtc().found()) GTEST_SKIP() << "NVRTC is not installed here";
+  if (const std::string reason = test::without_nvrtc(); !reason.empty()) GTEST_SKIP() << reason;
   const cuda::Nvrtc& nvrtc = cuda::Nvrtc::instance();
   for (const LibraryLaunch& launch : launches_of_every_kind())
     for (const int architecture : {nvrtc.architectures().front(), nvrtc.architectures().back()}) {

@@ -18,6 +18,7 @@
 #include "codegen/lower.h"
 #include "runtime/cuda/libraries.h"
 #include "runtime/cuda/nvrtc.h"
+#include "tests/nvrtc_support.h"
 #include "tests/temporary_folder.h"
 #include "tools/compile.h"
 #include "tools/cuda_kernels.h"
@@ -117,7 +118,7 @@ std::vector<int> architectures(const Nvrtc& nvrtc) {
 class ModelKernels : public testing::Test {
  protected:
   void SetUp() override {
-    if (!find_nvrtc().found()) GTEST_SKIP() << "NVRTC is not installed here";
+    if (const std::string reason = test::without_nvrtc(); !reason.empty()) GTEST_SKIP() << reason;
   }
 };
 

@@ -10,6 +10,7 @@
 #include "runtime/cuda/libraries.h"
 #include "runtime/cuda/nvrtc.h"
 #include "tests/cuda_support.h"
+#include "tests/nvrtc_support.h"
 #include "tests/temporary_folder.h"
 
 namespace mambac::cuda {
@@ -90,7 +91,7 @@ TEST(Compiling, WhoIsToBlame) {
 class RealNvrtc : public testing::Test {
  protected:
   void SetUp() override {
-    if (!find_nvrtc().found()) GTEST_SKIP() << "NVRTC is not installed here";
+    if (const std::string reason = test::without_nvrtc(); !reason.empty()) GTEST_SKIP() << reason;
   }
 };
 

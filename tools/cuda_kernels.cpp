@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <exception>
 #include <set>
 
 #include "codegen/cuda/cuda_emit.h"
 #include "ir/error.h"
 #include "runtime/cuda/kernel_cache.h"
 #include "runtime/cuda/kernel_source.h"
+#include "runtime/parallel.h"
 #include "runtime/progress.h"
 #include "tools/arguments.h"
 #include "tools/compile.h"
@@ -88,21 +88,13 @@ CompileSummary compile_all(CudaKernels& kernels, const std::string& architecture
   const cuda::Nvrtc& nvrtc = cuda::Nvrtc::instance();
   cuda::KernelCache cache(cuda::KernelCache::default_folder(), talk);
   std::vector<CudaKernel>& all = kernels.all();
-  std::vector<std::exception_ptr> failures(all.size());
   Count count(all.size());
-#pragma omp parallel for schedule(dynamic)
-  for (size_t i = 0; i < all.size(); ++i) {
-    try {
-      cuda::CompileRequest request = cuda::request_for(all[i].name, all[i].text, architecture);
-      request.options = options;
-      all[i].code = cache.compile(nvrtc, request);
-      count.one_more();
-    } catch (...) {
-      failures[i] = std::current_exception();
-    }
-  }
-  for (const std::exception_ptr& failure : failures)
-    if (failure) std::rethrow_exception(failure);
+  for_each_in_parallel(all.size(), [&](size_t i) {
+    cuda::CompileRequest request = cuda::request_for(all[i].name, all[i].text, architecture);
+    request.options = options;
+    all[i].code = cache.compile(nvrtc, request);
+    count.one_more();
+  });
   count.finish();
   return {count.seconds(), cache.counts().found};
 }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <exception>
 #include <filesystem>
 #include <map>
 #include <tuple>
@@ -13,6 +12,7 @@
 #include "runtime/cuda/disassembler.h"
 #include "runtime/cuda/issue_slots.h"
 #include "runtime/cuda/kernel_source.h"
+#include "runtime/parallel.h"
 #include "tools/kernel_work.h"
 
 namespace mambac::tools {
@@ -67,17 +67,8 @@ SlotCount launch_count(const CudaKernel& kernel, const std::vector<MachineFuncti
 std::vector<SlotCount> counts_of(const CudaKernels& kernels, const CodeReader& reader, const Bindings& sizes) {
   const std::vector<CudaKernel>& all = kernels.all();
   std::vector<SlotCount> counts(all.size());
-  std::vector<std::exception_ptr> failures(all.size());
-#pragma omp parallel for schedule(dynamic)
-  for (size_t i = 0; i < all.size(); ++i) {
-    try {
-      counts[i] = launch_count(all[i], reader.read(all[i]), sizes);
-    } catch (...) {
-      failures[i] = std::current_exception();
-    }
-  }
-  for (const std::exception_ptr& failure : failures)
-    if (failure) std::rethrow_exception(failure);
+  for_each_in_parallel(all.size(),
+                       [&](size_t i) { counts[i] = launch_count(all[i], reader.read(all[i]), sizes); });
   return counts;
 }
 

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <exception>
 
 #include "runtime/cuda/kernel_source.h"
+#include "runtime/parallel.h"
 
 namespace mambac::cuda {
 namespace {
@@ -47,17 +47,7 @@ std::vector<std::shared_ptr<const LoadedText>> TextLoader::load(const std::vecto
 
 std::vector<Compilation> TextLoader::compile(const std::vector<CompileRequest>& requests) {
   std::vector<Compilation> compiled(requests.size());
-  std::vector<std::exception_ptr> failures(requests.size());
-#pragma omp parallel for schedule(dynamic)
-  for (size_t i = 0; i < requests.size(); ++i) {
-    try {
-      compiled[i] = cache_.compile(nvrtc_, requests[i]);
-    } catch (...) {
-      failures[i] = std::current_exception();
-    }
-  }
-  for (const std::exception_ptr& failure : failures)
-    if (failure) std::rethrow_exception(failure);
+  for_each_in_parallel(requests.size(), [&](size_t i) { compiled[i] = cache_.compile(nvrtc_, requests[i]); });
   return compiled;
 }
 
