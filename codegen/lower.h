@@ -19,7 +19,7 @@ struct LoweredKernel {
 };
 
 /// Lowers kernel `number` of a fused graph. The library kernels are not lowered. InternalError when the schedule is
-/// illegal for it, see below.
+/// illegal for it.
 LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule);
 
 /// Whether `chunks` may be more than 1: a walk whose recurrences are scans that are not resumed, none of which feeds
@@ -36,6 +36,9 @@ bool can_split(const Graph& fused, int number, const Schedule& schedule);
 
 /// The largest inner dimension that all recurrences of a walk have; absent when there is none.
 DimId shared_dim(const Graph& fused, int number);
+
+/// Why the schedule is illegal for this kernel; empty when it is legal.
+std::string why_illegal(const Graph& fused, int number, const Schedule& schedule);
 
 /// The schedule when nothing better is known for this kernel: on a CPU, for vectors of `width` lanes, and on a GPU, for
 /// blocks of threads.

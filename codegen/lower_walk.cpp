@@ -422,19 +422,11 @@ void WalkLowering::run() {
 }
 
 LoweredKernel lower_walk(KernelWriter& writer) {
-  const Schedule& schedule = writer.schedule();
   ChunkStates states;
-  if (schedule.pieces > 1)
-    check(can_split(writer.graph(), writer.number(), schedule), "lowering: the states of this kernel are not shared");
-  if (schedule.states_in_registers && schedule.blocks_per_task > 1)
-    check(can_keep_states_in_registers(writer.graph(), writer.number()),
-          "lowering: the lane blocks of a kernel that sums over lanes walk together");
-  if (schedule.chunks <= 1) {
+  if (writer.schedule().chunks <= 1) {
     WalkLowering(writer, WalkStage::whole, states).run();
     return writer.take();
   }
-  check(schedule.pieces <= 1 && can_chunk(writer.graph(), writer.number()),
-        "lowering: this kernel cannot walk in chunks");
   WalkLowering(writer, WalkStage::summaries, states).run();
   WalkLowering(writer, WalkStage::join, states).run();
   WalkLowering(writer, WalkStage::chunks, states).run();

@@ -3,13 +3,51 @@
 #include <fmt/format.h>
 
 namespace mambac {
+namespace {
+
+/// Calls visit(name, axis) for every axis of a schedule.
+template <typename AnySchedule, typename Visit>
+void each_axis(AnySchedule& s, const Visit& visit) {
+  visit("width", s.width);
+  visit("tile", s.tile);
+  visit("unroll", s.unroll);
+  visit("states_in_registers", s.states_in_registers);
+  visit("blocks_per_task", s.blocks_per_task);
+  visit("ahead", s.ahead);
+  visit("pieces", s.pieces);
+  visit("staged", s.staged);
+  visit("chunks", s.chunks);
+  visit("blocks_per_sm", s.blocks_per_sm);
+  visit("exp_on_fma", s.exp_on_fma);
+  visit("rows_per_task", s.rows_per_task);
+  visit("row_unroll", s.row_unroll);
+}
+
+}  // namespace
 
 std::string Schedule::str() const {
-  return fmt::format(
-      "width={} tile={} unroll={} states_in_registers={} blocks_per_task={} ahead={} pieces={} staged={} chunks={} "
-      "blocks_per_sm={} exp_on_fma={} rows_per_task={} row_unroll={}",
-      width, tile, unroll, static_cast<int>(states_in_registers), blocks_per_task, ahead, pieces,
-      static_cast<int>(staged), chunks, blocks_per_sm, exp_on_fma, rows_per_task, row_unroll);
+  std::string text;
+  each_axis(*this, [&](const char* name, auto value) {
+    text += fmt::format("{}{}={}", text.empty() ? "" : " ", name, static_cast<int>(value));
+  });
+  return text;
+}
+
+bool Schedule::set(std::string_view axis, int value) {
+  bool found = false;
+  each_axis(*this, [&](const char* name, auto& place) {
+    if (axis != name) return;
+    place = static_cast<std::decay_t<decltype(place)>>(value);
+    found = true;
+  });
+  return found;
+}
+
+std::vector<std::string> Schedule::axes() {
+  std::vector<std::string> names;
+  Schedule schedule;
+  each_axis(schedule, [&](const char* name, auto&) { names.emplace_back(name); });
+  return names;
 }
 
 }  // namespace mambac

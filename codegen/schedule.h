@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace mambac {
 
@@ -23,6 +25,9 @@ struct Schedule {
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
 
   std::string str() const;    // "width=16 tile=32 ..."
+  /// By the name of the axis; false when there is none of it.
+  bool set(std::string_view axis, int value);
+  static std::vector<std::string> axes();
   bool operator==(const Schedule&) const = default;
 };
 

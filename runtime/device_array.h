@@ -5,10 +5,12 @@
 #include <memory>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "ir/error.h"
 #include "runtime/device.h"
 #include "runtime/executable.h"
+#include "runtime/parallel.h"
 
 namespace mambac {
 
@@ -61,6 +63,25 @@ class DeviceSpan {
   T* data_ = nullptr;
   int64_t size_ = 0;
 };
+
+/// `write(i, T*)` fills host memory for the i-th of the spans, several at a time, as DeviceSpan::fill does for one.
+template <typename T, typename Write>
+void fill_in_parallel(const std::vector<DeviceSpan<T>>& spans, const Write& write) {
+  constexpr size_t kMostStaged = size_t{1} << 30;  // bytes in buffers, unless one span has more
+  for (size_t first = 0, end = 0; first < spans.size(); first = end) {
+    std::vector<std::unique_ptr<T[]>> staged;
+    for (size_t bytes = 0; end < spans.size() && (end == first || bytes + spans[end].bytes() <= kMostStaged); ++end) {
+      const bool direct = spans[end].size() == 0 || spans[end].device().memory_is_host();
+      staged.push_back(direct ? nullptr : std::make_unique_for_overwrite<T[]>(static_cast<size_t>(spans[end].size())));
+      bytes += spans[end].bytes();
+    }
+    for_each_in_parallel(staged.size(), [&](size_t i) {
+      write(first + i, staged[i] ? staged[i].get() : spans[first + i].data());
+    });
+    for (size_t i = 0; i < staged.size(); ++i)
+      if (staged[i]) spans[first + i].upload(staged[i].get());
+  }
+}
 
 /// Memory of a device that lives as long as this object; the device must outlive it.
 template <typename T>

@@ -21,6 +21,12 @@ struct Port {
   int64_t elements = 1;
 };
 
+/// Where a run spends its time; for benchmarks.
+struct KernelTime {
+  std::string name;
+  double seconds = 0;
+};
+
 class Executable {
  public:
   virtual ~Executable() = default;
@@ -38,6 +44,10 @@ class Executable {
 
   /// InternalError when a port is not bound, or shares memory that it must not.
   virtual void run() = 0;
+
+  /// Runs its kernels and library calls one by one, each until it is done: the seconds of each. Short ones run several
+  /// times, so that what is computed in the place of an input is not what run() computes.
+  virtual std::vector<KernelTime> run_timed() = 0;
 
   /// Bytes of the arena, of scratch memory and of copies of parameters; what the caller binds is not included.
   virtual size_t planned_bytes() const = 0;

@@ -47,11 +47,12 @@ int64_t ParameterLayout::find(std::string_view name) const {
 }
 
 void ParameterLayout::initialise(uint64_t seed, const DeviceSpan<float>& values) const {
-  for (size_t i = 0; i < parameters_.size(); ++i)
-    part(i, values).fill([&](float* to) {
-      mambac::initialise(parameters_[i].init, parameters_[i].name, parameters_[i].shape, seed,
-                         {to, static_cast<size_t>(elements_[i])});
-    });
+  std::vector<DeviceSpan<float>> parts;
+  for (size_t i = 0; i < parameters_.size(); ++i) parts.push_back(part(i, values));
+  fill_in_parallel(parts, [&](size_t i, float* to) {
+    mambac::initialise(parameters_[i].init, parameters_[i].name, parameters_[i].shape, seed,
+                       {to, static_cast<size_t>(elements_[i])});
+  });
 }
 
 void ParameterLayout::load(const SafetensorsFile& file, const DeviceSpan<float>& values) const {

@@ -14,15 +14,7 @@
 
 namespace mambac {
 
-/// Where a launch spends its time; for benchmarks.
-struct KernelTime {
-  std::string name;
-  double seconds = 0;
-};
-
 struct ExecutableOptions {
-  /// Filled with the seconds of each launch of the last run.
-  std::vector<KernelTime>* times = nullptr;
   /// Parameters keep their values from one bind of them to the next: products with them keep a copy in the layout that
   /// the library likes best, and what is computed from parameters alone is computed once.
   bool constant_parameters = false;

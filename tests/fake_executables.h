@@ -41,6 +41,10 @@ class FakeExecutable : public Executable {
     ++runs;
     work(*this);
   }
+  std::vector<KernelTime> run_timed() override {
+    run();
+    return {};
+  }
   size_t planned_bytes() const override { return 1000; }
 
   template <class T = float>

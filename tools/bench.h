@@ -23,15 +23,24 @@ struct BenchPart {
 struct PreparedRow {
   std::vector<BenchPart> parts;  // run one after another
   PortMemory memory;
+  int64_t tokens = 0;            // of a run
   double weight_bytes = 0;  // above 0: the row's floor is reading so many bytes, not the sum over its kernels
+};
+
+/// Where rows run, and under which schedules; an empty one: the device's own.
+struct BenchTarget {
+  Device& device;
+  Program::Scheduler schedule;
 };
 
 struct BenchRow {
   std::string name;
   std::string work;      // in words
-  double at_most = 0;    // the ratio that the row should not exceed without AMX
+  double at_most = 0;    // the ratio that the row should not exceed without AMX; 0: a row for GPUs
   double at_most_amx = 0;
-  std::function<PreparedRow(Device&)> prepare;
+  std::function<PreparedRow(const BenchTarget&)> prepare;
+
+  bool is_for_gpus() const { return at_most == 0; }
 };
 
 const std::vector<BenchRow>& bench_rows();
@@ -46,6 +55,7 @@ struct KernelResult {
 
 struct RowResult {
   double median_s = 0;  // of whole runs
+  double tokens_per_second = 0;
   std::optional<double> floor_s;
   std::string bound;    // what the floor consists of: "62% product, 38% exponentials"
   std::vector<KernelResult> kernels;
@@ -53,6 +63,6 @@ struct RowResult {
 
 /// Runs the row and measures its floors by turns, `rounds` times; all figures are medians. The floors are those of this
 /// machine's processors; without `floors` only the row is measured.
-RowResult measure(PreparedRow& row, int rounds, bool floors);
+RowResult measure(PreparedRow& row, Device& device, int rounds, bool floors);
 
 }  // namespace mambac::tools

@@ -12,6 +12,8 @@ namespace {
 
 constexpr double kRoundSeconds = 0.5;
 constexpr int kMostRuns = 30;
+constexpr double kBatchSeconds = 0.1;  // of runs that follow each other on a GPU
+constexpr int kMostBatch = 1000;
 
 double median(std::vector<double> values) {
   if (values.empty()) return 0;
@@ -70,22 +72,31 @@ class Machine {
 /// Times of all runs and floors of all rounds.
 class Measurement {
  public:
-  explicit Measurement(PreparedRow& row) : row_(row) {
+  Measurement(PreparedRow& row, Device& device) : row_(row), device_(device) {
     for (const BenchPart& part : row.parts) count_ += part.work.size();
     times_.resize(count_);
     floors_.resize(count_);
     bounds_.resize(count_);
   }
 
-  void run() {
-    using Clock = std::chrono::steady_clock;
+  /// Every kernel by itself. On the CPU nothing lies between them, and together they are a whole run.
+  void run_kernels() {
     const auto begin = Clock::now();
-    for (BenchPart& part : row_.parts) (**part.compiled).run();
-    totals_.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
     size_t i = 0;
-    for (const BenchPart& part : row_.parts)
-      for (const KernelTime& time : part.compiled->kernel_times) times_[i++].push_back(time.seconds);
+    for (BenchPart& part : row_.parts)
+      for (const KernelTime& time : (**part.compiled).run_timed()) times_[i++].push_back(time.seconds);
+    if (device_.memory_is_host()) totals_.push_back(seconds_since(begin));
   }
+  /// Runs that follow each other without waiting, as those of training and generation do; one of them.
+  double run_whole(int runs) {
+    device_.synchronize();
+    const auto begin = Clock::now();
+    for (int i = 0; i < runs; ++i)
+      for (BenchPart& part : row_.parts) (**part.compiled).run();
+    device_.synchronize();
+    return seconds_since(begin) / runs;
+  }
+  void add_total(double seconds) { totals_.push_back(seconds); }
   double last() const { return totals_.back(); }
 
   void measure_floors() {
@@ -104,7 +115,8 @@ class Measurement {
   }
 
   RowResult result() const {
-    RowResult result{median(totals_), floor(row_floors_), bound(), {}};
+    const double seconds = median(totals_);
+    RowResult result{seconds, static_cast<double>(row_.tokens) / seconds, floor(row_floors_), bound(), {}};
     std::map<std::string, size_t> by_key;
     size_t i = 0;
     for (const BenchPart& part : row_.parts) {
@@ -118,6 +130,11 @@ class Measurement {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+  static double seconds_since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  }
+
   static std::optional<double> floor(const std::vector<double>& measured) {
     return measured.empty() ? std::nullopt : std::optional(median(measured));
   }
@@ -156,6 +173,7 @@ class Measurement {
   }
 
   PreparedRow& row_;
+  Device& device_;
   size_t count_ = 0;
   std::vector<double> totals_, row_floors_;
   std::vector<std::vector<double>> times_, floors_;  // by kernel
@@ -164,13 +182,21 @@ class Measurement {
 
 }  // namespace
 
-RowResult measure(PreparedRow& row, int rounds, bool floors) {
-  for (BenchPart& part : row.parts) (**part.compiled).run();  // pages are touched, code is loaded
-  Measurement measurement(row);
+RowResult measure(PreparedRow& row, Device& device, int rounds, bool floors) {
+  constexpr int kWarm = 3;  // pages are touched, code is loaded, and what can be captured is
+  Measurement measurement(row, device);
+  for (int i = 0; i < (device.memory_is_host() ? 1 : kWarm); ++i)
+    for (BenchPart& part : row.parts) (**part.compiled).run();
   for (int round = 0; round < rounds; ++round) {
-    double spent = 0;
-    for (int run = 0; run < kMostRuns && (run < 2 || spent < kRoundSeconds); ++run, spent += measurement.last())
-      measurement.run();
+    if (device.memory_is_host()) {
+      double spent = 0;
+      for (int run = 0; run < kMostRuns && (run < 2 || spent < kRoundSeconds); ++run, spent += measurement.last())
+        measurement.run_kernels();
+    } else {
+      const double one = measurement.run_whole(1);
+      measurement.add_total(measurement.run_whole(std::clamp(static_cast<int>(kBatchSeconds / one), 1, kMostBatch)));
+      measurement.run_kernels();
+    }
     if (floors) measurement.measure_floors();
   }
   return measurement.result();

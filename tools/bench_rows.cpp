@@ -25,56 +25,72 @@ model layer<E = 768, D = 2 * E, N = 16, K = 4, R = ceil(E / 16), layers = 24>(x:
 }
 )";
 
-constexpr const char* kLanguageModel = "mamba-lm:130m";
-constexpr int64_t kVocabulary = 50280;
+constexpr const char* kByteLayer = R"(
+import "mamba.mb"
+free B, L
 
-BenchPart make_part(const Graph& source, const PipelineOptions& options, const Bindings& sizes, Device& device) {
-  BenchPart part{compile(source, options, sizes, device, true), {}};
+model layer<E = 1024, D = 2 * E, N = 16, K = 4, R = ceil(E / 16), layers = 53>(x: [B, L, E]) -> [B, L, E] {
+  return y = x + mixer<E, D, N, K, R, layers>(layer_norm<E>(x))
+}
+)";
+
+constexpr const char* kLanguageModel = "mamba-lm:130m";
+constexpr int64_t kVocabulary = 50280, kBytes = 256;
+
+BenchPart make_part(const Graph& source, const PipelineOptions& options, const Bindings& sizes, const BenchTarget& target) {
+  BenchPart part{compile(source, options, sizes, target.device, target.schedule), {}};
   part.work = kernel_work(part.compiled->program->graph(), sizes);
   return part;
 }
 
+int64_t tokens_of(const Bindings& sizes) {
+  int64_t tokens = 1;
+  for (const auto& [name, size] : sizes) tokens *= size;
+  return tokens;
+}
+
 /// A row of one executable whose inputs are all filled.
-PreparedRow make_row(const Graph& source, const PipelineOptions& options, const Bindings& sizes, Device& device,
-                     const Filling& filling = {}) {
+PreparedRow make_row(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
+                     const BenchTarget& target, const Filling& filling = {}) {
   PreparedRow row;
-  row.parts.push_back(make_part(source, options, sizes, device));
+  row.tokens = tokens_of(sizes);
+  row.parts.push_back(make_part(source, options, sizes, target));
   Executable& executable = **row.parts[0].compiled;
   row.memory.bind(executable);
   fill_inputs(row.parts[0].compiled->program->graph(), executable, row.memory, filling);
   return row;
 }
 
-PreparedRow scan_row(Device& device) {
+PreparedRow scan_row(const BenchTarget& target) {
   const Bindings sizes{{"B", 1}, {"L", 2048}};
   Filling filling;
   filling.ranges = {{"dt", {0.001, 0.1}}, {"rate", {-16, -1}}};
   return make_row(instantiate(model_from_text(kScan, "scan")), options_for(GraphKind::eval, DType::f32, sizes), sizes,
-                  device, filling);
+                  target, filling);
 }
 
-PreparedRow layer_row(Device& device, bool backward) {
-  const Bindings sizes{{"B", 1}, {"L", 2048}};
+PreparedRow layer_row(const BenchTarget& target, const char* text, const Bindings& sizes, bool backward) {
   PipelineOptions options = options_for(backward ? GraphKind::train : GraphKind::eval, DType::bf16, sizes);
   options.seeds = backward;
   options.narrow_parameters = !backward;
-  return make_row(instantiate(model_from_text(kLayer, "layer")), options, sizes, device);
+  return make_row(instantiate(model_from_text(text, "layer")), options, sizes, target);
 }
 
-PreparedRow prefill_row(Device& device) {
+PreparedRow prefill_row(const BenchTarget& target) {
   const Bindings sizes{{"B", 1}, {"L", 2048}};
   Filling filling;
   filling.below = kVocabulary;
   return make_row(instantiate(load_model(kLanguageModel)), options_for(GraphKind::prefill, DType::bf16, sizes), sizes,
-                  device, filling);
+                  target, filling);
 }
 
-PreparedRow decode_row(Device& device, DType storage) {
-  const Bindings sizes{{"B", 1}};
+PreparedRow decode_row(const BenchTarget& target, const std::string& model, DType storage, int64_t batch,
+                       int64_t vocabulary) {
+  const Bindings sizes{{"B", batch}};
   Filling filling;
-  filling.below = kVocabulary;
-  PreparedRow row = make_row(instantiate(load_model(kLanguageModel)), options_for(GraphKind::step, storage, sizes),
-                             sizes, device, filling);
+  filling.below = vocabulary;
+  PreparedRow row = make_row(instantiate(load_model(model)), options_for(GraphKind::step, storage, sizes), sizes,
+                             target, filling);
   const Graph& graph = row.parts[0].compiled->program->graph();
   for (const Node& node : graph.nodes())
     if (node.op == Op::Param)
@@ -101,16 +117,16 @@ void bind_update(Executable& update, PortMemory& memory, int64_t first) {
 }
 
 /// Gradients, their norm and AdamW, as training runs them.
-PreparedRow train_row(Device& device) {
-  const Bindings sizes{{"B", 1}, {"L", 512}};
-  const Model model = load_model(kLanguageModel);
+PreparedRow train_row(const BenchTarget& target, const std::string& name, const Bindings& sizes, int64_t vocabulary) {
+  const Model model = load_model(name);
   const Graph training = with_output(training_graph(model), "loss");
   const ParameterLayout layout = layout_of(training);
   const PipelineOptions plain = options_for(GraphKind::eval, DType::f32, {});
   PreparedRow row;
-  row.parts.push_back(make_part(training, options_for(GraphKind::train, DType::bf16, sizes), sizes, device));
+  row.tokens = tokens_of(sizes);
+  row.parts.push_back(make_part(training, options_for(GraphKind::train, DType::bf16, sizes), sizes, target));
   const auto add_optimiser = [&](const char* block, int64_t parameters) {
-    row.parts.push_back(make_part(instantiate_block(model, block, {{"P", parameters}}), plain, {}, device));
+    row.parts.push_back(make_part(instantiate_block(model, block, {{"P", parameters}}), plain, {}, target));
   };
   add_optimiser("sum_squares", layout.size());
   add_optimiser("adamw", layout.decayed());
@@ -120,7 +136,7 @@ PreparedRow train_row(Device& device) {
   Executable& norm = **row.parts[1].compiled;
   const std::vector<int64_t> shape{layout.size()};
   for (const char* name : {"param", "grad", "m", "v"})
-    row.memory.place({{name, DType::f32, shape, layout.size()}}, device);
+    row.memory.place({{name, DType::f32, shape, layout.size()}}, target.device);
   bind_update(**row.parts[2].compiled, row.memory, 0);
   bind_update(**row.parts[3].compiled, row.memory, layout.decayed());
   row.memory.bind(norm);
@@ -132,7 +148,7 @@ PreparedRow train_row(Device& device) {
   layout.bind_gradients(gradients, floats(row.memory, "grad"));
 
   Filling filling;
-  filling.below = kVocabulary;
+  filling.below = vocabulary;
   filling.ranges = {{"param", {0, 0}},   {"grad", {0, 0}},     {"m", {0, 0}},         {"v", {0, 0}},
                     {"lr", {1e-4, 1e-4}}, {"weight_decay", {0.1, 0.1}}, {"beta1", {0.9, 0.9}},
                     {"beta2", {0.95, 0.95}}, {"eps", {1e-8, 1e-8}}, {"step", {1, 1}}, {"scale", {1, 1}}};
@@ -142,22 +158,49 @@ PreparedRow train_row(Device& device) {
   return row;
 }
 
+const Bindings kShort{{"B", 1}, {"L", 512}}, kLong{{"B", 1}, {"L", 2048}};
+const Bindings kEight{{"B", 8}, {"L", 2048}}, kEightLong{{"B", 8}, {"L", 8192}};
+
+void add_decoding(std::vector<BenchRow>& rows, const std::string& model, int64_t vocabulary) {
+  const std::string size = model.substr(model.find(':') + 1);
+  for (const int64_t batch : {1, 8, 32, 64})
+    rows.push_back({fmt::format("decode-{}-b{}", size, batch), fmt::format("{}, one step, bf16, B {}", model, batch), 0,
+                    0, [=](const BenchTarget& target) {
+                      return decode_row(target, model, DType::bf16, batch, vocabulary);
+                    }});
+}
+
+std::vector<BenchRow> all_rows() {
+  std::vector<BenchRow> rows = {
+      {"scan", "the forward walk, f32, L 2048, D 1536, N 16, B 1", 1.3, 1.8, scan_row},
+      {"layer-forward", "one layer of mamba-lm:130m, bf16, B 1, L 2048", 1.3, 1.5,
+       [](const BenchTarget& target) { return layer_row(target, kLayer, kLong, false); }},
+      {"layer-forward-backward", "the same with all gradients", 1.4, 1.7,
+       [](const BenchTarget& target) { return layer_row(target, kLayer, kLong, true); }},
+      {"train-130m", "mamba-lm:130m, one optimiser step, bf16, B 1, L 512", 1.5, 1.8,
+       [](const BenchTarget& target) { return train_row(target, kLanguageModel, kShort, kVocabulary); }},
+      {"prefill-130m", "mamba-lm:130m, bf16, B 1, L 2048", 1.4, 1.6, prefill_row},
+      {"decode-f32", "mamba-lm:130m, one step, weights in f32, B 1", 1.25, 1.25,
+       [](const BenchTarget& target) { return decode_row(target, kLanguageModel, DType::f32, 1, kVocabulary); }},
+      {"decode-bf16", "mamba-lm:130m, one step, weights in bf16, B 1", 1.25, 1.25,
+       [](const BenchTarget& target) { return decode_row(target, kLanguageModel, DType::bf16, 1, kVocabulary); }},
+      {"layer-353m", "one layer of mambabyte:353m with all gradients, bf16, B 8, L 8192", 0, 0,
+       [](const BenchTarget& target) { return layer_row(target, kByteLayer, kEightLong, true); }},
+      {"layer-130m", "one layer of mamba-lm:130m with all gradients, bf16, B 8, L 2048", 0, 0,
+       [](const BenchTarget& target) { return layer_row(target, kLayer, kEight, true); }},
+      {"train-353m", "mambabyte:353m, one optimiser step, bf16, B 8, L 8192", 0, 0,
+       [](const BenchTarget& target) { return train_row(target, "mambabyte:353m", kEightLong, kBytes); }},
+  };
+  add_decoding(rows, "mambabyte:353m", kBytes);
+  add_decoding(rows, "mambabyte:972m", kBytes);
+  add_decoding(rows, kLanguageModel, kVocabulary);
+  return rows;
+}
+
 }  // namespace
 
 const std::vector<BenchRow>& bench_rows() {
-  static const std::vector<BenchRow> rows = {
-      {"scan", "the forward walk, f32, L 2048, D 1536, N 16, B 1", 1.3, 1.8, scan_row},
-      {"layer-forward", "one layer of mamba-lm:130m, bf16, B 1, L 2048", 1.3, 1.5,
-       [](Device& device) { return layer_row(device, false); }},
-      {"layer-forward-backward", "the same with all gradients", 1.4, 1.7,
-       [](Device& device) { return layer_row(device, true); }},
-      {"train-130m", "mamba-lm:130m, one optimiser step, bf16, B 1, L 512", 1.5, 1.8, train_row},
-      {"prefill-130m", "mamba-lm:130m, bf16, B 1, L 2048", 1.4, 1.6, prefill_row},
-      {"decode-f32", "mamba-lm:130m, one step, weights in f32, B 1", 1.25, 1.25,
-       [](Device& device) { return decode_row(device, DType::f32); }},
-      {"decode-bf16", "mamba-lm:130m, one step, weights in bf16, B 1", 1.25, 1.25,
-       [](Device& device) { return decode_row(device, DType::bf16); }},
-  };
+  static const std::vector<BenchRow> rows = all_rows();
   return rows;
 }
 

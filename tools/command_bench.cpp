@@ -11,6 +11,7 @@
 #include "tools/bench.h"
 #include "tools/commands.h"
 #include "tools/device_option.h"
+#include "tools/schedule_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -26,21 +27,26 @@ The floor of a large contraction is the same shape and type run bare in the libr
 kernel the largest of its exponentials in a loop that stays in registers, its multiply-adds at the machine's peak, and
 its compulsory bytes at the read bandwidth of an array of that size; of a row the sum over its kernels. Decoding is
 held against reading its weights once. Work and floors are measured by turns; all figures are medians. With another
---device than cpu, whose floors are not known, there are times only.)";
+--device than cpu there are rows of their own, and times only:
+
+  mambac bench layer-353m --device cuda --kernels
+  mambac bench layer-353m --device cuda --kernels --schedule 'mamba_fwd_softplus:pieces=2,width=64')";
 
 struct Arguments {
   std::vector<std::string> names;
   bool list = false, kernels = false, json = false;
   int rounds = 5;
   std::string device;
+  std::vector<std::string> schedule;
 };
 
-std::vector<const BenchRow*> chosen(const std::vector<std::string>& names) {
+/// Those with these names; without names all that are made for the device.
+std::vector<const BenchRow*> chosen(const std::vector<std::string>& names, bool gpu) {
   std::vector<const BenchRow*> rows;
   std::vector<std::string> known;
   for (const BenchRow& row : bench_rows()) {
     known.push_back(row.name);
-    if (names.empty()) rows.push_back(&row);
+    if (names.empty() && row.is_for_gpus() == gpu) rows.push_back(&row);
   }
   for (const std::string& name : names) {
     const auto found = std::find(known.begin(), known.end(), name);
@@ -63,7 +69,8 @@ void add_floor(Json& json, double median_s, const std::optional<double>& floor_s
 }
 
 Json row_json(const BenchRow& row, const RowResult& result, bool with_kernels) {
-  Json json = {{"name", row.name}, {"work", row.work}, {"median_s", result.median_s}};
+  Json json = {{"name", row.name}, {"work", row.work}, {"median_s", result.median_s},
+               {"tokens_per_second", result.tokens_per_second}};
   add_floor(json, result.median_s, result.floor_s, result.bound);
   if (result.floor_s) json["at_most"] = at_most(row);
   if (!with_kernels) return json;
@@ -82,7 +89,8 @@ std::string times_text(double median_s, const std::optional<double>& floor_s) {
 }
 
 void print_row(const BenchRow& row, const RowResult& result, bool with_kernels) {
-  const std::string limit = result.floor_s ? fmt::format("{:>8.2f}  {}", at_most(row), result.bound) : "";
+  const std::string limit = result.floor_s ? fmt::format("{:>8.2f}  {}", at_most(row), result.bound)
+                                           : fmt::format("{:>14} tokens/s", scaled(result.tokens_per_second));
   fmt::print("{:<24}{}{}\n", row.name, times_text(result.median_s, result.floor_s), limit);
   if (with_kernels) {
     for (const KernelResult& kernel : result.kernels)
@@ -95,7 +103,9 @@ void print_row(const BenchRow& row, const RowResult& result, bool with_kernels) 
 void print_list(bool json) {
   Json list = Json::array();
   for (const BenchRow& row : bench_rows()) {
-    list.push_back({{"name", row.name}, {"work", row.work}, {"at_most", at_most(row)}});
+    Json one = {{"name", row.name}, {"work", row.work}};
+    if (!row.is_for_gpus()) one["at_most"] = at_most(row);
+    list.push_back(std::move(one));
     if (!json) fmt::print("{:<24}{}\n", row.name, row.work);
   }
   if (json) print_json(list);
@@ -103,17 +113,20 @@ void print_list(bool json) {
 
 void run_bench(const Arguments& arguments) {
   if (arguments.list) return print_list(arguments.json);
-  const std::vector<const BenchRow*> rows = chosen(arguments.names);
-  const ChosenDevice device(arguments.device);
   const bool floors = arguments.device == "cpu";
+  const std::vector<const BenchRow*> rows = chosen(arguments.names, !floors);
+  const ChosenDevice device(arguments.device);
+  const BenchTarget target{*device, with_settings([&](const Graph& fused, int number) {
+                             return device->schedule(fused, number);
+                           }, arguments.schedule)};
   talk(fmt::format("{}, {} threads{}", cpu_info().model, omp_get_max_threads(), floors ? "" : ", " + device->name()));
   if (!arguments.json)
     fmt::print("{:<24}{:>14}{}\n", "", "median",
                floors ? fmt::format("{:>14}{:>8}{:>8}  bound", "floor", "ratio", "at most") : "");
   Json all = Json::array();
   for (const BenchRow* row : rows) {
-    PreparedRow prepared = row->prepare(*device);
-    const RowResult result = measure(prepared, arguments.rounds, floors);
+    PreparedRow prepared = row->prepare(target);
+    const RowResult result = measure(prepared, *device, arguments.rounds, floors);
     if (arguments.json) all.push_back(row_json(*row, result, arguments.kernels));
     else print_row(*row, result, arguments.kernels);
   }
@@ -132,6 +145,7 @@ void add_bench(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   add_device(*command, arguments->device);
+  add_schedule(*command, arguments->schedule);
   add_json(*command, arguments->json);
   command->callback([arguments] { run_bench(*arguments); });
 }

@@ -16,6 +16,7 @@
 #include "tools/commands.h"
 #include "tools/compile.h"
 #include "tools/cuda_kernels.h"
+#include "tools/schedule_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -35,6 +36,7 @@ kernels, and so do graphs. Needs NVRTC, and neither a GPU nor a driver; what was
 struct Arguments {
   ModelArguments model;
   std::string device, out, graph = "all", dtype = "f32";
+  std::vector<std::string> schedule;
   bool json = false;
 };
 
@@ -169,7 +171,7 @@ void run_compile(const Arguments& arguments) {
   const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
   cuda::Nvrtc::instance();  // what is missing is said before anything is written
   make_folder(arguments.out);
-  CudaKernels kernels;
+  CudaKernels kernels(with_settings(default_gpu_schedule, arguments.schedule));
   for (const GraphKind kind : kinds) kernels.add(graph_for_gpu(selection.model, kind, storage, selection.sizes), kind);
   const CompileSummary summary = compile_all(kernels, architecture);
   Json index = index_json(kernels, architecture, arguments, selection.sizes);
@@ -192,6 +194,7 @@ void add_compile(CLI::App& app) {
       ->capture_default_str()
       ->type_name("");
   command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
+  add_schedule(*command, arguments->schedule);
   add_json(*command, arguments->json);
   command->callback([arguments] { run_compile(*arguments); });
 }

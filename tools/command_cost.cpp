@@ -15,6 +15,7 @@
 #include "tools/gpu_cost.h"
 #include "tools/kernel_work.h"
 #include "tools/paper_flops.h"
+#include "tools/schedule_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -39,6 +40,7 @@ the least that a GPU needs for the bytes, the arithmetic and the slots, and what
 struct Arguments {
   ModelArguments model;
   std::string graph = "prefill", dtype = "f32", device, gpu;
+  std::vector<std::string> schedule;
   bool json = false;
 };
 
@@ -163,7 +165,8 @@ void run_gpu_cost(const Arguments& arguments, const Selection& selection, GraphK
   const std::string architecture = architecture_named(arguments.device);
   const std::vector<Gpu> gpus = gpus_for(architecture, arguments.gpu);
   const Graph fused = graph_for_gpu(selection.model, kind, storage, selection.sizes);
-  const GpuCost cost = gpu_cost(fused, kind, selection.sizes, architecture);
+  const GpuCost cost = gpu_cost(fused, kind, selection.sizes, architecture,
+                                with_settings(default_gpu_schedule, arguments.schedule));
   if (!arguments.json) return print_gpu_cost(cost, gpus);
   Json json = {{"graph", arguments.graph}, {"dtype", arguments.dtype}, {"sizes", selection.sizes}};
   json.update(gpu_cost_json(cost, gpus));
@@ -197,6 +200,7 @@ void add_cost(CLI::App& app) {
   command->add_option("--gpu", arguments->gpu, "with --device: h100 or h200; without, all of the architecture")
       ->needs(device)
       ->type_name("");
+  add_schedule(*command, arguments->schedule)->needs(device);
   add_json(*command, arguments->json);
   command->callback([arguments] { run_cost(*arguments); });
 }

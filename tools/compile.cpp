@@ -82,16 +82,15 @@ PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes
 }
 
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
-                                  Device& device, bool timed) {
+                                  Device& device, const Program::Scheduler& schedule) {
   PipelineOptions fitting = options;
   fitting.fuse.fuse_projections = device.fuses_projections();
   PipelineResult result = run_pipeline(source, fitting);
   auto compiled = std::make_unique<Compiled>();
-  compiled->program = std::make_unique<Program>(std::move(result.graph), Program::Scheduler{}, device);
+  compiled->program = std::make_unique<Program>(std::move(result.graph), schedule, device);
   compiled->remarks = std::move(result.remarks);
   compiled->times = std::move(result.times);
   ExecutableOptions how;
-  if (timed) how.times = &compiled->kernel_times;
   how.constant_parameters = options.narrow_parameters;  // of graphs that do not train
   compiled->executable = compiled->program->instantiate(sizes, how);
   return compiled;

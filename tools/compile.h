@@ -46,15 +46,14 @@ struct Compiled {
   std::unique_ptr<Program> program;
   Remarks remarks;
   std::vector<StageTime> times;
-  std::vector<KernelTime> kernel_times;  // of the executable's last run, when asked for
   std::unique_ptr<Executable> executable;
 
   Executable& operator*() const { return *executable; }
 };
 
 /// Runs the pipeline, compiles every kernel for the device, which must outlive the result, and makes an executable for
-/// these sizes; `timed`: which fills in kernel_times.
+/// these sizes. `schedule` empty: the device's own.
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
-                                  Device& device, bool timed = false);
+                                  Device& device, const Program::Scheduler& schedule = {});
 
 }  // namespace mambac::tools

@@ -10,6 +10,7 @@
 #include "frontend/model.h"
 #include "passes/pipeline.h"
 #include "runtime/cuda/nvrtc.h"
+#include "runtime/program.h"
 
 namespace mambac::tools {
 
@@ -35,12 +36,15 @@ struct CudaKernel {
 /// Collects kernels, in the order of their first launch.
 class CudaKernels {
  public:
+  explicit CudaKernels(Program::Scheduler schedule = default_gpu_schedule) : schedule_(std::move(schedule)) {}
+
   /// For each of graph.kernels the index of its kernel; -1 for library calls.
   std::vector<int> add(const Graph& fused, GraphKind kind);
   std::vector<CudaKernel>& all() { return kernels_; }
   const std::vector<CudaKernel>& all() const { return kernels_; }
 
  private:
+  Program::Scheduler schedule_;
   std::vector<CudaKernel> kernels_;
   std::map<std::string, int> by_text_;
 };

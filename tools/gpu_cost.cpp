@@ -115,9 +115,10 @@ GpuKernelCost cost_of_kernel(const CudaKernel& kernel, const KernelWork& work, c
 
 }  // namespace
 
-GpuCost gpu_cost(const Graph& fused, GraphKind kind, const Bindings& sizes, const std::string& architecture) {
+GpuCost gpu_cost(const Graph& fused, GraphKind kind, const Bindings& sizes, const std::string& architecture,
+                 const Program::Scheduler& schedule) {
   const CodeReader reader(architecture);
-  CudaKernels kernels;
+  CudaKernels kernels(schedule);
   const std::vector<int> numbers = kernels.add(fused, kind);
   compile_all(kernels, architecture, kLineTables);
   const std::vector<SlotCount> counts = counts_of(kernels, reader, sizes);

@@ -29,7 +29,8 @@ struct GpuCost {
 
 /// Compiles the graph's kernels with line tables, through the cache on disk, and counts in their machine code. Failures
 /// are those of compile_all and disassemble.
-GpuCost gpu_cost(const Graph& fused, GraphKind kind, const Bindings& sizes, const std::string& architecture);
+GpuCost gpu_cost(const Graph& fused, GraphKind kind, const Bindings& sizes, const std::string& architecture,
+                 const Program::Scheduler& schedule = default_gpu_schedule);
 
 void print_gpu_cost(const GpuCost& cost, const std::vector<Gpu>& gpus);
 Json gpu_cost_json(const GpuCost& cost, const std::vector<Gpu>& gpus);

@@ -74,12 +74,16 @@ void PortMemory::bind(Executable& executable) {
 }
 
 void fill_inputs(const Graph& graph, const Executable& executable, const PortMemory& memory, const Filling& filling) {
-  uint64_t stream = 0;
+  std::vector<const Port*> ports;
+  std::vector<DeviceSpan<char>> spans;
   for (const Port& port : executable.inputs()) {
-    ++stream;
     if (!memory.has(port.name)) continue;
-    memory.at(port.name).fill([&](char* to) { fill(port, parameter(graph, port.name), filling, stream, to); });
+    ports.push_back(&port);
+    spans.push_back(memory.at(port.name).part(0, static_cast<int64_t>(bytes_of(port))));
   }
+  fill_in_parallel(spans, [&](size_t i, char* to) {
+    fill(*ports[i], parameter(graph, ports[i]->name), filling, i + 1, to);
+  });
 }
 
 }  // namespace mambac::tools

@@ -1,0 +1,50 @@
+// Which schedules a kernel allows.
+#include <fmt/format.h>
+
+#include "codegen/lower.h"
+#include "ir/op.h"
+
+namespace mambac {
+namespace {
+
+/// States that are stored lie where tiles begin, and a recurrence that resumes from such restarts at every tile.
+std::string why_illegal_tile(const Graph& fused, int number, int tile) {
+  for (const Node& node : fused.nodes()) {
+    if (node.kernel != number || !is_directional(node.op)) continue;
+    const auto interval = [&](const Node& chunk_starts) { return fused.dim(chunk_starts.attrs.dims[1]).divisor; };
+    if (node.op == Op::ChunkStarts && interval(node) % tile != 0)
+      return fmt::format("tile={}: states are stored every {} steps, where a tile must begin", tile, interval(node));
+    const NodeId resume = node.op == Op::ChunkStarts ? NodeId{} : operand(node, "resume");
+    if (resume.present() && interval(fused.node(resume)) != tile)
+      return fmt::format("tile={}: a recurrence resumes every {} steps, once a tile", tile,
+                         interval(fused.node(resume)));
+  }
+  return "";
+}
+
+std::string why_illegal_walk(const Graph& fused, int number, const Schedule& schedule) {
+  if (schedule.pieces > 1 && !can_split(fused, number, schedule))
+    return fmt::format("pieces={}: lanes cannot share the states of this kernel", schedule.pieces);
+  if (schedule.states_in_registers && schedule.blocks_per_task > 1 && !can_keep_states_in_registers(fused, number))
+    return fmt::format("blocks_per_task={}: with states_in_registers, the lane blocks of a kernel that sums over lanes "
+                       "walk together",
+                       schedule.blocks_per_task);
+  if (schedule.chunks > 1 && (schedule.pieces > 1 || !can_chunk(fused, number)))
+    return fmt::format("chunks={}: this kernel cannot walk in chunks", schedule.chunks);
+  return why_illegal_tile(fused, number, schedule.tile);
+}
+
+}  // namespace
+
+std::string why_illegal(const Graph& fused, int number, const Schedule& schedule) {
+  for (const auto& [axis, value] : {std::pair{"width", schedule.width},
+                                    {"tile", schedule.tile},
+                                    {"pieces", schedule.pieces},
+                                    {"chunks", schedule.chunks},
+                                    {"rows_per_task", schedule.rows_per_task}})
+    if (value < 1) return fmt::format("{}={}: must be 1 or more", axis, value);
+  if (fused.kernels[static_cast<size_t>(number)].kind != KernelGroup::walk) return "";
+  return why_illegal_walk(fused, number, schedule);
+}
+
+}  // namespace mambac

@@ -1,0 +1,78 @@
+#include "tools/schedule_option.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+
+#include "codegen/kernel_name.h"
+#include "codegen/lower.h"
+#include "frontend/suggest.h"
+#include "ir/error.h"
+
+namespace mambac::tools {
+namespace {
+
+struct Setting {
+  std::string part;
+  std::vector<std::pair<std::string, int>> axes;
+};
+
+std::pair<std::string, int> parse_axis(const std::string& text) {
+  const size_t equals = text.find('=');
+  const std::string name = text.substr(0, equals);
+  int value = 0;
+  const char* end = text.data() + text.size();
+  const bool number = equals != std::string::npos && [&] {
+    const auto [last, error] = std::from_chars(text.data() + equals + 1, end, value);
+    return error == std::errc() && last == end && value >= 0;
+  }();
+  if (!number) throw InputError(fmt::format("--schedule: found '{}', expected AXIS=NUMBER", text));
+  if (!Schedule().set(name, value))
+    throw InputError(fmt::format("--schedule: there is no axis '{}'{}; there are: {}", name,
+                                 did_you_mean(name, Schedule::axes()), fmt::join(Schedule::axes(), ", ")));
+  return {name, value};
+}
+
+Setting parse_setting(const std::string& text) {
+  const size_t colon = text.find(':');
+  if (colon == std::string::npos)
+    throw InputError(fmt::format("--schedule: found '{}', expected PART-OF-KERNEL-NAME:AXIS=NUMBER,...", text));
+  Setting setting{text.substr(0, colon), {}};
+  for (size_t begin = colon + 1; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    setting.axes.push_back(parse_axis(text.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return setting;
+}
+
+}  // namespace
+
+CLI::Option* add_schedule(CLI::App& command, std::vector<std::string>& settings) {
+  return command
+      .add_option("--schedule", settings,
+                  "axes of kernels whose name has PART in it, in the place of the device's choice: "
+                  "PART:AXIS=NUMBER,...; may be given several times")
+      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("");
+}
+
+Program::Scheduler with_settings(Program::Scheduler chosen, const std::vector<std::string>& settings) {
+  std::vector<Setting> parsed;
+  for (const std::string& text : settings) parsed.push_back(parse_setting(text));
+  return [chosen = std::move(chosen), parsed = std::move(parsed)](const Graph& fused, int number) {
+    Schedule schedule = chosen(fused, number);
+    const std::string name = kernel_name(fused, number);
+    bool changed = false;
+    for (const Setting& setting : parsed) {
+      if (name.find(setting.part) == std::string::npos) continue;
+      for (const auto& [axis, value] : setting.axes) schedule.set(axis, value);
+      changed = true;
+    }
+    const std::string reason = changed ? why_illegal(fused, number, schedule) : "";
+    if (!reason.empty()) throw InputError(fmt::format("--schedule: kernel {}: {}", name, reason));
+    return schedule;
+  };
+}
+
+}  // namespace mambac::tools
