@@ -66,6 +66,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.blocks_per_task = 1;
     schedule.states_in_registers = true;
     schedule.staged = true;
+    schedule.tiles_ahead = 1;
   } else {
     schedule.width = threads_for(lanes, 256);
     schedule.rows_per_task = 1;

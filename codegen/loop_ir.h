@@ -71,6 +71,7 @@ enum class StmtKind : uint8_t {
   LaneIndex,   // result = f32(offset + lane)                                 lanes
   Apply,       // result = op(args)   op: a Pointwise op of the table         lanes when one argument is
   Load,        // result = buffer[offset + lane * lane_stride]                see below; lanes when the offset differs
+  Fetch,       // array[place] = buffer[offset + lane * lane_stride], as it lies in memory
   Store,       // buffer[offset + lane * lane_stride] = args[0]
   LoadBlock,   // result + c = buffer[offset + lane * columns + c] for c < columns: all that neighbouring lanes hold,
   StoreBlock,  // buffer[offset + lane * columns + c] = args[c]    in one piece of memory; columns: a power of two
@@ -96,6 +97,8 @@ struct Stmt {
   Int offset;                // in elements; of a `lanes` array in vectors
   Int lane_stride;           // ReduceInto: a constant, the stride of groups
   Int valid;
+  int array = -1;            // Fetch: index into Stage::arrays
+  Int place;                 // Fetch: in the array
   Int below, limit;          // Store: in lanes where below < limit only; null: in all
   Int piece;                 // LoadPiece
   int64_t columns = 0;       // LoadBlock
@@ -125,6 +128,7 @@ struct Array {
   bool lanes = true;      // of vectors, or of uniform f32
   int64_t count = 1;      // vectors or values
   Space space = Space::scratch;
+  DType dtype = DType::f32;  // other than f32 in registers only, of what is fetched there
 };
 
 struct Stage {

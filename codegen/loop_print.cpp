@@ -45,7 +45,8 @@ class Printer : public LoopWriter {
          s.pieces > 1 ? fmt::format(" pieces {}", s.pieces) : "");
     depth_++;
     for (const Array& a : s.arrays)
-      line("array {}: {}[{}]{}", a.name, a.lanes ? "lanes" : "uniform", a.count, space_text(a.space));
+      line("array {}: {}[{}]{}{}", a.name, a.lanes ? "lanes" : "uniform", a.count, space_text(a.space),
+           a.dtype == DType::f32 ? "" : fmt::format(" {}", mambac::name_of(a.dtype)));
     block(s.body);
     depth_--;
     line("}}");
@@ -113,6 +114,9 @@ class Printer : public LoopWriter {
       case StmtKind::LaneIndex: line("v{} = f32({} + lane)", s.result, str(s.offset)); break;
       case StmtKind::Apply: line("v{} = {}({})", s.result, mambac::name_of(s.op), arguments(s)); break;
       case StmtKind::Load: line("v{} = {}", s.result, access(s)); break;
+      case StmtKind::Fetch:
+        line("{}[{}] = {}", stage_->arrays.at(static_cast<size_t>(s.array)).name, str(s.place), access(s));
+        break;
       case StmtKind::Store: line("{} = {}", access(s), arguments(s)); break;
       case StmtKind::LoadBlock:
         line("v{}..v{} = {}", s.result, s.result + s.columns - 1, block(s, s.columns));

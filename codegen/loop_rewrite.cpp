@@ -127,7 +127,7 @@ Int substitute(const Int& a, const std::map<Var, Int>& by) {
 
 void substitute(Block& block, const std::map<Var, Int>& by) {
   for (Stmt& s : block) {
-    for (Int* e : {&s.offset, &s.lane_stride, &s.valid, &s.begin, &s.end, &s.below, &s.limit, &s.piece})
+    for (Int* e : {&s.offset, &s.lane_stride, &s.valid, &s.begin, &s.end, &s.below, &s.limit, &s.piece, &s.place})
       *e = substitute(*e, by);
     substitute(s.body, by);
     substitute(s.otherwise, by);

@@ -147,7 +147,20 @@ class Verifier {
     int64_t at = 0;
     if (is_constant(s.offset, &at) && (at < 0 || at >= a.count))
       fail(fmt::format("array {} has {} elements; element {} was asked for", a.name, a.count, at));
+    if (spread_ && a.space == Space::registers) return Shape::Uniform;  // of the iteration's thread
     return a.lanes || differs_between_lanes(s.offset) ? Shape::Lanes : Shape::Uniform;
+  }
+
+  void fetch(const Stmt& s) const {
+    access(s);
+    Stmt element = s;
+    element.buffer = s.array;
+    element.offset = s.place;
+    array(element);
+    const Array& a = stage_.arrays[static_cast<size_t>(s.array)];
+    const Buffer& buffer = kernel_.buffers[static_cast<size_t>(s.buffer)];
+    if (a.dtype != buffer.dtype || a.space != Space::registers)
+      fail(fmt::format("array {} is not of the type of {}, in registers", a.name, buffer.name));
   }
 
   Shape apply(const Stmt& s) const {
@@ -176,6 +189,7 @@ class Verifier {
       case StmtKind::LaneIndex: expression(s.offset, "an index"); define(s, Shape::Lanes); break;
       case StmtKind::Apply: define(s, apply(s)); break;
       case StmtKind::Load: define(s, access(s)); break;
+      case StmtKind::Fetch: fetch(s); break;
       case StmtKind::Store:
         element_store(s, access(s));
         written(s);

@@ -14,6 +14,7 @@ std::string LoopWriter::infix(const Int& a, const char* op, int level, int least
 }
 
 std::string LoopWriter::str(const Int& a, int least) const {
+  if (const std::string name = known(a); !name.empty()) return name;
   switch (a->op) {
     case IntOp::Const: return number(a->value);
     case IntOp::Var: return fmt::format("i{}", a->value);

@@ -35,6 +35,8 @@ class LoopWriter {
   virtual std::string size(size_t number) const = 0;
   virtual std::string number(int64_t value) const { return fmt::format("{}", value); }
   virtual const char* function(IntOp op) const { return op == IntOp::Min ? "min" : "max"; }
+  /// What stands for a whole expression; empty: it is written out.
+  virtual std::string known(const Int& /*a*/) const { return ""; }
   /// Stands before the left operand of an operation: a cast, or nothing.
   virtual std::string cast(const Int& /*a*/) const { return ""; }
 

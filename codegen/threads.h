@@ -3,6 +3,7 @@
 //   spaces    arrays of uniform values, which all threads would fill alike, are shared by them, as long as they fit;
 //             where sums of groups of lanes do not, all lanes are summed at once
 //   spread    loops over uniform values: each iteration goes to one thread
+//   ahead     where the schedule says so: what a whole tile loads of memory, a tile before
 //   barriers  between what one thread stores and another loads, or the other way round
 //
 // A uniform value outside such loops is computed by every thread; the first one stores it.
@@ -20,6 +21,7 @@ loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes);
 /// The parts of the above, for one stage whose tasks have `width` threads.
 void share_arrays(loop::Stage& stage, int width, int64_t shared_bytes);
 void spread_loops(loop::Stage& stage);
+void fetch_tiles_ahead(const loop::Kernel& kernel, loop::Stage& stage);
 void place_barriers(loop::Stage& stage, int width);
 
 }  // namespace mambac

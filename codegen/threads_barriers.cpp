@@ -273,6 +273,7 @@ loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes) {
   for (loop::Stage& stage : kernel.stages) {
     share_arrays(stage, kernel.schedule.width, shared_bytes);
     spread_loops(stage);
+    if (kernel.schedule.tiles_ahead > 0) fetch_tiles_ahead(kernel, stage);
     place_barriers(stage, kernel.schedule.width);
   }
   return kernel;

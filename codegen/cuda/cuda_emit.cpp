@@ -56,8 +56,10 @@ class StageText : public loop::LoopWriter {
     } else {
       line("const int lane = mb_lane();");
     }
-    line("const mb_long i{} = mb_task();  // of {}", stage_.task, str(stage_.tasks));
+    line("const int i{} = (int)mb_task();  // of {}", stage_.task, str(stage_.tasks));
+    largest_[stage_.task] = INT32_MAX;  // of a grid's first dimension
     scope_.insert(stage_.task);
+    name_numbers(stage_.body);
     for (const loop::Array& array : stage_.arrays) declare(array);
     block(stage_.body);
     depth_ = 0;
@@ -134,8 +136,8 @@ class StageText : public loop::LoopWriter {
 
   void declare(const loop::Array& array) {
     arrays_.push_back(names_.make(array.name));
-    line("{}(float, {}, {});", array.space == loop::Space::shared ? "MB_SHARED" : "MB_LOCAL", arrays_.back(),
-         array.count);
+    line("{}({}, {}, {});", array.space == loop::Space::shared ? "MB_SHARED" : "MB_LOCAL", type_name(array.dtype),
+         arrays_.back(), array.count);
   }
 
   // ---- integers ----
@@ -145,6 +147,44 @@ class StageText : public loop::LoopWriter {
     const auto bound = upper_bound(a, largest_);
     return bound && *bound <= INT32_MAX && (a->op == IntOp::Const || a->op == IntOp::Var || a->op == IntOp::Piece ||
                                            (is_small(a->a) && is_small(a->b)));
+  }
+
+  /// Divisions by numbers that are known when the kernel runs cost as much as hundreds of other instructions. Where
+  /// task and sizes decide about them, they are done once.
+  void name_numbers(const Block& statements) {
+    for (const Stmt& s : statements) {
+      for (const Int* a : {&s.offset, &s.lane_stride, &s.valid, &s.begin, &s.end, &s.below, &s.limit, &s.piece})
+        if (*a) name_numbers(*a);
+      name_numbers(s.body);
+      name_numbers(s.otherwise);
+    }
+  }
+
+  void name_numbers(const Int& a) {
+    if (!divides(a) || !known(a).empty()) return;
+    const std::set<loop::Var> used = loop::variables(a);
+    if (used.empty() || (used.size() == 1 && *used.begin() == stage_.task)) {
+      const std::string text = str(a);
+      numbers_.emplace_back(a, fmt::format("n{}", numbers_.size()));
+      line("const {} {} = {};", is_small(a) ? "int" : "mb_long", numbers_.back().second, text);
+      return;
+    }
+    name_numbers(a->a);
+    name_numbers(a->b);
+  }
+
+  static bool divides(const Int& a) {
+    return a->a && (a->op == IntOp::Div || a->op == IntOp::Mod || divides(a->a) || divides(a->b));
+  }
+
+  std::string known(const Int& a) const override {
+    int64_t by = 0;
+    if (spread_var_ >= 0 && a->op == IntOp::Div && is_same(a->a, loop::variable(spread_var_)) &&
+        is_constant(a->b, &by) && by == width())
+      return fmt::format("k{}", spread_var_);  // of which the variable is a multiple of the width, and the thread
+    for (const auto& [number, name] : numbers_)
+      if (is_same(number, a)) return name;
+    return "";
   }
 
   std::string size(size_t number) const override { return sizes_.at(number); }
@@ -223,7 +263,7 @@ class StageText : public loop::LoopWriter {
       hoist_pointers(s.body, vars, names);
       hoist_pointers(s.otherwise, vars, names);
       const bool block = s.kind == StmtKind::LoadBlock || s.kind == StmtKind::StoreBlock;
-      if (s.kind != StmtKind::Load && s.kind != StmtKind::Store && !block) continue;
+      if (s.kind != StmtKind::Load && s.kind != StmtKind::Fetch && s.kind != StmtKind::Store && !block) continue;
       const auto moving = factors(s.offset, vars);
       if (!moving || moving->empty()) continue;
       std::map<loop::Var, Int> zero;
@@ -260,6 +300,7 @@ class StageText : public loop::LoopWriter {
     const bool known = is_constant(s.end, &count) && count <= kMostWrittenOut * width();
     open_nest(nest_of(s, width(), known));
     if (known) {
+      spread_var_ = s.var;
       line("#pragma unroll");
       line("for (int k{} = 0; k{} < {}; ++k{}) {{", s.var, s.var, (count + width() - 1) / width(), s.var);
       depth_++;
@@ -275,6 +316,7 @@ class StageText : public loop::LoopWriter {
     line("}}");
     close_nest();
     spread_ = false;
+    spread_var_ = -1;
   }
 
   void branch(const Stmt& s) {
@@ -340,10 +382,15 @@ class StageText : public loop::LoopWriter {
         define(s, condition.empty() ? text : fmt::format("{} ? {} : 0.f", condition, text));
         break;
       }
+      case StmtKind::Fetch: fetch(s); break;
       case StmtKind::Store: store(s); break;
       case StmtKind::LoadBlock: load_block(s); break;
       case StmtKind::StoreBlock: store_block(s); break;
-      case StmtKind::LoadArray: define(s, array(s)); break;
+      case StmtKind::LoadArray: {
+        const bool raw = stage_.arrays.at(static_cast<size_t>(s.buffer)).dtype != DType::f32;
+        define(s, raw ? fmt::format("mb_load({}, {})", arrays_.at(static_cast<size_t>(s.buffer)), str(s.offset)) : array(s));
+        break;
+      }
       case StmtKind::StoreArray: {
         const loop::Array& to = stage_.arrays.at(static_cast<size_t>(s.buffer));
         const bool one = to.space == loop::Space::shared && !spread_;
@@ -358,6 +405,14 @@ class StageText : public loop::LoopWriter {
       case StmtKind::ReduceInto: reduce_into(s); break;
       case StmtKind::Barrier: line("__syncthreads();"); break;
     }
+  }
+
+  void fetch(const Stmt& s) {
+    const std::string condition = exists(s.valid);
+    line("{}mb_take({}, {}, {});", condition.empty() ? "" : fmt::format("if ({}) ", condition),
+         arrays_.at(static_cast<size_t>(s.array)), str(s.place), target(s, place(s)));
+    if (!condition.empty())
+      line("else mb_clear({}, {});", arrays_.at(static_cast<size_t>(s.array)), str(s.place));
   }
 
   void store(const Stmt& s) {
@@ -475,6 +530,8 @@ class StageText : public loop::LoopWriter {
   std::map<const Stmt*, Pointer> pointers_;                            // of accesses in the unrolled loop that is open
   std::set<loop::Var> scope_;                                          // variables of open loops, and the task
   bool spread_ = false, unrolled_ = false;
+  loop::Var spread_var_ = -1;                          // of the loop that is shared out and written out
+  std::vector<std::pair<Int, std::string>> numbers_;   // that have a name
   loop::Var written_out_ = -1;  // of the innermost loop that is unrolled
   Nest nest_;
   int nested_ = -1;  // the node that is open

@@ -135,6 +135,12 @@ MB_FN void mb_put_raw(unsigned char* to, unsigned bits) { *to = (unsigned char)b
 template <class T, class I>
 MB_FN float mb_load(const T* p, I i) { return mb_widen(mb_raw(p[i]), p); }
 
+template <class T, class I, class J>
+MB_FN void mb_take(T* to, I at, const T* p, J i) { to[at] = p[i]; }
+
+template <class T, class I>
+MB_FN void mb_clear(T* to, I at) { to[at] = T(); }
+
 template <class T, class I>
 MB_FN int mb_load_int(const T* p, I i) { return (int)p[i]; }
 

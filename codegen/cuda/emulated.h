@@ -239,6 +239,15 @@ struct mb_local {
 template <class P, class I>
 MB_HOT float mb_load(const P& p, I i, int line = __builtin_LINE()) { return mb_widen(p.read(i, line)); }
 
+template <class T, int N, class I>
+MB_HOT float mb_load(mb_local<T, N>& array, I i, int line = __builtin_LINE()) { return mb_widen(array.read(i, line)); }
+
+template <class A, class I, class P, class J>
+MB_HOT void mb_take(A& to, I at, const P& p, J i, int line = __builtin_LINE()) { to.write(at, p.read(i, line), line); }
+
+template <class A, class I>
+MB_HOT void mb_clear(A& to, I at, int line = __builtin_LINE()) { to.write(at, typename A::element(), line); }
+
 template <class P, class I>
 MB_HOT int mb_load_int(const P& p, I i, int line = __builtin_LINE()) { return (int)p.read(i, line); }
 

@@ -1,0 +1,208 @@
+// Loads of the next tile while this one is computed.
+//
+// The tiles of a walk are a loop, and its whole tiles one side of a branch in it:
+//
+//   for t                                       if t0 is a whole tile { fetch what it loads }
+//     if t is a whole tile                      for t
+//       x = load(t)                               if t is a whole tile
+//       ... x ...                                   ... what was fetched ...
+//     else                                          if t + 1 is a whole tile { fetch what it loads }
+//       ...                               =>        ...
+//                                                 else
+//                                                   if t + 1 is a whole tile { fetch what it loads }
+//                                                   ...
+//
+// What is fetched lies in registers as it does in memory, since widening it would wait for it. It is fetched behind the
+// statement that takes the values of this tile, so that each has but one place.
+#include <algorithm>
+#include <map>
+
+#include "codegen/loop_rewrite.h"
+#include "codegen/threads.h"
+#include "ir/error.h"
+
+namespace mambac {
+
+namespace {
+
+using loop::Block;
+using loop::Int;
+using loop::Stmt;
+using loop::StmtKind;
+using loop::Var;
+
+/// A thread holds at most so many values of one statement's.
+constexpr int64_t kMostValues = 64;
+
+class TileFetcher {
+ public:
+  TileFetcher(const loop::Kernel& kernel, loop::Stage& stage) : kernel_(kernel), stage_(stage) {}
+
+  void run() { look_for_tiles(stage_.body); }
+
+ private:
+  /// What a thread loads of a buffer in one statement: the loops around it, and where each value is kept.
+  struct Fetch {
+    std::vector<const Stmt*> loops;
+    Stmt load;
+    Int place;
+    int64_t count = 1;
+    int array = -1;
+  };
+
+  void look_for_tiles(Block& statements) {
+    for (size_t i = 0; i < statements.size(); ++i) {
+      Stmt& s = statements[i];
+      if (s.kind != StmtKind::For) continue;
+      const Block first = is_tiles(s) ? take_ahead(s) : Block{};
+      if (!is_tiles(s)) {
+        scope_.push_back(s.var);
+        look_for_tiles(s.body);
+        scope_.pop_back();
+      }
+      statements.insert(statements.begin() + static_cast<std::ptrdiff_t>(i), first.begin(), first.end());
+      i += first.size();
+    }
+  }
+
+  static bool is_tiles(const Stmt& s) {
+    return !s.unroll && !s.spread && s.step == 1 && s.body.size() == 1 && s.body[0].kind == StmtKind::If &&
+           s.body[0].once;
+  }
+
+  /// Rewrites the loop over tiles; returns what must stand before it.
+  Block take_ahead(Stmt& tiles) {
+    scope_.push_back(tiles.var);
+    Stmt& whole = tiles.body[0];
+    Block first, in_short_tile;
+    for (size_t i = 0; i < whole.body.size(); ++i) {
+      std::vector<Fetch> fetches;
+      std::vector<const Stmt*> loops;
+      find(whole.body[i], loops, fetches);
+      if (fetches.empty()) continue;
+      Block taken;
+      for (Fetch& fetch : fetches) taken.push_back(fetched(fetch));
+      const Stmt next = when_whole(tiles, loop::variable(tiles.var) + 1, taken);
+      first.push_back(when_whole(tiles, tiles.begin, taken));
+      in_short_tile.push_back(fresh(next));
+      size_t done = 0;
+      replace(whole.body[i], fetches, done);
+      whole.body.insert(whole.body.begin() + static_cast<std::ptrdiff_t>(i) + 1, next);
+      ++i;
+    }
+    whole.otherwise.insert(whole.otherwise.begin(), in_short_tile.begin(), in_short_tile.end());
+    scope_.pop_back();
+    return first;
+  }
+
+  /// The loads below a statement whose place is known a tile before, and whose values are few.
+  void find(const Stmt& s, std::vector<const Stmt*>& loops, std::vector<Fetch>& fetches) {
+    if (s.kind == StmtKind::Load && is_known_before(s, loops)) {
+      Fetch fetch{loops, s, loop::constant(0)};
+      if (count_values(fetch)) fetches.push_back(std::move(fetch));
+      return;
+    }
+    if (s.kind != StmtKind::For || !(s.unroll || s.spread)) return;
+    loops.push_back(&s);
+    for (const Stmt& inner : s.body) find(inner, loops, fetches);
+    loops.pop_back();
+  }
+
+  bool is_known_before(const Stmt& load, const std::vector<const Stmt*>& loops) const {
+    if (kernel_.buffers[static_cast<size_t>(load.buffer)].written) return false;
+    std::set<Var> known(scope_.begin(), scope_.end());
+    known.insert(stage_.task);
+    for (const Stmt* loop : loops) known.insert(loop->var);
+    const bool of_one_thread =
+        load.lane_stride || std::any_of(loops.begin(), loops.end(), [](const Stmt* l) { return l->spread; });
+    return of_one_thread && std::ranges::all_of(loop::variables(load.offset), [&](Var v) { return known.count(v) > 0; });
+  }
+
+  /// Numbers the values that a thread loads. False when there are too many, or nobody knows how many.
+  bool count_values(Fetch& fetch) const {
+    for (const Stmt* l : fetch.loops) {
+      int64_t begin = 0, end = 0;
+      if (!is_constant(l->begin, &begin) || !is_constant(l->end, &end) || begin != 0 || end < 1) return false;
+      const int64_t by = l->spread ? kernel_.schedule.width : l->step, trips = (end + by - 1) / by;
+      fetch.place = fetch.place * trips + (trips == 1 ? loop::constant(0) : loop::variable(l->var) / by);
+      fetch.count *= trips;
+    }
+    return fetch.count <= kMostValues;
+  }
+
+  /// The loops that fetch it, into an array of its own.
+  Stmt fetched(Fetch& fetch) {
+    const loop::Buffer& buffer = kernel_.buffers[static_cast<size_t>(fetch.load.buffer)];
+    fetch.array = static_cast<int>(stage_.arrays.size());
+    stage_.arrays.push_back(
+        {.name = buffer.name + ".ahead", .count = fetch.count, .space = loop::Space::registers, .dtype = buffer.dtype});
+    Stmt s = fetch.load;
+    s.kind = StmtKind::Fetch;
+    s.result = -1;
+    s.comment.clear();
+    s.array = fetch.array;
+    s.place = fetch.place;
+    return around(fetch.loops, std::move(s));
+  }
+
+  static Stmt around(const std::vector<const Stmt*>& loops, Stmt inside) {
+    for (auto l = loops.rbegin(); l != loops.rend(); ++l) {
+      Stmt loop = **l;
+      loop.comment.clear();
+      loop.body = {std::move(inside)};
+      inside = std::move(loop);
+    }
+    return inside;
+  }
+
+  /// if (tile < end) if (it is whole) what is fetched there
+  Stmt when_whole(const Stmt& tiles, const Int& tile, const Block& taken) {
+    const std::map<Var, Int> there{{tiles.var, tile}};
+    Stmt inner;
+    inner.kind = StmtKind::If;
+    inner.begin = substitute(tiles.body[0].begin, there);
+    inner.end = substitute(tiles.body[0].end, there);
+    inner.body = taken;
+    substitute(inner.body, there);
+    Stmt outer;
+    outer.kind = StmtKind::If;
+    outer.begin = tile;
+    outer.end = tiles.end;
+    outer.body = {std::move(inner)};
+    return fresh(outer);
+  }
+
+  /// A copy with loop variables of its own.
+  Stmt fresh(Stmt s) {
+    if (s.kind == StmtKind::For) {
+      const Var var = stage_.vars++;
+      substitute(s.body, {{s.var, loop::variable(var)}});
+      s.var = var;
+    }
+    for (Stmt& inner : s.body) inner = fresh(std::move(inner));
+    return s;
+  }
+
+  /// The loads, in the order in which they were found, become those of what was fetched.
+  static void replace(Stmt& s, const std::vector<Fetch>& fetches, size_t& done) {
+    if (done < fetches.size() && s.kind == StmtKind::Load && s.result == fetches[done].load.result) {
+      const Fetch& fetch = fetches[done++];
+      s.kind = StmtKind::LoadArray;
+      s.buffer = fetch.array;
+      s.offset = fetch.place;
+      s.lane_stride = s.valid = nullptr;
+      return;
+    }
+    for (Stmt& inner : s.body) replace(inner, fetches, done);
+  }
+
+  const loop::Kernel& kernel_;
+  loop::Stage& stage_;
+  std::vector<Var> scope_;  // variables of the loops around
+};
+
+}  // namespace
+
+void fetch_tiles_ahead(const loop::Kernel& kernel, loop::Stage& stage) { TileFetcher(kernel, stage).run(); }
+
+}  // namespace mambac
