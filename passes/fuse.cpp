@@ -398,6 +398,12 @@ std::vector<bool> values_in_memory(const Graph& fused) {
   return stored;
 }
 
+FuseOptions gpu_fuse_options() {
+  FuseOptions options;
+  options.fuse_projections = false;  // matrix units are faster at them than a walk that is bound by issue slots
+  return options;
+}
+
 Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks) {
   const Graph prepared = prepare_fusion(graph, options);
   return Fuser(prepared, options, remarks).run();

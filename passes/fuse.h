@@ -20,6 +20,9 @@ struct FuseOptions {
   int recompute = 8;                 // steps between stored states of a recurrence that is made again
 };
 
+/// For a GPU.
+FuseOptions gpu_fuse_options();
+
 /// The same graph with Node::kernel and Graph::kernels set and recomputed nodes written out.
 Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks);
 
