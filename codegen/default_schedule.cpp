@@ -22,6 +22,16 @@ int tile_for(const Graph& fused, int number, int wanted) {
   return wanted;
 }
 
+/// Two lanes for a channel with many states: B * D channels are few threads for a GPU, and half the states leave
+/// registers to those that wait for memory.
+int pieces_for(const Graph& fused, int number, Schedule schedule) {
+  constexpr int64_t kManyStates = 8;
+  const DimId shared = shared_dim(fused, number);
+  if (shared == DimId{} || fused.dim(shared).size < kManyStates) return 1;
+  schedule.pieces = 2;
+  return can_split(fused, number, schedule) ? 2 : 1;
+}
+
 /// Threads for `elements`: whole warps, and not more than `most`; for a free dimension (0) one warp.
 int threads_for(int64_t elements, int most) {
   int threads = 32;
@@ -67,6 +77,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.states_in_registers = true;
     schedule.staged = true;
     schedule.tiles_ahead = 1;
+    schedule.pieces = pieces_for(fused, number, schedule);
   } else {
     schedule.width = threads_for(lanes, 256);
     schedule.rows_per_task = 1;

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "codegen/kernel_name.h"
+#include "codegen/loop_rewrite.h"
 #include "passes/fuse.h"
 #include "passes/group.h"
 
@@ -123,6 +124,19 @@ bool KernelWriter::in_columns(const MemoryPlace& place, const Env& env, int64_t*
          std::has_single_bit(static_cast<uint64_t>(size)) && loop::is_constant(env.at.at(columns_.dim), column);
 }
 
+namespace {
+
+/// The index of two neighbouring dimensions as one, where both come from the same number: x / n and x % n of x, for an
+/// inner dimension of n. Null elsewhere.
+Int as_one(const Int& outer, const Int& inner, const Int& n) {
+  if (inner->op != loop::IntOp::Mod || !is_same(inner->b, n)) return nullptr;
+  if (is_same(outer, inner->a / n)) return inner->a;
+  const bool within = outer->op == loop::IntOp::Mod && is_same(outer->a, inner->a / n);
+  return within ? inner->a % (n * outer->b) : nullptr;
+}
+
+}  // namespace
+
 KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool written) {
   const MemoryPlace place = place_of(graph_, layouts_, value);
   Address address{buffer_of(place.root, written), loop::constant(0), nullptr};
@@ -135,7 +149,7 @@ KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool w
     ++index;
   }
   for (; index != place.indices.rend(); ++index) {
-    Int at;
+    Int at, extent = size(index->root_dim);
     if (index->from == DimId{}) {
       at = index->offset >= 0 ? loop::constant(index->offset) : size(index->root_dim) + index->offset;
     } else if (index->from == env.lane) {
@@ -152,9 +166,17 @@ KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool w
       auto found = env.at.find(index->from);
       check(found != env.at.end(), "lowering: a value is read outside the loops of its dimensions");
       at = found->second + index->offset;
+      for (; index + 1 != place.indices.rend(); ++index) {
+        const MemoryIndex& outer = *(index + 1);
+        const auto around = outer.from == env.lane ? env.at.end() : env.at.find(outer.from);
+        const Int both = around == env.at.end() || outer.offset != 0 ? nullptr : as_one(around->second, at, extent);
+        if (!both) break;
+        at = both;
+        extent = extent * size(outer.root_dim);
+      }
     }
     address.offset = address.offset + at * stride;
-    stride = stride * size(index->root_dim);
+    stride = stride * extent;
   }
   return address;
 }

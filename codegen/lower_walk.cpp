@@ -144,7 +144,7 @@ void WalkLowering::body() {
   part_ = rest % parts_;
   rest = rest / parts_;
   for (auto d = group_.outer.rbegin(); d != group_.outer.rend(); ++d) {
-    env_.at[*d] = rest % w_.size(*d);
+    env_.at[*d] = d + 1 == group_.outer.rend() ? rest : rest % w_.size(*d);
     rest = rest / w_.size(*d);
   }
   env_.lane = group_.lane;
