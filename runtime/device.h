@@ -82,6 +82,8 @@ class Device {
   }
   /// Whether small projections are better computed in the walks that use them (FuseOptions::fuse_projections).
   virtual bool fuses_projections() const { return true; }
+  /// Whether a kernel costs more than to compute again what its rows have in common (FuseOptions::few_kernels).
+  virtual bool prefers_few_kernels() const { return false; }
   /// How a kernel of a fused graph is mapped when nothing better is known.
   virtual Schedule schedule(const Graph& fused, int number) const = 0;
   /// Compiles many kernels at once; equal ones are compiled once.

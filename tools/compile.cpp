@@ -85,6 +85,7 @@ std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& op
                                   Device& device, const Program::Scheduler& schedule) {
   PipelineOptions fitting = options;
   fitting.fuse.fuse_projections = device.fuses_projections();
+  fitting.fuse.few_kernels = device.prefers_few_kernels();
   PipelineResult result = run_pipeline(source, fitting);
   auto compiled = std::make_unique<Compiled>();
   compiled->program = std::make_unique<Program>(std::move(result.graph), schedule, device);

@@ -26,6 +26,7 @@ std::string architecture_named(const std::string& device) {
 PipelineOptions gpu_options_for(GraphKind kind, DType storage, const Bindings& sizes) {
   PipelineOptions options = options_for(kind, storage, sizes);
   options.fuse.fuse_projections = false;  // matrix units are faster at them than a walk that is bound by issue slots
+  options.fuse.few_kernels = true;
   return options;
 }
 

@@ -102,6 +102,7 @@ class ProgramDevice : public mambac::Device {
 
   /// Matrix units are faster at them than a walk that is bound by issue slots.
   bool fuses_projections() const override { return false; }
+  bool prefers_few_kernels() const override { return true; }
 
   Schedule schedule(const mambac::Graph& fused, int number) const override {
     return default_gpu_schedule(fused, number);

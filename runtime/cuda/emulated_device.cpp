@@ -93,6 +93,7 @@ class EmulatedDevice : public Device {
   void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
 
   bool fuses_projections() const override { return false; }
+  bool prefers_few_kernels() const override { return true; }
 
   Schedule schedule(const Graph& fused, int number) const override { return default_gpu_schedule(fused, number); }
 
