@@ -60,10 +60,12 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
   Schedule schedule;
   schedule.ahead = 0;
   schedule.unroll = 8;
+  schedule.blocks_per_task = 1;
+  schedule.slots_per_task = 32;
+  schedule.summing_tasks = 1056;  // 8 for each multiprocessor of the largest GPUs
   if (group.kind == KernelGroup::walk) {
     schedule.width = threads_for(lanes, 128);
     schedule.tile = tile_for(fused, number, 8);
-    schedule.blocks_per_task = 1;
     schedule.states_in_registers = true;
     schedule.staged = true;
   } else {

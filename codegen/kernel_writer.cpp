@@ -303,43 +303,6 @@ loop::Stage& KernelWriter::add_stage(const std::string& name, const Int& tasks) 
   return out_.kernel.stages.back();
 }
 
-void KernelWriter::finish(NodeId value, int partial, const Int& slots) {
-  std::vector<DimId> rows = node(value).type.dims;
-  Env env;
-  if (!rows.empty()) {
-    env.lane = rows.back();
-    rows.pop_back();
-  }
-  const Int lanes = env.lane == DimId{} ? loop::constant(1) : size(env.lane);
-  const Int elements = size(node(value).type.dims);
-  loop::Stage& stage = add_stage("sum", size(rows));
-  loop::StageBuilder b(stage);
-  Int rest = b.task();
-  for (auto d = rows.rbegin(); d != rows.rend(); ++d) {
-    env.at[*d] = rest % size(*d);
-    rest = rest / size(*d);
-  }
-  const int sum = b.array("sum", 1, env.lane != DimId{}, true);
-  auto column = [&](const Int& first, const Int& stride, const Int& valid) {
-    const Int offset = b.task() * lanes + first;
-    b.store_array(sum, loop::constant(0), b.load(partial, offset, stride, valid));
-    const Int slot = b.open_for(loop::constant(1), slots);
-    const Value part = b.load(partial, slot * elements + offset, stride, valid);
-    b.store_array(sum, loop::constant(0),
-                  b.apply(combining_op(node(value)), {b.load_array(sum, loop::constant(0)), part}));
-    b.close();
-    store(b, value, env, b.load_array(sum, loop::constant(0)));
-  };
-  if (env.lane == DimId{}) {
-    column(loop::constant(0), nullptr, nullptr);
-    return;
-  }
-  env.lane_base = b.open_for(loop::constant(0), lanes, schedule_.width);
-  env.lane_valid = loop::min(lanes - env.lane_base, loop::constant(schedule_.width));
-  column(env.lane_base, loop::constant(1), env.lane_valid);
-  b.close();
-}
-
 Value is_before(loop::StageBuilder& b, const Int& position, const Int& end) {
   return b.apply(Op::Lt, {b.index(position - end), b.number(0)});
 }

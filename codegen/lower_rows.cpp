@@ -21,7 +21,6 @@ constexpr int64_t kRowsTogether = 4;
 constexpr int64_t kBlocks = 8;  // at least, of rows that go together
 constexpr int64_t kBlockElements = int64_t{1} << 18;
 constexpr int64_t kBytesAhead = 2048;
-constexpr int64_t kSummingTasks = 16;  // partial results of a sum over rows
 
 class RowsLowering {
  public:
@@ -34,7 +33,7 @@ class RowsLowering {
     loop::StageBuilder builder(stage);
     b_ = &builder;
     body();
-    for (const auto& [id, partial] : partials_) w_.finish(id, partial, task_count_);
+    for (const auto& [id, partial] : partials_) w_.finish(id, partial, task_count_, s_.summing_tasks);
     allow_in_place();
     return w_.take();
   }
@@ -150,14 +149,15 @@ class RowsLowering {
   Int tasks() {
     rows_ = w_.size(group_.outer) * parts_;
     if (lane_tasks_) {
-      const int64_t per_task = std::max<int64_t>(16, (vectors_ + kSummingTasks - 1) / kSummingTasks);
+      const int64_t per_task = std::max<int64_t>(16, (vectors_ + s_.summing_tasks - 1) / s_.summing_tasks);
       vectors_per_task_ = per_task;
       task_count_ = constant((vectors_ + per_task - 1) / per_task);
       return task_count_;
     }
     const int64_t unit = whole_blocks() ? block_rows() : 1;
     const int64_t per_task = (std::max(1, s_.rows_per_task) + unit - 1) / unit;
-    rows_per_task_ = (any_late() ? (rows_ / unit + (kSummingTasks - 1)) / kSummingTasks : constant(per_task)) * unit;
+    rows_per_task_ =
+        (any_late() ? (rows_ / unit + (s_.summing_tasks - 1)) / s_.summing_tasks : constant(per_task)) * unit;
     task_count_ = (rows_ + (rows_per_task_ - 1)) / rows_per_task_;
     return task_count_;
   }
@@ -165,7 +165,12 @@ class RowsLowering {
   void body() {
     for (NodeId id : w_.nodes()) make_arrays(id);
     env_.lane = group_.lane;
-    for (const auto& [id, partial] : partials_) zero_partial(id, partial);
+    for (const auto& [id, partial] : partials_) start_late(id, partial);
+    all_rows();
+    for (const auto& [id, sums] : late_sums_) store_late(id, sums);
+  }
+
+  void all_rows() {
     if (lane_tasks_) {
       run_rows(constant(0), 1);
       return;
@@ -251,12 +256,13 @@ class RowsLowering {
 
   // ---- arrays ----
 
-  Int array_index(NodeId id) const {
+  Int array_index(NodeId id) const { return place_in_row(id) + slot_ * array_size(id); }
+  Int place_in_row(NodeId id) const {
     Int index = constant(0);
     for (DimId d : group_.inner)
       if (w_.has(id, d)) index = index * w_.graph().dim(d).size + env_.at.at(d);
     if (result_has_lane(id)) index = index * vectors_ + vector_;
-    return index + slot_ * array_size(id);
+    return index;
   }
   int64_t array_size(NodeId id) const {
     int64_t n = result_has_lane(id) ? vectors_ : 1;
@@ -268,6 +274,9 @@ class RowsLowering {
   void make_arrays(NodeId id) {
     if (late(id)) {
       partials_[id] = w_.temporary(w_.node(id).name + ".parts", task_count_ * w_.size(w_.node(id).type.dims));
+      if (sums_in_task(id))
+        late_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sums", array_size(id), result_has_lane(id),
+                                   array_size(id) == 1);
       return;
     }
     bool crosses = sums_in_phase(id);
@@ -287,18 +296,43 @@ class RowsLowering {
 
   // ---- sums over rows ----
 
-  void zero_partial(NodeId id, int partial) {
+  /// Whether a task keeps its part of a sum to itself until it is done with its rows; parts with elements for each row
+  /// lie in memory throughout.
+  bool sums_in_task(NodeId id) const {
+    const std::vector<DimId>& dims = w_.node(id).type.dims;
+    return !lane_tasks_ && std::none_of(dims.begin(), dims.end(), [&](DimId d) {
+      return std::find(group_.outer.begin(), group_.outer.end(), d) != group_.outer.end();
+    });
+  }
+
+  void start_late(NodeId id, int partial) {
+    if (late_sums_.count(id)) {
+      fill(late_sums_.at(id), array_size(id), neutral(id));
+      return;
+    }
     const Int elements = w_.size(w_.node(id).type.dims);
     const Int i = b_->open_for(constant(0), elements);
     b_->store(partial, b_->task() * elements + i, b_->number(neutral(id)));
     b_->close();
   }
 
-  void add_partial(NodeId id, Value value) {
+  void add_late(NodeId id, Value value) {
     if (sums_lanes(id)) value = b_->reduce(lane_reduction(w_.node(id)), masked(value, neutral(id)));
+    if (late_sums_.count(id)) {
+      const int sums = late_sums_.at(id);
+      b_->store_array(sums, place_in_row(id), b_->apply(combine(id), {b_->load_array(sums, place_in_row(id)), value}));
+      return;
+    }
     const std::vector<DimId>& dims = w_.node(id).type.dims;
     const Value before = w_.load_slot(*b_, partials_.at(id), b_->task(), dims, env_);
     w_.store_slot(*b_, partials_.at(id), b_->task(), dims, env_, b_->apply(combine(id), {before, value}));
+  }
+
+  void store_late(NodeId id, int sums) {
+    each_element(id, [&] {
+      w_.store_slot(*b_, partials_.at(id), b_->task(), w_.node(id).type.dims, env_,
+                    b_->load_array(sums, place_in_row(id)));
+    });
   }
 
   // ---- phases ----
@@ -365,10 +399,14 @@ class RowsLowering {
   double neutral(NodeId id) const { return neutral_value(w_.node(id)); }
   Op combine(NodeId id) const { return combining_op(w_.node(id)); }
 
-  void start_sum(NodeId id) {
-    const Int i = b_->open_for(constant(0), constant(array_size(id)), 1, array_size(id) == 1 || parts_ > 1);
-    b_->store_array(arrays_.at(id), i + slot_ * array_size(id), b_->number(neutral(id)));
+  void fill(int array, int64_t count, double value, int64_t first = 0) {
+    const Int i = b_->open_for(constant(0), constant(count), 1, count == 1 || parts_ > 1);
+    b_->store_array(array, i + first, b_->number(value));
     b_->close();
+  }
+
+  void start_sum(NodeId id) {
+    fill(arrays_.at(id), array_size(id), neutral(id), slot_ * array_size(id));
   }
 
   void start_lane_sum(NodeId id) {
@@ -502,7 +540,7 @@ class RowsLowering {
     w_.comment(*b_, id);
     const Value value = evaluate(id);
     if (late(id)) {
-      add_partial(id, value);
+      add_late(id, value);
       return;
     }
     if (lane_sums_.count(id)) {
@@ -522,6 +560,12 @@ class RowsLowering {
   }
 
   void store_sum(NodeId id) {
+    each_element(id, [&] { w_.store(*b_, id, env_, b_->load_array(arrays_.at(id), array_index(id))); });
+  }
+
+  /// Runs the body for each element, or vector of them, that a row has of the value.
+  template <typename Body>
+  void each_element(NodeId id, const Body& body) {
     std::vector<DimId> dims;
     for (DimId d : group_.inner)
       if (w_.has(id, d)) dims.push_back(d);
@@ -532,7 +576,7 @@ class RowsLowering {
       if (lane_size_ % s_.width != 0)
         env_.lane_valid = loop::min(constant(lane_size_) - env_.lane_base, constant(s_.width));
     }
-    w_.store(*b_, id, env_, b_->load_array(arrays_.at(id), array_index(id)));
+    body();
     if (result_has_lane(id)) b_->close();
     env_.lane_valid = nullptr;
     for (DimId d : dims) {
@@ -596,7 +640,7 @@ class RowsLowering {
   int64_t parts_ = 1;                                           // that a row is split into; see splits_rows
   Int first_vector_ = constant(0);                              // of the part
   Int rows_, rows_per_task_, task_count_;
-  std::map<NodeId, int> arrays_, lane_sums_, partials_;
+  std::map<NodeId, int> arrays_, lane_sums_, partials_, late_sums_;
   Env env_;
   Int vector_, flight_;
   std::vector<std::map<DimId, Int>> slot_indices_;  // of the rows that go together

@@ -19,6 +19,8 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("chunks", s.chunks);
   visit("blocks_per_sm", s.blocks_per_sm);
   visit("exp_on_fma", s.exp_on_fma);
+  visit("slots_per_task", s.slots_per_task);
+  visit("summing_tasks", s.summing_tasks);
   visit("rows_per_task", s.rows_per_task);
   visit("row_unroll", s.row_unroll);
 }

@@ -21,6 +21,8 @@ struct Schedule {
   int chunks = 1;             // walk: parts of the length walked in parallel (two passes); see can_chunk
   int blocks_per_sm = 1;      // GPU: blocks that a multiprocessor holds at least; caps the registers of a thread
   int exp_on_fma = 0;         // GPU, walk: of the decays of written-out steps one in so many is a polynomial; 0: none
+  int slots_per_task = 0;     // GPU: partial results that a task adds up, lanes sharing short rows; 0: all
+  int summing_tasks = 16;     // rows: tasks that leave partial results of sums over rows
   int rows_per_task = 16;     // rows: rows that one task takes
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
 
