@@ -29,6 +29,41 @@ int threads_for(int64_t elements, int most) {
   return threads;
 }
 
+/// The fewest bytes of an element that the kernel reads lanes of.
+int64_t narrowest(const Graph& fused, int number, DimId lane) {
+  size_t bytes = sizeof(float);
+  for (const Node& node : fused.nodes()) {
+    if (node.kernel != number) continue;
+    for (NodeId o : node.operands)
+      if (o.present() && fused.node(o).kernel != number && fused.node(o).type.has(lane))
+        bytes = std::min(bytes, bytes_of(fused.node(o).type.dtype));
+  }
+  return static_cast<int64_t>(bytes);
+}
+
+/// Rows of a fixed number, with sums over lanes: a matrix-vector product and what is fused with it. Few threads for
+/// each, so that their sums need no barriers, but enough for all multiprocessors; and 16 bytes of a row for each at a
+/// time. Where lanes are channels with loops of their own, few threads for each block.
+void map_rows(const Graph& fused, int number, Schedule& schedule) {
+  constexpr int64_t kThreads = 65536, kBytesAtOnce = 16;
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  if (group.lane == DimId{}) return;
+  const int64_t lanes = fused.dim(group.lane).size;
+  int64_t rows = 1;
+  for (DimId d : group.outer) rows *= std::max<int64_t>(fused.dim(d).size, 1);
+  if (group.outer.empty() || fused.dim(group.outer.back()).is_free()) {
+    if (group.outer.size() <= 1 && !group.inner.empty()) schedule.width = 32;
+    return;
+  }
+  schedule.rows_together = 1;
+  schedule.row_blocks = static_cast<int>(fused.dim(group.outer.back()).size);
+  schedule.columns = static_cast<int>(kBytesAtOnce / narrowest(fused, number, group.lane));
+  while (schedule.columns > 1 && lanes % (schedule.columns * 32) != 0) schedule.columns /= 2;
+  schedule.width = 32;
+  while (schedule.width < 256 && schedule.width * rows < kThreads && lanes % (schedule.width * 2 * schedule.columns) == 0)
+    schedule.width *= 2;
+}
+
 }  // namespace
 
 Schedule default_schedule(const Graph& fused, int number, int width) {
@@ -69,6 +104,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
   } else {
     schedule.width = threads_for(lanes, 256);
     schedule.rows_per_task = 1;
+    map_rows(fused, number, schedule);
   }
   return schedule;
 }
