@@ -101,6 +101,7 @@ class KernelWriter {
   Address address(NodeId value, const Env& env, bool written);
   Address slot_address(int temporary, const loop::Int& slot, const std::vector<DimId>& dims, const Env& env);
   bool in_columns(const MemoryPlace& place, const Env& env, int64_t* column) const;
+  bool holds_blocks(const MemoryPlace& place, const MemoryIndex& index, const Env& env);
   int buffer_of(NodeId root, bool written);
   std::string buffer_name(const std::string& name) const;
   static loop::Value read(loop::StageBuilder& b, const Address& a, const Env& env);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kLongestInner = 64;
 /// Elements of what one block of rows may compute again for the sake of fewer kernels.
-constexpr int64_t kMostShared = 8192;
+constexpr int64_t kMostShared = 4096;
 
 /// The dimensions of a group without a walk.
 struct RowsDims {
@@ -21,7 +21,7 @@ struct RowsDims {
 };
 
 /// Static dims over which a member reduces and whose result another member reads; along which one is shifted; and, for
-/// few kernels, along which one takes a part of another's value.
+/// few kernels, short ones along which one puts or takes a part of another's value: the rest need not lie in memory.
 std::set<DimId> looped_dims(const Graph& graph, const std::vector<Member>& members, bool few_kernels) {
   const std::set<NodeId> inside = nodes_of(members), read = values_read_by(graph, members);
   std::set<DimId> dims;
@@ -29,8 +29,10 @@ std::set<DimId> looped_dims(const Graph& graph, const std::vector<Member>& membe
     const Node& node = graph.node(member.node);
     if (read.count(member.node))
       for (DimId d : reduced_dims(node)) dims.insert(d);
-    const bool takes_part = (node.op == Op::At || node.op == Op::Slice) && inside.count(node.operands[0]);
-    if (node.op == Op::Shift || (few_kernels && takes_part)) dims.insert(node.attrs.dims[0]);
+    const bool part = node.op == Op::At || node.op == Op::Slice || node.op == Op::Put;
+    const bool parts_inside = few_kernels && part && inside.count(node.operands[0]) &&
+                              graph.dim(node.attrs.dims[0]).size <= kLongestInner;
+    if (node.op == Op::Shift || parts_inside) dims.insert(node.attrs.dims[0]);
   }
   return dims;
 }
@@ -163,7 +165,7 @@ class RowsGroup {
   /// What lacks the innermost outer dimension is the same for all rows of a block of it: the statistics of a norm, and
   /// the row that a matrix is multiplied with.
   bool is_shared_by_rows(const Node& node) const {
-    if (!few_kernels_ || group_.outer.empty() || node.op == Op::Gather) return false;
+    if (!few_kernels_ || group_.outer.empty() || node.op == Op::Gather || info(node.op).exponentials > 0) return false;
     const DimId rows = group_.outer.back();
     if (graph_.dim(rows).is_free() || touches(graph_, node, rows)) return false;
     int64_t elements = 1;
