@@ -41,7 +41,8 @@ int64_t narrowest(const Graph& fused, int number, DimId lane) {
   return static_cast<int64_t>(bytes);
 }
 
-constexpr int64_t kThreads = 65536;  // enough for all multiprocessors, and few enough to run at once
+constexpr int kThreadsOfSm = 512;  // as many as have 128 registers each
+constexpr int kThreads = 128 * kThreadsOfSm;
 
 /// Neighbours of a row that make 16 bytes, or fewer where whole warps of them do not fill rows.
 int columns_for(const Graph& fused, int number, DimId lane) {
@@ -135,7 +136,8 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.rows_per_task = 1;
     schedule.rows_together = 1;
     map_rows(fused, number, schedule);
-    schedule.summing_tasks = static_cast<int>(kThreads / schedule.width);
+    schedule.summing_tasks = kThreads / schedule.width;  // all of them run at once
+    schedule.blocks_per_sm = kThreadsOfSm / schedule.width;
   }
   return schedule;
 }
