@@ -66,17 +66,25 @@ void map_fixed_rows(const Graph& fused, int number, Schedule& schedule) {
     schedule.width *= 2;
 }
 
-/// Rows of a number that is known at run time only: there are many. A thread has two pieces of each in registers.
+/// Rows of a number that is known at run time only: there are many. So many threads that few values of a row are in the
+/// registers of each, and as many neighbours as that allows. What is too long for registers is read several times: few
+/// rows at once stay in the cache in between, and much of each is on its way.
 void map_many_rows(const Graph& fused, int number, Schedule& schedule) {
-  constexpr int64_t kPieces = 2, kMostPieces = 8;
+  constexpr int64_t kFewValues = 16, kLongRow = 32768;
   const DimId lane = fused.kernels[static_cast<size_t>(number)].lane;
   const int64_t lanes = fused.dim(lane).size;
-  const int columns = columns_for(fused, number, lane);
-  int width = 32;
-  while (width < 256 && width * columns * kPieces < lanes && lanes % (width * 2 * columns) == 0) width *= 2;
-  if (columns > 1 && lanes <= width * columns * kMostPieces) {
-    schedule.columns = columns;
+  if (lanes >= kLongRow) {
+    schedule.width = kThreadsOfSm;
+    schedule.row_unroll = 16;
+  }
+  int64_t values = schedule.kept_vectors + 1;
+  for (int columns = columns_for(fused, number, lane); columns > 1 && values > kFewValues; columns /= 2) {
+    int width = 32;
+    while (width < 256 && lanes / width > kFewValues && lanes % (width * 2 * columns) == 0) width *= 2;
+    if (lanes / width >= values) continue;
+    values = lanes / width;
     schedule.width = width;
+    schedule.columns = columns;
   }
 }
 
@@ -135,6 +143,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.width = threads_for(lanes, 256);
     schedule.rows_per_task = 1;
     schedule.rows_together = 1;
+    schedule.kept_vectors = 64;
     map_rows(fused, number, schedule);
     schedule.summing_tasks = kThreads / schedule.width;  // all of them run at once
     schedule.blocks_per_sm = kThreadsOfSm / schedule.width;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 #include <utility>
 
 #include "codegen/kernel_writer.h"
@@ -19,7 +20,6 @@ using loop::constant;
 using loop::Int;
 using loop::Value;
 
-constexpr int64_t kMostVectors = 64;  // of a row that are written out
 constexpr int64_t kBlockElements = int64_t{1} << 18;
 constexpr int64_t kBytesAhead = 2048;
 
@@ -51,7 +51,7 @@ class RowsLowering {
         if (std::ranges::all_of(w_.nodes(), [&](NodeId r) {
               const Node& reader = w_.node(r);
               return std::ranges::find(reader.operands, input) == reader.operands.end() ||
-                     (is_pointwise(reader.op) && reader.type.dims == dims && !runs_after(r, id));
+                     (is_pointwise(reader.op) && reader.type.dims == dims && !runs_after(r, id) && !computed_again(r));
             }))
           w_.store_in_place(id, input);
     }
@@ -194,6 +194,7 @@ class RowsLowering {
   }
 
   void body() {
+    for (auto id = w_.nodes().rbegin(); id != w_.nodes().rend(); ++id) find_reading_phases(*id);
     for (NodeId id : w_.nodes()) make_arrays(id);
     env_.lane = group_.lane;
     for (const auto& [id, partial] : partials_) start_late(id, partial);
@@ -331,9 +332,9 @@ class RowsLowering {
                                    is_written_out_array(id));
       return;
     }
-    bool crosses = sums_in_phase(id);
-    for (NodeId r : w_.readers(id)) crosses |= phase_of(r) != phase_of(id);
-    if (!crosses) return;
+    const std::set<int>& phases = reading_phases_.at(id);
+    const bool crosses = std::any_of(phases.begin(), phases.end(), [&](int phase) { return phase != phase_of(id); });
+    if (!sums_in_phase(id) && (!crosses || computed_again(id))) return;
     arrays_[id] = b_->array(plain_name(w_.node(id).name), array_size(id) * slots(id), result_has_lane(id),
                             is_written_out_array(id));
     // Partial sums over lanes: vectors, several in flight.
@@ -343,16 +344,31 @@ class RowsLowering {
 
   /// Whether all loops that index it are written out.
   bool is_written_out_array(NodeId id) const {
-    const bool vectors = !result_has_lane(id) || vectors_ == 1 || columns() > 1;
+    const bool vectors = !result_has_lane(id) || writes_out_vectors();
     const int64_t bodies = nest(inner_of(id));
     return parts_ > 1 || (vectors && is_written_out(bodies, bodies));
   }
 
+  bool writes_out_vectors() const { return vectors_ == 1 || vectors_ <= s_.kept_vectors; }
+
+  /// Whether later passes over a row compute the value again, because the row is too long to keep it.
+  bool computed_again(NodeId id) const {
+    return s_.kept_vectors > 0 && !writes_out_vectors() && result_has_lane(id) && is_pointwise(w_.node(id).op);
+  }
+
+  /// The phases that read the value, also to compute others again. Readers come first.
+  void find_reading_phases(NodeId id) {
+    std::set<int>& phases = reading_phases_[id];
+    for (NodeId r : w_.readers(id)) {
+      phases.insert(phase_of(r));
+      if (computed_again(r)) phases.insert(reading_phases_[r].begin(), reading_phases_[r].end());
+    }
+  }
+
   /// Neighbours that a lane has of a row; 1 where the order of the lanes matters, or they do not fill the rows.
   int64_t columns() const {
-    const int64_t vectors = lane_size_ / s_.width;
     if (s_.columns == 1 || lane_tasks_ || group_.outer.empty() || parts_ > 1 ||
-        lane_size_ % (s_.columns * s_.width) != 0 || vectors > kMostVectors)
+        lane_size_ % (s_.columns * s_.width) != 0 || !writes_out_vectors())
       return 1;
     const bool any_order = std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
       return w_.node(id).op != Op::Put || !result_has_lane(id);
@@ -541,7 +557,7 @@ class RowsLowering {
     const int64_t whole = parts_ > 1 ? 1 : lane_size_ / s_.width;  // vectors without missing lanes
     const int64_t in_flight = whole > 1 ? whole / by * by : 0;
     if (in_flight > 0) {
-      const Int outer = b_->open_for(constant(0), constant(in_flight), by);
+      const Int outer = b_->open_for(constant(0), constant(in_flight), by, writes_out_vectors());
       const Int flight = b_->open_for(constant(0), constant(by), 1, true);
       vector_ = outer + flight;
       lane_body(phase, flight, false);
@@ -652,7 +668,7 @@ class RowsLowering {
     } else if (columns() > 1) {
       each_several(columns(), [&](const Int& several) { each_of_several(several, columns(), body); });
     } else {
-      vector_ = b_->open_for(constant(0), constant(vectors_), 1, vectors_ == 1);
+      vector_ = b_->open_for(constant(0), constant(vectors_), 1, writes_out_vectors());
       env_.lane_base = (first_vector_ + vector_) * constant(s_.width);
       if (lane_size_ % s_.width != 0)
         env_.lane_valid = loop::min(constant(lane_size_) - env_.lane_base, constant(s_.width));
@@ -696,7 +712,7 @@ class RowsLowering {
     if (w_.is_immediate(o))
       value = w_.immediate(*b_, o, env_);
     else if (w_.inside(o))
-      value = b_->load_array(arrays_.at(o), array_index(o));
+      value = arrays_.count(o) ? b_->load_array(arrays_.at(o), array_index(o)) : evaluate(o);
     else
       value = load(o);
     return cache_[o] = value;
@@ -718,6 +734,7 @@ class RowsLowering {
   std::vector<Phase> phases_;
   size_t shared_phases_ = 0;  // the first of them, for what the rows of a block share
   std::map<NodeId, int> phase_;
+  std::map<NodeId, std::set<int>> reading_phases_;
   bool lane_tasks_ = false;
   int64_t lane_size_ = 1, vectors_ = 1, vectors_per_task_ = 1;  // vectors_: that a task sees of a row
   int64_t parts_ = 1;                                           // that a row is split into; see splits_rows

@@ -23,6 +23,7 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("summing_tasks", s.summing_tasks);
   visit("rows_per_task", s.rows_per_task);
   visit("row_unroll", s.row_unroll);
+  visit("kept_vectors", s.kept_vectors);
   visit("rows_together", s.rows_together);
   visit("row_blocks", s.row_blocks);
   visit("columns", s.columns);

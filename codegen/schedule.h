@@ -25,6 +25,7 @@ struct Schedule {
   int summing_tasks = 16;     // rows: tasks that leave partial results of sums over rows
   int rows_per_task = 16;     // rows: rows that one task takes
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
+  int kept_vectors = 0;       // GPU, rows: rows of so many vectors are written out and kept, longer ones read again
   int rows_together = 4;      // rows: that go through the lanes together
   int row_blocks = 8;         // rows: blocks that the innermost outer dimension is cut into, at least
   int columns = 1;            // rows: neighbours that a lane has of a row and reads at once, where any order will do
