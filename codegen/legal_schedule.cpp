@@ -41,6 +41,7 @@ std::string why_illegal(const Graph& fused, int number, const Schedule& schedule
                                     {"tile", schedule.tile},
                                     {"pieces", schedule.pieces},
                                     {"chunks", schedule.chunks},
+                                    {"summing_tasks", schedule.summing_tasks},
                                     {"rows_per_task", schedule.rows_per_task}})
     if (value < 1) return fmt::format("{}={}: must be 1 or more", axis, value);
   if (fused.kernels[static_cast<size_t>(number)].kind != KernelGroup::walk) return "";
