@@ -192,7 +192,12 @@ class WalkLowering {
 
   // ---- states, and carries (walk_state.cpp): states and sums over time, in registers within inner loops ----
 
-  /// States before the first step: the start operand, or 0. Resumed ones are set at every tile.
+  /// A recurrence that enters every tile from memory: from stored states or, a window that runs against the walk, from
+  /// its taps there.
+  bool enters_tiles(NodeId id) const {
+    return operand_of(id, "resume").present() || (w_.node(id).op == Op::Window && against(id));
+  }
+  /// States before the first step: the start operand, or 0.
   void init_state(NodeId id, int array);
   Value first_state(NodeId id);
   /// Runs the body for each element of a node's state with env at the matching indices of a start value. The history
@@ -227,6 +232,10 @@ class WalkLowering {
   std::vector<DimId> dims_without_taps(NodeId id) const;
   void each_window(const Phase& phase, const std::function<void(NodeId, int64_t)>& body);
   void fill_taps(const Phase& phase);
+  /// The i-th of the K - 1 values before the tile, where it is entered from memory.
+  Value load_past(NodeId id, const Int& i);
+  /// The operand of a window at a step that may lie before the first.
+  Value load_tap(NodeId id, const Int& t);
   void store_window_chunk(NodeId id, DimId taps, const Int& i, Value past);
   Value zero_lanes(Value like) { return b_->apply(Op::Select, {b_->number(0), like, b_->number(0)}); }
   Int history_at(NodeId id, const std::vector<DimId>& dims, int64_t k) const;

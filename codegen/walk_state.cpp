@@ -9,7 +9,7 @@ using loop::Int;
 using loop::Value;
 
 void WalkLowering::init_state(NodeId id, int array) {
-  if (operand_of(id, "resume").present()) return;
+  if (enters_tiles(id)) return;
   each_state(id, [&](const Int& at) {
     b_->store_array(array, at, first_state(id));
     if (products_.count(id)) b_->store_array(products_.at(id), at, b_->number(1));
@@ -90,11 +90,11 @@ void WalkLowering::open_carry(NodeId id) {
 void WalkLowering::close_carry(NodeId id) {
   if (carries_sum(id)) {
     b_->store_array(sums_.at(id), carry_home(id), b_->load_array(carry_of(id), constant(0)));
-  } else if (carries_state(id) && !operand_of(id, "resume").present()) {
+  } else if (carries_state(id) && !enters_tiles(id)) {
     b_->store_array(states_.at(id), carry_home(id), b_->load_array(carry_of(id), constant(0)));
     if (products_.count(id))
       b_->store_array(products_.at(id), carry_home(id), b_->load_array(product_of(id), constant(0)));
-  } else if (w_.node(id).op == Op::Overlap && !operand_of(id, "resume").present()) {
+  } else if (w_.node(id).op == Op::Overlap && !enters_tiles(id)) {
     const Int k = env_.at.at(w_.node(id).attrs.dims[1]);
     b_->store_array(states_.at(id), carry_home(id), b_->load_array(taps_.at(id), overlap_row(id, k + 1) + length_));
   }

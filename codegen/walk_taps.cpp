@@ -28,26 +28,44 @@ void WalkLowering::each_window(const Phase& phase, const std::function<void(Node
 void WalkLowering::fill_taps(const Phase& phase) {
   each_window(phase, [&](NodeId id, int64_t k) {
     const std::vector<DimId> dims = dims_without_taps(id);
-    const NodeId resume = operand_of(id, "resume");
-    const DimId taps = w_.node(id).attrs.dims[1];
     open_inner(dims);
     const Int i = b_->open_for(constant(0), constant(k - 1), 1, true);
-    Value past;
-    if (resume.present()) {
-      env_.at[taps] = i + 1;
-      past = load_resumed(resume);
-      env_.at.erase(taps);
-    } else {
-      past = b_->load_array(states_.at(id), history_at(id, dims, k) + i);
-    }
+    const Value past = enters_tiles(id) ? load_past(id, i)
+                                        : b_->load_array(states_.at(id), history_at(id, dims, k) + i);
     b_->store_array(taps_.at(id), taps_row(id, dims) + i, past);
-    store_window_chunk(id, taps, i, past);
+    store_window_chunk(id, w_.node(id).attrs.dims[1], i, past);
     b_->close();
     open_steps(against(id), true);
     b_->store_array(taps_.at(id), taps_row(id, dims) + (own_step_ + (k - 1)), get(w_.node(id).operands[0]));
     close_steps();
     close_inner(dims);
   });
+}
+
+Value WalkLowering::load_past(NodeId id, const Int& i) {
+  const NodeId resume = operand_of(id, "resume");
+  const DimId taps = w_.node(id).attrs.dims[1];
+  if (!resume.present()) return load_tap(id, t0_ + i - (w_.graph().dim(taps).size - 1));
+  env_.at[taps] = i + 1;
+  const Value past = load_resumed(resume);
+  env_.at.erase(taps);
+  return past;
+}
+
+Value WalkLowering::load_tap(NodeId id, const Int& t) {
+  const Node& n = w_.node(id);
+  const DimId taps = n.attrs.dims[1];
+  const int64_t k = w_.graph().dim(taps).size;
+  env_.at[group_.along] = loop::max(t, constant(0));
+  const NodeId x = n.operands[0];
+  const Value value = w_.is_immediate(x) ? w_.immediate(*b_, x, env_) : w_.load(*b_, x, env_);
+  env_.at.erase(group_.along);
+  env_.at[taps] = loop::min(t + k, constant(k - 1));
+  cache_.clear();
+  const Value before = first_state(id);
+  cache_.clear();
+  env_.at.erase(taps);
+  return b_->apply(Op::Select, {is_before(*b_, constant(-1), t), value, before});
 }
 
 void WalkLowering::store_window_chunk(NodeId id, DimId taps, const Int& i, Value past) {
@@ -67,7 +85,7 @@ Int WalkLowering::history_at(NodeId id, const std::vector<DimId>& dims, int64_t 
 
 void WalkLowering::save_taps(const Phase& phase) {
   each_window(phase, [&](NodeId id, int64_t k) {
-    if (operand_of(id, "resume").present()) return;
+    if (enters_tiles(id)) return;
     const std::vector<DimId> dims = dims_without_taps(id);
     open_inner(dims);
     const Int i = b_->open_for(constant(0), constant(k - 1), 1, true);

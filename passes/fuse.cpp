@@ -304,11 +304,14 @@ std::vector<Member> Fuser::close_over(NodeId id, int group, const std::vector<Me
   while (!stack.empty()) {
     const NodeId current = stack.back();
     stack.pop_back();
-    const bool resumed =
-        std::any_of(added.begin(), added.end(), [&](const Member& m) { return m.node == current && m.resumed; });
+    const auto restarted = [&] {
+      return std::any_of(added.begin(), added.end(), [&](const Member& m) {
+        return m.node == current && restarts(m, merged(members, added, m));
+      });
+    };
     const int start = operand_index(node(current).op, "start");
     for (size_t i = 0; i < node(current).operands.size(); ++i) {
-      if (resumed && static_cast<int>(i) == start) continue;
+      if (static_cast<int>(i) == start && restarted()) continue;
       const NodeId o = node(current).operands[i];
       if (!o.present() || !is_computed(o) || holds(members, o) || holds(added, o) || home_[o.index] == group) continue;
       if (!wide_[o.index] &&
@@ -370,6 +373,11 @@ NodeId Fuser::state_source(NodeId id) const {
   const Node& x = node(n.operands[0]);
   const bool same = x.op == Op::Scan && x.attrs == n.attrs && operand(x, "start") == operand(n, "start");
   return same ? n.operands[0] : id;
+}
+
+bool Fuser::restarts(const Member& member, const std::vector<Member>& members) const {
+  const Node& n = node(member.node);
+  return member.resumed && !(n.op == Op::Window && !holds(members, n.operands[0]));
 }
 
 bool is_join(const Node& node) {

@@ -83,13 +83,14 @@ NodeId Fuser::emit_member(int g, const Member& member) {
   const Node& original = node(member.node);
   Node copy = original;
   const int start = operand_index(copy.op, "start"), resume = operand_index(copy.op, "resume");
+  const bool restarted = restarts(member, groups_[g].members);
   for (size_t i = 0; i < copy.operands.size(); ++i) {
-    if (member.resumed && static_cast<int>(i) == start)
+    if (restarted && static_cast<int>(i) == start)
       copy.operands[i] = {};
     else
       copy.operands[i] = emit_value(groups_[g].library ? -1 : g, original.operands[i]);
   }
-  if (member.resumed) copy.operands[resume] = chunk_starts(member.node);
+  if (restarted) copy.operands[resume] = chunk_starts(member.node);
   return emitted_[{g, member.node.index}] = out_.append(std::move(copy));
 }
 

@@ -27,14 +27,14 @@ void Fuser::drop_unneeded() {
   while (!stack.empty()) {
     const auto [g, id] = stack.back();
     stack.pop_back();
-    bool resumed = false;
+    bool restarted = false;
     if (g >= 0)
-      for (const Member& m : groups_[g].members) resumed |= m.node == id && m.resumed;
-    if (resumed) need(-1, state_source(id));  // its states at the tiles come from where it runs whole
+      for (const Member& m : groups_[g].members) restarted |= m.node == id && restarts(m, groups_[g].members);
+    if (restarted) need(-1, state_source(id));  // its states at the tiles come from where it runs whole
     const int start = operand_index(node(id).op, "start");
     for (size_t i = 0; i < node(id).operands.size(); ++i) {
       const NodeId o = node(id).operands[i];
-      if (!o.present() || (resumed && static_cast<int>(i) == start)) continue;
+      if (!o.present() || (restarted && static_cast<int>(i) == start)) continue;
       const bool library = g >= 0 && groups_[g].library;
       need(library ? -1 : g, o);
     }
@@ -49,7 +49,7 @@ void Fuser::drop_unneeded() {
                   members.end());
     if (members.empty()) groups_[g].alive = false;
     for (const Member& m : members)
-      if (m.resumed) chunks_[state_source(m.node).index] = true;
+      if (restarts(m, members)) chunks_[state_source(m.node).index] = true;
   }
   for (size_t g = 0, count = groups_.size(); g < count; ++g) {
     std::string why;
@@ -139,7 +139,7 @@ std::vector<std::set<int>> Fuser::readers_of_groups() const {
   for (size_t g = 0; g < groups_.size(); ++g) {
     if (!groups_[g].alive) continue;
     for (const Member& m : groups_[g].members) {
-      if (m.resumed) readers[home_[state_source(m.node).index]].insert(kOutside);
+      if (restarts(m, groups_[g].members)) readers[home_[state_source(m.node).index]].insert(kOutside);
       for (NodeId o : node(m.node).operands) {
         if (!o.present()) continue;
         if (groups_[g].library)
@@ -184,9 +184,19 @@ bool Fuser::merge(int target, int g) {
   std::vector<Member> all = groups_[target].members;
   for (const Member& m : groups_[g].members) all = merged(all, {}, m);
   std::string why;
-  if (!describe(all, &why)) return false;
+  if (!can_be_one(all, &why)) return false;
   absorb(target, g);
   return true;
+}
+
+bool Fuser::can_be_one(const std::vector<Member>& members, std::string* why) const {
+  for (const Member& m : members) {
+    const NodeId source = state_source(m.node);
+    if (!restarts(m, members) || holds(groups_[home_[source.index]].members, source)) continue;
+    *why = fmt::format("no kernel leaves the states of {}", node(source).name);
+    return false;
+  }
+  return describe(members, why).has_value();
 }
 
 bool Fuser::unite() {
@@ -227,7 +237,7 @@ bool Fuser::unite(int target, int g, std::string* why) {
   const std::vector<Member> added = turned(g, walk_of(NodeId{}, groups_[target].members));
   std::vector<Member> all = groups_[target].members;
   for (const Member& m : added) all = merged(all, {}, m);
-  if (!describe(all, why)) return false;
+  if (!can_be_one(all, why)) return false;
   if (reaches(dependencies(all, false), {target, g})) {
     *why = "one waits for what memory holds of the other";
     return false;
@@ -279,8 +289,9 @@ std::set<int> Fuser::dependencies(const std::vector<Member>& members, bool libra
   std::set<int> found;
   std::vector<NodeId> stack;
   for (const Member& m : members) {
-    if (m.resumed) found.insert(home_[state_source(m.node).index]);
-    const NodeId not_read = m.resumed ? operand(node(m.node), "start") : NodeId{};
+    const bool restarted = restarts(m, members);
+    if (restarted) found.insert(home_[state_source(m.node).index]);
+    const NodeId not_read = restarted ? operand(node(m.node), "start") : NodeId{};
     for (NodeId o : node(m.node).operands)
       if (o.present() && o != not_read && (library || !holds(members, o))) stack.push_back(o);
   }

@@ -103,6 +103,9 @@ class Fuser {
   std::set<NodeId> leaves_of(NodeId id, size_t full, const std::set<NodeId>& at_hand, int* nodes) const;
   /// The recurrence whose stored states restart this one: a delay of a scan's result has the scan's states.
   NodeId state_source(NodeId id) const;
+  /// Whether it restarts from stored states when it is one of these: it runs against the walk, and is no window of what
+  /// lies in memory, where its taps are, too.
+  bool restarts(const Member& member, const std::vector<Member>& members) const;
 
   // ---- cleaning ----
 
@@ -125,6 +128,8 @@ class Fuser {
   /// runs before them. Returns whether anything changed.
   bool sink();
   bool merge(int target, int g);
+  /// Whether these can be one group: they share loops, and those that restart find their states stored.
+  bool can_be_one(const std::vector<Member>& members, std::string* why) const;
   /// Merges groups that make the same recurrence again, or of which one has all wide values of the other. Returns
   /// whether anything changed.
   bool unite();

@@ -10,8 +10,8 @@
 
 namespace mambac {
 
-/// A node as a member of a group. `resumed`: a recurrence that runs against the walk, restarted at every tile from a
-/// stored state.
+/// A node as a member of a group. `resumed`: a recurrence that runs against the walk: at every tile it restarts from a
+/// stored state or, as a window of what lies in memory, from there.
 struct Member {
   NodeId node;
   bool resumed = false;
