@@ -1,8 +1,8 @@
 // Shared memory without conflicts between the lanes of a channel.
 //
 // Lanes that share a channel read, at the same time, elements a fixed distance apart, each its piece's. Where that
-// distance is a multiple of all the banks, they wait for each other. Four floats between the pieces, one access of the
-// widest kind, keep them apart: element i moves to i + i / distance * 4.
+// distance is a multiple of all the banks, they wait for each other. Eight floats between the pieces, the steps of a
+// tile, keep them apart: element i moves to i + i / distance * 8.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -21,7 +21,7 @@ using loop::Stmt;
 using loop::StmtKind;
 using loop::Var;
 
-constexpr int64_t kBanks = 32, kGap = 4;  // in floats
+constexpr int64_t kBanks = 32, kGap = 8;  // in floats
 
 /// piece * by + rest
 struct ByPiece {
