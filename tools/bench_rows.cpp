@@ -190,6 +190,8 @@ std::vector<BenchRow> all_rows() {
        [](const BenchTarget& target) { return one_layer_row(target, "mambabyte:353m", kEightLong, kBytes); }},
       {"layer-130m", "mamba-lm:130m with one layer, loss and gradients, bf16, B 8, L 2048", 0, 0,
        [](const BenchTarget& target) { return one_layer_row(target, kLanguageModel, kEight, kVocabulary); }},
+      {"train-353m-2k", "mambabyte:353m, one optimiser step, bf16, B 8, L 2048", 0, 0,
+       [](const BenchTarget& target) { return train_row(target, "mambabyte:353m", kEight, kBytes); }},
       {"train-353m", "mambabyte:353m, one optimiser step, bf16, B 8, L 8192", 0, 0,
        [](const BenchTarget& target) { return train_row(target, "mambabyte:353m", kEightLong, kBytes); }},
   };
