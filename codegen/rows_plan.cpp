@@ -184,8 +184,8 @@ bool RowsPlan::is_written_out_array(NodeId id) const {
 int64_t RowsPlan::columns() const {
   const bool fill = lane_size_ % (s_.columns * s_.width) == 0 && writes_out_vectors();
   if (s_.columns == 1 || !fill || lane_tasks_ || group_.outer.empty() || parts_ > 1) return 1;
-  const bool any_order = std::ranges::none_of(
-      w_.nodes(), [&](NodeId id) { return w_.node(id).op == Op::Put && result_has_lane(id); });
+  const bool any_order =
+      std::ranges::none_of(w_.nodes(), [&](NodeId id) { return w_.node(id).op == Op::Put && result_has_lane(id); });
   return any_order ? s_.columns : 1;
 }
 

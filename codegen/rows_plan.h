@@ -50,8 +50,8 @@ class RowsPlan {
   bool is_kept(NodeId id) const;
   /// Whether other phases that read it compute it again, because rows are too long to keep it.
   bool computed_again(NodeId id) const;
-  /// Whether a task has its part of a sum over rows in an array until it is done with them. Parts with elements for each
-  /// row lie in memory throughout.
+  /// Whether a task has its part of a sum over rows in an array until it is done with them. Parts with elements for
+  /// each row lie in memory throughout.
   bool sums_in_task(NodeId id) const;
   int64_t slots(NodeId id) const { return is_shared(id) ? 1 : rows_together(); }
   int64_t array_size(NodeId id) const;
