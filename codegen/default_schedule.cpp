@@ -60,7 +60,8 @@ void map_rows(const Graph& fused, int number, Schedule& schedule) {
   schedule.columns = static_cast<int>(kBytesAtOnce / narrowest(fused, number, group.lane));
   while (schedule.columns > 1 && lanes % (schedule.columns * 32) != 0) schedule.columns /= 2;
   schedule.width = 32;
-  while (schedule.width < 256 && schedule.width * rows < kThreads && lanes % (schedule.width * 2 * schedule.columns) == 0)
+  while (schedule.width < 256 && schedule.width * rows < kThreads &&
+         lanes % (schedule.width * 2 * schedule.columns) == 0)
     schedule.width *= 2;
 }
 

@@ -99,6 +99,12 @@ Program::Scheduler as_far_as_legal(const Schedule& wanted) {
   };
 }
 
+void draw_rows(Random& random, Schedule& schedule) {
+  schedule.rows_together = random.pick<int>({1, 2, 4});
+  schedule.row_blocks = random.pick<int>({1, 8, 1000});
+  schedule.columns = random.pick<int>({1, 2, 8});
+}
+
 Schedule draw_schedule(Random& random) {
   Schedule schedule;
   schedule.width = random.chance(0.5) ? 8 : 16;
@@ -109,6 +115,7 @@ Schedule draw_schedule(Random& random) {
   schedule.chunks = random.pick<int>({1, 2, 3, 7});
   schedule.rows_per_task = random.pick<int>({1, 3, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
+  draw_rows(random, schedule);
   return schedule;
 }
 
@@ -128,6 +135,7 @@ Schedule draw_gpu_schedule(Random& random) {
   schedule.blocks_per_sm = random.pick<int>({1, 4});
   schedule.rows_per_task = random.pick<int>({1, 2, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
+  draw_rows(random, schedule);
   return schedule;
 }
 
