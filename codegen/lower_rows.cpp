@@ -1,7 +1,7 @@
 // Rows: a task takes some rows (combinations of the outer indices) and runs the phases on each: loops over the lane
 // dimension in vectors and over inner dimensions. A sum over lanes or inner loops ends a phase. Sums over rows are kept
-// per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes. What
-// lacks the innermost outer dimension, and has sums, is computed once for a block of rows, in phases before theirs.
+// per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes.
+// What lacks the innermost outer dimension, and has sums, is computed once for a block of rows, in phases before theirs.
 
 #include <algorithm>
 #include <functional>
@@ -345,9 +345,8 @@ class RowsLowering : private RowsPlan {
     }
     if (columns() > 1 || lanes_in_any_order(phase)) {
       const int64_t by = std::max<int64_t>(columns(), 2);
-      each_several(by, [&](const Int& several) {
-        each_row([&] { each_of_several(several, by, [&] { run_nodes(phase); }); });
-      });
+      each_several(
+          by, [&](const Int& several) { each_row([&] { each_of_several(several, by, [&] { run_nodes(phase); }); }); });
       return;
     }
     const int64_t whole = parts_ > 1 ? 1 : lane_size_ / s_.width;  // vectors without missing lanes

@@ -121,6 +121,14 @@ Program::Scheduler as_far_as_legal(const Schedule& wanted) {
   };
 }
 
+void draw_rows(Random& random, Schedule& schedule) {
+  schedule.rows_together = random.pick<int>({1, 2, 4});
+  schedule.row_blocks = random.pick<int>({1, 8, 1000});
+  schedule.columns = random.pick<int>({1, 2, 8});
+  schedule.kept_vectors = random.pick<int>({0, 1, 64});
+  schedule.summing_tasks = random.pick<int>({1, 3, 16, 128});
+}
+
 Schedule draw_schedule(Random& random) {
   Schedule schedule;
   schedule.width = random.chance(0.5) ? 8 : 16;
@@ -131,8 +139,7 @@ Schedule draw_schedule(Random& random) {
   schedule.chunks = random.pick<int>({1, 2, 3, 7});
   schedule.rows_per_task = random.pick<int>({1, 3, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
-  schedule.summing_tasks = random.pick<int>({1, 3, 16});
-  schedule.rows_together = random.pick<int>({1, 2, 4});
+  draw_rows(random, schedule);
   return schedule;
 }
 
@@ -153,10 +160,7 @@ Schedule draw_gpu_schedule(Random& random) {
   schedule.rows_per_task = random.pick<int>({1, 2, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
   schedule.slots_per_task = random.pick<int>({0, 2, 32});
-  schedule.summing_tasks = random.pick<int>({1, 3, 16, 128});
-  schedule.rows_together = random.pick<int>({1, 2, 4});
-  schedule.kept_vectors = random.pick<int>({0, 1, 64});
-  schedule.columns = random.pick<int>({1, 2, 4, 8});
+  draw_rows(random, schedule);
   return schedule;
 }
 

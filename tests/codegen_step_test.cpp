@@ -56,7 +56,8 @@ PipelineOptions step_options(DType storage) {
   return options;
 }
 
-std::string checked(const Graph& source, int64_t batch, const Ranges& ranges, DType storage) {
+std::string checked(const Graph& source, int64_t batch, const Ranges& ranges, DType storage,
+                    const Program::Scheduler& schedule = {}) {
   const Bindings bindings{{"B", batch}};
   Arrays values, expected;
   try {
@@ -66,7 +67,7 @@ std::string checked(const Graph& source, int64_t batch, const Ranges& ranges, DT
           values = draw_values(graph, bindings, ranges, 31);
           expected = evaluate(graph, bindings, values);
         });
-    CheckOptions check;
+    CheckOptions check{.schedule = schedule};
     if (storage == DType::bf16) check.relative = 3e-2, check.absolute = 5e-2;
     return compare_on_cpu(std::move(result.graph), bindings, values, expected, check);
   } catch (const InputError&) {
@@ -87,6 +88,23 @@ TEST_P(FewKernels, AStranger) {
   const auto [batch, storage] = GetParam();
   for (const char* preset : {"plain", "wide", "odd"})
     EXPECT_EQ(checked(instantiate(model_from_text(kStranger, "stranger", preset)), batch, {}, storage), "") << preset;
+}
+
+/// However rows are cut and lanes divide them.
+TEST_P(FewKernels, UnderAnySchedule) {
+  const auto [batch, storage] = GetParam();
+  const Graph graph = instantiate(model_from_text(kMamba, "mamba", "wide"));
+  for (const int columns : {1, 2, 8})
+    for (const int rows : {1, 2, 4}) {
+      const auto schedule = [&](const Graph& fused, int number) {
+        Schedule schedule = test_device().schedule(fused, number);
+        schedule.columns = columns;
+        schedule.rows_together = rows;
+        schedule.row_blocks = 30 / rows;
+        return schedule;
+      };
+      EXPECT_EQ(checked(graph, batch, kWeights, storage, schedule), "") << columns << " columns, " << rows << " rows";
+    }
 }
 
 TEST_P(FewKernels, HandwrittenStrangers) {

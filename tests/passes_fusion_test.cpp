@@ -251,8 +251,8 @@ int kernels_of_a_step(const std::string& name, int64_t layers, bool few_kernels)
   const Graph graph = run_pipeline(instantiate(model), options).graph;
   std::set<int> kernels;
   for (const Node& node : graph.nodes())
-    if (node.kernel >= 0 && std::any_of(node.type.dims.begin(), node.type.dims.end(),
-                                        [&](DimId d) { return graph.dim(d).is_free(); }))
+    if (node.kernel >= 0 &&
+        std::any_of(node.type.dims.begin(), node.type.dims.end(), [&](DimId d) { return graph.dim(d).is_free(); }))
       kernels.insert(node.kernel);
   return static_cast<int>(kernels.size());
 }
