@@ -72,7 +72,8 @@ void map_fixed_rows(const Graph& fused, int number, Schedule& schedule) {
   schedule.row_blocks = static_cast<int>(fused.dim(group.outer.back()).size);
   schedule.columns = columns_for(fused, number, group.lane);
   schedule.width = 32;
-  while (schedule.width < 256 && schedule.width * rows < kThreads && lanes % (schedule.width * 2 * schedule.columns) == 0)
+  while (schedule.width < 256 && schedule.width * rows < kThreads &&
+         lanes % (schedule.width * 2 * schedule.columns) == 0)
     schedule.width *= 2;
 }
 

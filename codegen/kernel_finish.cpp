@@ -1,7 +1,8 @@
-// The last stages of a kernel: the partial results of a value, one in each slot of a temporary, are combined in the order
-// of their slots. A task has some vectors of the value's last dimension. Blocks of threads would find too little to do
-// there where it is short: then so many neighbouring lanes share one index of the dimension before it (Stage::pieces).
-// Many slots are combined in two stages: groups of neighbouring slots, each by tasks of its own, and what these leave.
+// The last stages of a kernel: the partial results of a value, one in each slot of a temporary, are combined in the
+// order of their slots. A task has some vectors of the value's last dimension. Blocks of threads would find too little
+// to do there where it is short: then so many neighbouring lanes share one index of the dimension before it
+// (Stage::pieces). Many slots are combined in two stages: groups of neighbouring slots, each by tasks of its own, and
+// what these leave.
 
 #include <algorithm>
 #include <bit>

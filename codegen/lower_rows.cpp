@@ -1,16 +1,13 @@
 // Rows: a task takes some rows (combinations of the outer indices) and runs the phases on each: loops over the lane
 // dimension in vectors and over inner dimensions. A sum over lanes or inner loops ends a phase. Sums over rows are kept
-// per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes. What
-// lacks the innermost outer dimension, and has sums, is computed once for a block of rows, in phases before theirs.
+// per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes.
+// What lacks the innermost outer dimension, and has sums, is computed once for a block of rows, in phases before theirs.
 
 #include <algorithm>
 #include <functional>
-#include <set>
 #include <utility>
 
-#include "codegen/kernel_writer.h"
-#include "codegen/phases.h"
-#include "passes/group.h"
+#include "codegen/rows_plan.h"
 
 namespace mambac {
 
@@ -20,15 +17,13 @@ using loop::constant;
 using loop::Int;
 using loop::Value;
 
-constexpr int64_t kBlockElements = int64_t{1} << 18;
 constexpr int64_t kBytesAhead = 2048;
 
-class RowsLowering {
+class RowsLowering : private RowsPlan {
  public:
-  explicit RowsLowering(KernelWriter& w) : w_(w), group_(w.group()), s_(w.schedule()) {}
+  explicit RowsLowering(KernelWriter& w) : RowsPlan(w) {}
 
   LoweredKernel run() {
-    plan();
     loop::Stage& stage = w_.add_stage("rows", nullptr);
     stage.tasks = tasks();
     loop::StageBuilder builder(stage);
@@ -63,120 +58,6 @@ class RowsLowering {
     return std::ranges::find(order, a) > std::ranges::find(order, b);
   }
 
-  bool late(NodeId id) const { return is_late(w_.graph(), group_, w_.node(id)) || splits_lanes_late(id); }
-  /// With tasks along the lanes, a sum over lanes is complete only after all of them.
-  bool splits_lanes_late(NodeId id) const { return lane_tasks_ && sums_lanes(id); }
-  bool sums_lanes(NodeId id) const { return group_.lane != DimId{} && w_.reduces(id, group_.lane); }
-  bool has_lane(NodeId id) const { return w_.has_lane(id); }
-  bool result_has_lane(NodeId id) const { return group_.lane != DimId{} && w_.has(id, group_.lane); }
-  bool crosses_index(NodeId reader) const {
-    const Op op = w_.node(reader).op;
-    return op == Op::At || op == Op::Slice || op == Op::Shift;
-  }
-
-  /// Dims that phases loop over: inner ones, and the lanes.
-  std::vector<DimId> loops_of(NodeId id, bool of_type) const {
-    std::vector<DimId> dims;
-    for (DimId d : group_.inner)
-      if (of_type ? w_.has(id, d) : w_.spans(id, d)) dims.push_back(d);
-    if (of_type ? result_has_lane(id) : has_lane(id)) dims.push_back(group_.lane);
-    return dims;
-  }
-  bool sums_in_phase(NodeId id) const {
-    const std::vector<DimId> reduced = reduced_dims(w_.node(id));
-    return std::any_of(reduced.begin(), reduced.end(), [&](DimId d) {
-      return d == group_.lane || std::find(group_.inner.begin(), group_.inner.end(), d) != group_.inner.end();
-    });
-  }
-
-  void plan() {
-    lane_size_ = group_.lane == DimId{} ? 1 : w_.graph().dim(group_.lane).size;
-    vectors_ = (lane_size_ + s_.width - 1) / s_.width;
-    decide_lane_tasks();
-    if (splits_rows()) {
-      parts_ = vectors_;
-      vectors_ = 1;
-    }
-    std::vector<NodeId> shared, own;
-    const bool any = std::any_of(w_.nodes().begin(), w_.nodes().end(),
-                                 [&](NodeId id) { return lacks_rows(id) && sums_in_phase(id); });
-    for (NodeId id : w_.nodes()) (any && lacks_rows(id) ? shared : own).push_back(id);
-    add_phases(shared);
-    shared_phases_ = phases_.size();
-    add_phases(own);
-  }
-
-  void add_phases(const std::vector<NodeId>& nodes) {
-    PhaseRules rules;
-    rules.inner = [&](NodeId id) { return loops_of(id, w_.node(id).op == Op::At || w_.node(id).op == Op::Slice); };
-    rules.against = [](NodeId) { return std::optional<bool>(); };
-    rules.after_phase = [&](NodeId reader, NodeId operand) { return sums_in_phase(operand) || crosses_index(reader); };
-    const PhasePlan plan = plan_phases(w_.graph(), uniform_first(nodes), rules);
-    for (const auto& [id, slot] : plan.slots) phase_[id] = slot.phase + static_cast<int>(phases_.size());
-    phases_.insert(phases_.end(), plan.phases.begin(), plan.phases.end());
-  }
-
-  int phase_of(NodeId id) const { return phase_.at(id); }
-
-  /// Whether all rows of a block have the same value.
-  bool lacks_rows(NodeId id) const {
-    return !group_.outer.empty() && !w_.graph().dim(group_.outer.back()).is_free() &&
-           !w_.spans(id, group_.outer.back());
-  }
-  bool is_shared(NodeId id) const { return phase_of(id) < static_cast<int>(shared_phases_); }
-
-  /// What needs no loop comes first, so that loops are not split around it and keep nothing in memory for it.
-  std::vector<NodeId> uniform_first(const std::vector<NodeId>& nodes) const {
-    std::vector<NodeId> uniform, rest;
-    for (NodeId id : nodes) {
-      const auto& operands = w_.node(id).operands;
-      const bool needs_loop =
-          !loops_of(id, false).empty() || std::any_of(operands.begin(), operands.end(), [&](NodeId o) {
-            return o.present() && std::find(nodes.begin(), nodes.end(), o) != nodes.end() &&
-                   std::find(uniform.begin(), uniform.end(), o) == uniform.end();
-          });
-      (needs_loop ? rest : uniform).push_back(id);
-    }
-    uniform.insert(uniform.end(), rest.begin(), rest.end());
-    return uniform;
-  }
-
-  /// Tasks share the lanes when there are no rows to share and no node needs the sum over all lanes.
-  void decide_lane_tasks() {
-    if (!group_.outer.empty() || !group_.inner.empty() || vectors_ < 64) return;
-    lane_tasks_ = std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
-      return !sums_lanes(id) || w_.readers(id).empty();
-    });
-  }
-
-  /// Nodes with inner loops see one vector of a row at a time, their values stay in registers, and tasks have parts of
-  /// rows to share even when there is but one row. Inner loops are written out, so that the memory of neighbouring
-  /// lanes, which inner dimensions usually come in between, is read and written as a block.
-  bool splits_rows() const {
-    if (group_.inner.empty() || lane_tasks_ || vectors_ == 1 || lane_size_ % s_.width != 0) return false;
-    return std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
-      return result_has_lane(id) && !sums_lanes(id) && !is_late(w_.graph(), group_, w_.node(id)) &&
-             nest(inner_of(id)) <= kMostWrittenOut;
-    });
-  }
-
-  std::vector<DimId> inner_of(NodeId id) const {
-    std::vector<DimId> dims;
-    for (DimId d : group_.inner)
-      if (w_.has(id, d)) dims.push_back(d);
-    return dims;
-  }
-
-  int64_t nest(const std::vector<DimId>& dims) const {
-    int64_t bodies = 1;
-    for (DimId d : dims) bodies *= w_.graph().dim(d).size;
-    return bodies;
-  }
-
-  bool any_late() const {
-    return std::any_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) { return late(id); });
-  }
-
   Int tasks() {
     rows_ = w_.size(group_.outer) * parts_;
     if (lane_tasks_) {
@@ -194,7 +75,6 @@ class RowsLowering {
   }
 
   void body() {
-    for (auto id = w_.nodes().rbegin(); id != w_.nodes().rend(); ++id) find_reading_phases(*id);
     for (NodeId id : w_.nodes()) make_arrays(id);
     env_.lane = group_.lane;
     for (const auto& [id, partial] : partials_) start_late(id, partial);
@@ -221,34 +101,6 @@ class RowsLowering {
     }
     run_rows(b_->open_for(rest, end), 1);
     b_->close();
-  }
-
-  /// Rows that go through the lanes together: what they share is loaded once, and their sums do not wait for each
-  /// other.
-  int64_t rows_together() const {
-    if (!sums_any_lanes() || !group_.inner.empty()) return 1;
-    const bool in_one_block = shared_phases_ == 0 || w_.graph().dim(group_.outer.back()).size % s_.rows_together == 0;
-    return in_one_block ? s_.rows_together : 1;
-  }
-  bool sums_any_lanes() const {
-    return !lane_tasks_ && !group_.outer.empty() &&
-           std::any_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) { return sums_lanes(id); });
-  }
-
-  /// Whether blocks of rows fill the innermost outer dimension: then the rows of a block share all other indices.
-  bool whole_blocks() const {
-    if (!sums_any_lanes() || (!group_.inner.empty() && shared_phases_ == 0)) return false;
-    const Dim& rows = w_.graph().dim(group_.outer.back());
-    return !rows.is_free() && rows.size % rows_together() == 0;
-  }
-
-  /// Rows of a block: enough for long streams, few enough for several tasks.
-  int64_t block_rows() const {
-    const int64_t together = rows_together(), size = w_.graph().dim(group_.outer.back()).size;
-    const int64_t most = std::min(size / s_.row_blocks, kBlockElements / lane_size_);
-    int64_t rows = std::max(most / together, int64_t{1}) * together;
-    while (size % rows != 0) rows -= together;
-    return rows;
   }
 
   /// The rows that go together are a part of the block apart, so that each reads a stream of its own.
@@ -316,13 +168,6 @@ class RowsLowering {
     return index;
   }
   int64_t slot_of(NodeId id) const { return is_shared(id) ? 0 : slot_; }
-  int64_t slots(NodeId id) const { return is_shared(id) ? 1 : rows_together(); }
-  int64_t array_size(NodeId id) const {
-    int64_t n = result_has_lane(id) ? vectors_ : 1;
-    for (DimId d : group_.inner)
-      if (w_.has(id, d)) n *= w_.graph().dim(d).size;
-    return n;
-  }
 
   void make_arrays(NodeId id) {
     if (late(id)) {
@@ -332,9 +177,7 @@ class RowsLowering {
                                    is_written_out_array(id));
       return;
     }
-    const std::set<int>& phases = reading_phases_.at(id);
-    const bool crosses = std::any_of(phases.begin(), phases.end(), [&](int phase) { return phase != phase_of(id); });
-    if (!sums_in_phase(id) && (!crosses || computed_again(id))) return;
+    if (!is_kept(id)) return;
     arrays_[id] = b_->array(plain_name(w_.node(id).name), array_size(id) * slots(id), result_has_lane(id),
                             is_written_out_array(id));
     // Partial sums over lanes: vectors, several in flight.
@@ -342,54 +185,7 @@ class RowsLowering {
       lane_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".lanes", flights() * slots(id), true, true);
   }
 
-  /// Whether all loops that index it are written out.
-  bool is_written_out_array(NodeId id) const {
-    const bool vectors = !result_has_lane(id) || writes_out_vectors();
-    const int64_t bodies = nest(inner_of(id));
-    return parts_ > 1 || (vectors && is_written_out(bodies, bodies));
-  }
-
-  bool writes_out_vectors() const { return vectors_ == 1 || vectors_ <= s_.kept_vectors; }
-
-  /// Whether later passes over a row compute the value again, because the row is too long to keep it.
-  bool computed_again(NodeId id) const {
-    return s_.kept_vectors > 0 && !writes_out_vectors() && result_has_lane(id) && is_pointwise(w_.node(id).op);
-  }
-
-  /// The phases that read the value, also to compute others again. Readers come first.
-  void find_reading_phases(NodeId id) {
-    std::set<int>& phases = reading_phases_[id];
-    for (NodeId r : w_.readers(id)) {
-      phases.insert(phase_of(r));
-      if (computed_again(r)) phases.insert(reading_phases_[r].begin(), reading_phases_[r].end());
-    }
-  }
-
-  /// Neighbours that a lane has of a row; 1 where the order of the lanes matters, or they do not fill the rows.
-  int64_t columns() const {
-    if (s_.columns == 1 || lane_tasks_ || group_.outer.empty() || parts_ > 1 ||
-        lane_size_ % (s_.columns * s_.width) != 0 || !writes_out_vectors())
-      return 1;
-    const bool any_order = std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
-      return w_.node(id).op != Op::Put || !result_has_lane(id);
-    });
-    return any_order ? s_.columns : 1;
-  }
-
-  int64_t flights() const {
-    return std::max<int64_t>(1, std::min<int64_t>(rows_together() > 1 ? 2 : s_.row_unroll, vectors_));
-  }
-
   // ---- sums over rows ----
-
-  /// Whether a task keeps its part of a sum to itself until it is done with its rows; parts with elements for each row
-  /// lie in memory throughout.
-  bool sums_in_task(NodeId id) const {
-    const std::vector<DimId>& dims = w_.node(id).type.dims;
-    return !lane_tasks_ && std::none_of(dims.begin(), dims.end(), [&](DimId d) {
-      return std::find(group_.outer.begin(), group_.outer.end(), d) != group_.outer.end();
-    });
-  }
 
   void start_late(NodeId id, int partial) {
     if (late_sums_.count(id)) {
@@ -549,9 +345,8 @@ class RowsLowering {
     }
     if (columns() > 1 || lanes_in_any_order(phase)) {
       const int64_t by = std::max<int64_t>(columns(), 2);
-      each_several(by, [&](const Int& several) {
-        each_row([&] { each_of_several(several, by, [&] { run_nodes(phase); }); });
-      });
+      each_several(
+          by, [&](const Int& several) { each_row([&] { each_of_several(several, by, [&] { run_nodes(phase); }); }); });
       return;
     }
     const int64_t whole = parts_ > 1 ? 1 : lane_size_ / s_.width;  // vectors without missing lanes
@@ -727,17 +522,8 @@ class RowsLowering {
     return value;
   }
 
-  KernelWriter& w_;
-  const KernelGroup& group_;
-  const Schedule& s_;
   loop::StageBuilder* b_ = nullptr;
-  std::vector<Phase> phases_;
-  size_t shared_phases_ = 0;  // the first of them, for what the rows of a block share
-  std::map<NodeId, int> phase_;
-  std::map<NodeId, std::set<int>> reading_phases_;
-  bool lane_tasks_ = false;
-  int64_t lane_size_ = 1, vectors_ = 1, vectors_per_task_ = 1;  // vectors_: that a task sees of a row
-  int64_t parts_ = 1;                                           // that a row is split into; see splits_rows
+  int64_t vectors_per_task_ = 1;
   Int first_vector_ = constant(0);                              // of the part
   Int rows_, rows_per_task_, task_count_;
   std::map<NodeId, int> arrays_, lane_sums_, partials_, late_sums_;

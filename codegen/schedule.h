@@ -14,7 +14,7 @@ struct Schedule {
   int tile = 32;              // walk: time steps taken together; states are kept in memory only between tiles
   int unroll = 8;             // walk: steps of a sweep unrolled
   bool states_in_registers = false;  // walk: all states of one lane block in registers throughout; see lower.h
-  int blocks_per_task = 12;   // walk: lane blocks that one task carries through a tile
+  int blocks_per_task = 12;   // lane blocks that one task carries through a tile of a walk, or through sums of parts
   int ahead = 1;              // walk: lane blocks that memory is fetched ahead of; 0: left to the processor
   int pieces = 1;             // GPU, walk: lanes that share a channel, each with a piece of its states; see can_split
   bool staged = false;        // walk: values without lanes are copied into arrays of the tile first

@@ -20,7 +20,7 @@ struct FuseOptions {
   /// Without library contractions: a kernel costs more than to compute in each of its blocks what their rows have in
   /// common (the norm before a projection), or in all lanes alike what follows a row's product (a short convolution).
   bool few_kernels = false;
-  int recompute = 8;                 // steps between stored states of a recurrence that is made again
+  int recompute = 8;  // steps between stored states of a recurrence that is made again
 };
 
 /// For a GPU.

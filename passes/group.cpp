@@ -1,5 +1,3 @@
-#include "passes/group_loops.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,6 +5,7 @@
 #include <tuple>
 
 #include "ir/dims.h"
+#include "passes/group_loops.h"
 
 namespace mambac {
 

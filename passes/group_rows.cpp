@@ -11,6 +11,8 @@ namespace mambac {
 namespace {
 
 constexpr int64_t kLongestInner = 64;
+/// Products that one row of a kernel may have: more are worth rows of their own.
+constexpr int64_t kMostProducts = 4;
 /// Elements of what one block of rows may compute again for the sake of fewer kernels.
 constexpr int64_t kMostShared = 4096;
 
@@ -30,8 +32,8 @@ std::set<DimId> looped_dims(const Graph& graph, const std::vector<Member>& membe
     if (read.count(member.node))
       for (DimId d : reduced_dims(node)) dims.insert(d);
     const bool part = node.op == Op::At || node.op == Op::Slice || node.op == Op::Put;
-    const bool parts_inside = few_kernels && part && inside.count(node.operands[0]) &&
-                              graph.dim(node.attrs.dims[0]).size <= kLongestInner;
+    const bool parts_inside =
+        few_kernels && part && inside.count(node.operands[0]) && graph.dim(node.attrs.dims[0]).size <= kLongestInner;
     if (node.op == Op::Shift || parts_inside) dims.insert(node.attrs.dims[0]);
   }
   return dims;
@@ -137,7 +139,8 @@ class RowsGroup {
     int64_t bodies = 1;
     for (DimId d : group_.inner)
       if (touches(graph_, node, d)) bodies *= graph_.dim(d).size;
-    if (!few_kernels_ || bodies <= kLongestInner || members_.size() == 1) return true;
+    const int64_t most = alone ? kMostProducts : kLongestInner;
+    if (!few_kernels_ || bodies <= most || members_.size() == 1) return true;
     why_ = fmt::format("{} has {} elements in inner loops", node.name, bodies);
     return false;
   }
