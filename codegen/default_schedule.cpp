@@ -2,6 +2,8 @@
 #include <numeric>
 
 #include "codegen/lower.h"
+#include "ir/dims.h"
+#include "passes/lanes.h"
 
 namespace mambac {
 
@@ -41,6 +43,11 @@ int64_t narrowest(const Graph& fused, int number, DimId lane) {
   return static_cast<int64_t>(bytes);
 }
 
+bool sums_lanes(const Graph& fused, int number, DimId lane) {
+  return std::ranges::any_of(
+      fused.nodes(), [&](const Node& node) { return node.kernel == number && contains(reduced_dims(node), lane); });
+}
+
 /// Rows of a fixed number, with sums over lanes: a matrix-vector product and what is fused with it. Few threads for
 /// each, so that their sums need no barriers, but enough for all multiprocessors; and 16 bytes of a row for each at a
 /// time. Where lanes are channels with loops of their own, few threads for each block.
@@ -55,6 +62,7 @@ void map_rows(const Graph& fused, int number, Schedule& schedule) {
     if (group.outer.size() <= 1 && !group.inner.empty()) schedule.width = 32;
     return;
   }
+  if (!sums_lanes(fused, number, group.lane)) return;
   schedule.rows_together = 1;
   schedule.row_blocks = static_cast<int>(fused.dim(group.outer.back()).size);
   schedule.columns = static_cast<int>(kBytesAtOnce / narrowest(fused, number, group.lane));
