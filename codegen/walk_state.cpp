@@ -11,7 +11,7 @@ using loop::Value;
 void WalkLowering::init_state(NodeId id, int array) {
   if (enters_tiles(id)) return;
   each_state(id, [&](const Int& at) {
-    b_->store_array(array, at, first_state(id));
+    b_->store_array(array, at, in_spans() ? entering_state(id) : first_state(id));
     if (products_.count(id)) b_->store_array(products_.at(id), at, b_->number(1));
   });
 }
@@ -102,7 +102,7 @@ void WalkLowering::close_carry(NodeId id) {
 
 void WalkLowering::store_chunk(NodeId id, const std::function<Value()>& read) {
   auto chunk = chunks_.find(id);
-  if (chunk == chunks_.end()) return;
+  if (chunk == chunks_.end() || warms_up()) return;
   const DimId tiles = w_.node(chunk->second).attrs.dims[1];
   const int64_t every = w_.graph().dim(tiles).divisor;
   // Forward: the first tile of a chunk. Reverse: the last tile of a chunk, which may be the end of the walk.

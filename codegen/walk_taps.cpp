@@ -69,7 +69,7 @@ Value WalkLowering::load_tap(NodeId id, const Int& t) {
 }
 
 void WalkLowering::store_window_chunk(NodeId id, DimId taps, const Int& i, Value past) {
-  if (!chunks_.count(id)) return;
+  if (!chunks_.count(id) || warms_up()) return;
   env_.at[taps] = i + 1;
   store_chunk(id, [&] { return past; });
   b_->open_if(i, constant(1));

@@ -79,7 +79,7 @@ Case reverse_states_case(int64_t channels = 21, int64_t states = 3) {
   return c;
 }
 
-/// The schedule, where it is legal; as much of it as is legal elsewhere.
+/// The schedule, where it is legal; as much of it as is legal elsewhere. Its steps per task are in tiles.
 Program::Scheduler as_far_as_legal(const Schedule& wanted) {
   return [=](const Graph& fused, int number) {
     const Schedule plain = default_schedule(fused, number, wanted.width);
@@ -94,6 +94,8 @@ Program::Scheduler as_far_as_legal(const Schedule& wanted) {
       else if (node.op != Op::ChunkStarts && operand(node, "resume").present())
         schedule.tile = plain.tile;
     }
+    schedule.steps_per_task *= schedule.tile;
+    if (schedule.chunks > 1 || !steps_remembered(fused, number)) schedule.steps_per_task = 0;
     if (!can_split(fused, number, schedule)) schedule.pieces = 1;
     return schedule;
   };
@@ -107,6 +109,7 @@ Schedule draw_schedule(Random& random) {
   schedule.blocks_per_task = random.pick<int>({1, 2, 12});
   schedule.states_in_registers = random.chance(0.3);
   schedule.chunks = random.pick<int>({1, 2, 3, 7});
+  schedule.steps_per_task = random.pick<int>({0, 1, 2, 5});
   schedule.rows_per_task = random.pick<int>({1, 3, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
   return schedule;
@@ -123,6 +126,7 @@ Schedule draw_gpu_schedule(Random& random) {
   schedule.states_in_registers = random.chance(0.7);
   schedule.staged = random.chance(0.7);
   schedule.chunks = random.pick<int>({1, 1, 2, 3, 7});
+  schedule.steps_per_task = random.pick<int>({0, 1, 2, 5});
   schedule.pieces = random.pick<int>({1, 1, 2, 4});
   schedule.exp_on_fma = random.pick<int>({0, 0, 1, 2, 3});
   schedule.blocks_per_sm = random.pick<int>({1, 4});
