@@ -149,8 +149,9 @@ bool WalkLowering::several_parts() const {
 
 void WalkLowering::body() {
   static const char* const names[] = {"walk", "summaries", "join", "chunks"};
-  const Int count = w_.size(group_.outer) * chunk_count_ * parts_;
-  loop::Stage& stage = w_.add_stage(names[static_cast<size_t>(stage_)], count);
+  const Int outer = w_.size(group_.outer);
+  cut_length();
+  loop::Stage& stage = w_.add_stage(names[static_cast<size_t>(stage_)], outer * chunk_count_ * parts_);
   stage.pieces = s_.pieces;
   loop::StageBuilder builder(stage);
   b_ = &builder;
@@ -420,13 +421,17 @@ void WalkLowering::epilogue(bool with_lanes) {
   if (stage_ == WalkStage::join) return join_chunks(with_lanes);
   for (const auto& [id, array] : sums_)
     if (sums_time(id) && (lanes(id) && !sums_lanes(id)) == with_lanes) store_sum(id, array);
-  if (in_parts()) b_->open_if(chunk_count_ - 2, chunk_);  // the last one
   for (NodeId id : last_states_)
-    if (lanes(id) == with_lanes) store_last_state(id);
+    if (lanes(id) == with_lanes) in_last_part([&] { store_last_state(id); });
   for (NodeId id : invariants_)
-    if (w_.stored(id) && lanes(id) == with_lanes) store_invariant(id);
-  if (in_parts()) b_->close();
+    if (w_.stored(id) && lanes(id) == with_lanes) in_last_part([&] { store_invariant(id); });
   with_lanes_ = true;
+}
+
+void WalkLowering::in_last_part(const std::function<void()>& body) {
+  if (in_parts()) b_->open_if(chunk_count_ - 2, chunk_);
+  body();
+  if (in_parts()) b_->close();
 }
 
 void WalkLowering::once(bool with_lanes, const std::function<void()>& body) {
@@ -442,7 +447,6 @@ void WalkLowering::run() {
   full_ = tile_plan(step_nodes_);
   if (in_spans()) plan_warm_up();
   tasks();
-  cut_length();
   body();
   for (const auto& [id, partial] : partials_) w_.finish(id, partial.first, partial.second);
 }

@@ -133,6 +133,8 @@ class WalkLowering {
   void preload(const Phase& phase);
   bool indices_open(NodeId o) const;
   void epilogue(bool with_lanes);
+  /// Runs what only the task with the last part of the length stores.
+  void in_last_part(const std::function<void()>& body);
   /// Runs what stores a value; without lanes, every part of the lane blocks has it, and the first one stores it.
   void once(bool with_lanes, const std::function<void()>& body);
 
@@ -209,8 +211,9 @@ class WalkLowering {
 
   /// A recurrence that enters every tile from memory: from stored states or, a window that runs against the walk, from
   /// its taps there.
-  bool enters_tiles(NodeId id) const {
-    return operand_of(id, "resume").present() || (w_.node(id).op == Op::Window && against(id));
+  bool enters_tiles(NodeId id) const { return operand_of(id, "resume").present() || taps_in_memory(id); }
+  bool taps_in_memory(NodeId id) const {
+    return w_.node(id).op == Op::Window && against(id) && !operand_of(id, "resume").present();
   }
   /// States before the first step: the start operand, or 0.
   void init_state(NodeId id, int array);
@@ -247,8 +250,8 @@ class WalkLowering {
   std::vector<DimId> dims_without_taps(NodeId id) const;
   void each_window(const Phase& phase, const std::function<void(NodeId, int64_t)>& body);
   void fill_taps(const Phase& phase);
-  /// The i-th of the K - 1 values before the tile, where it is entered from memory.
-  Value load_past(NodeId id, const Int& i);
+  /// All taps of a tile, where they lie in memory: in the order of the walk, the K - 1 values before the tile behind it.
+  void load_taps(NodeId id, int64_t k);
   /// The operand of a window at a step that may lie before the first.
   Value load_tap(NodeId id, const Int& t);
   void store_window_chunk(NodeId id, DimId taps, const Int& i, Value past);

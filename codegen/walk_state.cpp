@@ -94,9 +94,9 @@ void WalkLowering::close_carry(NodeId id) {
     b_->store_array(states_.at(id), carry_home(id), b_->load_array(carry_of(id), constant(0)));
     if (products_.count(id))
       b_->store_array(products_.at(id), carry_home(id), b_->load_array(product_of(id), constant(0)));
-  } else if (w_.node(id).op == Op::Overlap && !enters_tiles(id)) {
+  } else if (w_.node(id).op == Op::Overlap && !enters_tiles(id) && full_tile()) {
     const Int k = env_.at.at(w_.node(id).attrs.dims[1]);
-    b_->store_array(states_.at(id), carry_home(id), b_->load_array(taps_.at(id), overlap_row(id, k + 1) + length_));
+    b_->store_array(states_.at(id), carry_home(id), b_->load_array(taps_.at(id), overlap_row(id, k + 1) + tile()));
   }
 }
 
