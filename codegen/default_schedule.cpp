@@ -3,6 +3,7 @@
 
 #include "codegen/lower.h"
 #include "ir/dims.h"
+#include "ir/op.h"
 #include "passes/lanes.h"
 
 namespace mambac {
@@ -32,6 +33,29 @@ int pieces_for(const Graph& fused, int number, Schedule schedule) {
   if (shared == DimId{} || fused.dim(shared).size < kManyStates) return 1;
   schedule.pieces = 2;
   return can_split(fused, number, schedule) ? 2 : 1;
+}
+
+int64_t elements_without(const Graph& fused, const Type& type, DimId without) {
+  int64_t elements = 1;
+  for (DimId d : static_dims(fused, type))
+    if (d != without) elements *= fused.dim(d).size;
+  return elements;
+}
+
+/// The steps of a task on a GPU, where tasks may share the length: many tasks, each long enough that what they compute
+/// twice (the steps before) and leave for a later stage (sums over time) is little beside it. Neither batch nor length
+/// is known yet, so this is a number of steps, not of tasks.
+int steps_per_task(const Graph& fused, int number, int tile) {
+  const std::optional<int64_t> remembered = steps_remembered(fused, number);
+  if (!remembered) return 0;
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  int64_t left = 0;  // by each lane
+  for (const Node& node : fused.nodes())
+    if (node.kernel == number && contains(reduced_dims(node), group.along))
+      left += elements_without(fused, node.type, group.lane);
+  const int64_t twice = (*remembered + tile - 1) / tile * tile;
+  const int64_t steps = std::max({int64_t{64}, 8 * twice, 8 * left});
+  return static_cast<int>((steps + tile - 1) / tile * tile);
 }
 
 /// Threads for `elements`: whole warps, and not more than `most`; for a free dimension (0) one warp.
@@ -156,6 +180,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.staged = true;
     schedule.tiles_ahead = 1;
     schedule.pieces = pieces_for(fused, number, schedule);
+    schedule.steps_per_task = steps_per_task(fused, number, schedule.tile);
   } else {
     schedule.width = threads_for(lanes, 256);
     schedule.rows_per_task = 1;

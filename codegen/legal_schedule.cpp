@@ -24,6 +24,18 @@ std::string why_illegal_tile(const Graph& fused, int number, int tile) {
   return "";
 }
 
+std::string why_illegal_spans(const Graph& fused, int number, const Schedule& schedule) {
+  const int steps = schedule.steps_per_task;
+  if (steps == 0) return "";
+  if (steps < 0 || steps % schedule.tile != 0)
+    return fmt::format("steps_per_task={}: must be 0 or whole tiles of {} steps", steps, schedule.tile);
+  if (schedule.pieces > 1 || schedule.chunks > 1)
+    return fmt::format("steps_per_task={}: goes with neither pieces nor chunks", steps);
+  if (!steps_remembered(fused, number))
+    return fmt::format("steps_per_task={}: a state of this kernel depends on all steps before it", steps);
+  return "";
+}
+
 std::string why_illegal_walk(const Graph& fused, int number, const Schedule& schedule) {
   if (schedule.pieces > 1 && !can_split(fused, number, schedule))
     return fmt::format("pieces={}: lanes cannot share the states of this kernel", schedule.pieces);
@@ -33,6 +45,7 @@ std::string why_illegal_walk(const Graph& fused, int number, const Schedule& sch
                        schedule.blocks_per_task);
   if (schedule.chunks > 1 && (schedule.pieces > 1 || !can_chunk(fused, number)))
     return fmt::format("chunks={}: this kernel cannot walk in chunks", schedule.chunks);
+  if (std::string reason = why_illegal_spans(fused, number, schedule); !reason.empty()) return reason;
   return why_illegal_tile(fused, number, schedule.tile);
 }
 

@@ -1,6 +1,8 @@
 // Lowering: one fused group of a graph to one kernel in loop IR, under a Schedule.
 #pragma once
 
+#include <optional>
+
 #include "codegen/loop_ir.h"
 #include "codegen/place.h"
 #include "ir/graph.h"
@@ -25,6 +27,10 @@ LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, cons
 /// Whether `chunks` may be more than 1: a walk whose recurrences are scans that are not resumed, none of which feeds
 /// another, and which leaves no sum over time or lanes behind.
 bool can_chunk(const Graph& fused, int number);
+
+/// How many steps before a step its values are made of: a walk without scans that are not resumed. What lies in memory
+/// does not count. `steps_per_task` may be set where there is such a number.
+std::optional<int64_t> steps_remembered(const Graph& fused, int number);
 
 /// Whether `states_in_registers` may be set while tasks take several lane blocks: a walk that leaves no sum over lanes
 /// behind.

@@ -69,7 +69,6 @@ bool WalkLowering::sums_inner(NodeId id) const {
 
 void WalkLowering::sort_nodes() {
   for (NodeId id : stage_nodes()) {
-    included_.insert(id);
     const Node& n = w_.node(id);
     if (n.op == Op::ChunkStarts)
       chunks_[n.operands[0]] = id;
@@ -78,7 +77,7 @@ void WalkLowering::sort_nodes() {
     else if (n.op == Op::At && ends_state(id))
       last_states_.push_back(id);
     else
-      (lanes(id) ? lane_nodes_ : uniform_nodes_).push_back(id);
+      step_nodes_.push_back(id);
   }
 }
 
@@ -92,14 +91,20 @@ PhasePlan WalkLowering::plan_of(const std::vector<NodeId>& nodes) {
   return plan_phases(w_.graph(), nodes, rules);
 }
 
-void WalkLowering::plan() {
-  uniform_plan_ = plan_of(uniform_nodes_);
-  lane_plan_ = plan_of(lane_nodes_);
-  find_staged(uniform_plan_);
-  find_staged(lane_plan_);
+TilePlan WalkLowering::tile_plan(const std::vector<NodeId>& nodes) {
+  TilePlan plan;
+  std::vector<NodeId> with_lanes, without;
+  for (NodeId id : nodes) (lanes(id) ? with_lanes : without).push_back(id);
+  plan.nodes = {nodes.begin(), nodes.end()};
+  plan.uniform = plan_of(without);
+  plan.lane = plan_of(with_lanes);
+  plan.staged = find_staged(plan.uniform);
+  plan.staged.merge(find_staged(plan.lane));
+  return plan;
 }
 
-void WalkLowering::find_staged(const PhasePlan& plan) {
+std::set<NodeId> WalkLowering::find_staged(const PhasePlan& plan) const {
+  std::set<NodeId> staged;
   for (const auto& [id, slot] : plan.slots) {
     for (NodeId o : w_.node(id).operands) {
       if (!o.present() || w_.inside(o) || w_.is_immediate(o) || !w_.has(o, group_.along)) continue;
@@ -107,9 +112,10 @@ void WalkLowering::find_staged(const PhasePlan& plan) {
       const bool widened = w_.node(o).type.dtype != DType::f32;
       const bool tap = w_.node(id).op == Op::Window && w_.node(id).operands[0] == o;
       const bool moved = crosses_index(id);
-      if (result_has_lane(o) ? again && !tap && !moved : lanes(id) && (widened || s_.staged)) staged_.insert(o);
+      if (result_has_lane(o) ? again && !tap && !moved : lanes(id) && (widened || s_.staged)) staged.insert(o);
     }
   }
+  return staged;
 }
 
 void WalkLowering::tasks() {
@@ -122,6 +128,20 @@ void WalkLowering::tasks() {
   has_tail_ = !loop::is_constant(lanes, &known) || known % channels() != 0;
 }
 
+void WalkLowering::cut_length() {
+  tiles_ = (w_.size(group_.along) + (tile() - 1)) / tile();
+  chunk_count_ = constant(1);
+  tiles_per_chunk_ = tiles_;
+  if (in_chunks()) {  // the last ones may be empty
+    chunk_count_ = constant(s_.chunks);
+    tiles_per_chunk_ = (tiles_ + (s_.chunks - 1)) / s_.chunks;
+  } else if (in_spans()) {
+    const int64_t per_task = s_.steps_per_task / tile();
+    chunk_count_ = (tiles_ + (per_task - 1)) / per_task;
+    tiles_per_chunk_ = constant(per_task);
+  }
+}
+
 bool WalkLowering::several_parts() const {
   int64_t known = 0;
   return !loop::is_constant(parts_, &known) || known > 1;
@@ -129,20 +149,24 @@ bool WalkLowering::several_parts() const {
 
 void WalkLowering::body() {
   static const char* const names[] = {"walk", "summaries", "join", "chunks"};
-  Int count = w_.size(group_.outer) * parts_;
-  if (in_chunks()) count = count * s_.chunks;
-  loop::Stage& stage = w_.add_stage(names[static_cast<size_t>(stage_)], count);
+  const Int outer = w_.size(group_.outer);
+  cut_length();
+  loop::Stage& stage = w_.add_stage(names[static_cast<size_t>(stage_)], outer * chunk_count_ * parts_);
   stage.pieces = s_.pieces;
   loop::StageBuilder builder(stage);
   b_ = &builder;
   make_arrays();
   Int rest = b_->task();
-  if (in_chunks()) {
-    chunk_ = rest % s_.chunks;
-    rest = rest / s_.chunks;
-  }
   part_ = rest % parts_;
   rest = rest / parts_;
+  first_tile_ = constant(0), end_tile_ = tiles_;
+  if (in_parts()) {
+    chunk_ = rest % chunk_count_;
+    rest = rest / chunk_count_;
+    first_tile_ = chunk_ * tiles_per_chunk_;
+    end_tile_ = loop::min(first_tile_ + tiles_per_chunk_, tiles_);
+  }
+  warm_up_tile_ = loop::max(first_tile_ - warm_up_tiles_, constant(0));
   for (auto d = group_.outer.rbegin(); d != group_.outer.rend(); ++d) {
     env_.at[*d] = d + 1 == group_.outer.rend() ? rest : rest % w_.size(*d);
     rest = rest / w_.size(*d);
@@ -242,21 +266,22 @@ void WalkLowering::prologue(bool with_lanes) {
 
 void WalkLowering::all_tiles() {
   if (stage_ == WalkStage::join) return;
-  const Int length = w_.size(group_.along);
-  const Int tiles = (length + (tile() - 1)) / tile();
-  Int first = constant(0), end = tiles;
-  if (in_chunks()) {  // the last chunks may be empty
-    const Int per_chunk = (tiles + (s_.chunks - 1)) / s_.chunks;
-    first = chunk_ * per_chunk;
-    end = loop::min(first + per_chunk, tiles);
+  if (warm_up_tiles_ > 0) {
+    plan_ = &warm_up_;
+    walk_tiles(warm_up_tile_, first_tile_);
+    plan_ = &full_;
   }
+  walk_tiles(first_tile_, end_tile_);
+}
+
+void WalkLowering::walk_tiles(const Int& first, const Int& end) {
   const Int number = b_->open_for(first, end);
-  const Int index = group_.reverse ? tiles - 1 - number : number;
+  const Int index = group_.reverse ? tiles_ - 1 - number : number;
   t0_ = index * tile();
   if (tile() == 1) {
     one_tile(constant(1));
   } else {
-    const Int remaining = length - t0_;
+    const Int remaining = w_.size(group_.along) - t0_;
     b_->open_if(constant(tile() - 1), remaining);
     one_tile(constant(tile()));
     b_->open_else(/*once=*/true);
@@ -269,23 +294,23 @@ void WalkLowering::all_tiles() {
 void WalkLowering::one_tile(const Int& length) {
   length_ = length;
   make_tile_arrays();
-  phases(uniform_plan_, false);
+  phases(plan_->uniform, false);
   for (const auto& [id, array] : sums_)
-    if (!sums_time(id) && sums_lanes(id) && !sums_at_once(id))
+    if (sums_steps(id) && !sums_at_once(id))
       zero_reduction(id, array, constant(0), count(inner_of_type(id)) * tile());
   if (registers()) {
-    phases(lane_plan_, true);
-  } else if (!lane_nodes_.empty()) {
+    phases(plan_->lane, true);
+  } else if (!plan_->lane.phases.empty()) {
     open_blocks();
     // Each block touches a line of many rows, more streams than a processor sees by itself.
     env_.ahead = blocks_per_task_ > s_.ahead ? int64_t{s_.ahead} * s_.width : 0;
-    phases(lane_plan_, true);
+    phases(plan_->lane, true);
     env_.ahead = 0;
     b_->close();
   }
   with_lanes_ = false;
   for (const auto& [id, array] : sums_)
-    if (!sums_time(id) && sums_lanes(id)) flush_tile_sum(id, array);
+    if (sums_steps(id)) flush_tile_sum(id, array);
   with_lanes_ = true;
 }
 
@@ -329,7 +354,7 @@ void WalkLowering::close_steps() {
 
 void WalkLowering::phases(const PhasePlan& plan, bool with_lanes) {
   with_lanes_ = with_lanes;
-  for (NodeId o : staged_)
+  for (NodeId o : plan_->staged)
     if (result_has_lane(o) == with_lanes) stage_value(o);
   for (const Phase& phase : plan.phases) {
     const bool split = std::find(phase.inner.begin(), phase.inner.end(), split_) != phase.inner.end();
@@ -394,15 +419,19 @@ void WalkLowering::epilogue(bool with_lanes) {
   with_lanes_ = with_lanes;
   if (stage_ == WalkStage::summaries) return store_summaries(with_lanes);
   if (stage_ == WalkStage::join) return join_chunks(with_lanes);
-  if (in_chunks()) b_->open_if(constant(s_.chunks - 2), chunk_);  // the last one
-  for (NodeId id : last_states_)
-    if (lanes(id) == with_lanes) store_last_state(id);
   for (const auto& [id, array] : sums_)
     if (sums_time(id) && (lanes(id) && !sums_lanes(id)) == with_lanes) store_sum(id, array);
+  for (NodeId id : last_states_)
+    if (lanes(id) == with_lanes) in_last_part([&] { store_last_state(id); });
   for (NodeId id : invariants_)
-    if (w_.stored(id) && lanes(id) == with_lanes) store_invariant(id);
-  if (in_chunks()) b_->close();
+    if (w_.stored(id) && lanes(id) == with_lanes) in_last_part([&] { store_invariant(id); });
   with_lanes_ = true;
+}
+
+void WalkLowering::in_last_part(const std::function<void()>& body) {
+  if (in_parts()) b_->open_if(chunk_count_ - 2, chunk_);
+  body();
+  if (in_parts()) b_->close();
 }
 
 void WalkLowering::once(bool with_lanes, const std::function<void()>& body) {
@@ -415,7 +444,8 @@ void WalkLowering::once(bool with_lanes, const std::function<void()>& body) {
 void WalkLowering::run() {
   sort_nodes();
   if (splits()) split_ = shared_dim(w_.graph(), w_.number());
-  plan();
+  full_ = tile_plan(step_nodes_);
+  if (in_spans()) plan_warm_up();
   tasks();
   body();
   for (const auto& [id, partial] : partials_) w_.finish(id, partial.first, partial.second);

@@ -17,6 +17,7 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("pieces", s.pieces);
   visit("staged", s.staged);
   visit("chunks", s.chunks);
+  visit("steps_per_task", s.steps_per_task);
   visit("tiles_ahead", s.tiles_ahead);
   visit("blocks_per_sm", s.blocks_per_sm);
   visit("exp_on_fma", s.exp_on_fma);

@@ -25,7 +25,7 @@ void WalkLowering::make_arrays() {
   for (NodeId id : invariants_)
     if (!late(id)) invariant_arrays_[id] = value_array(id, "invariant", extent(id));
   for (NodeId id : hoisted_loads()) invariant_arrays_[id] = value_array(id, "invariant", extent(id));
-  for (const auto* plan : {&uniform_plan_, &lane_plan_})
+  for (const auto* plan : {&full_.uniform, &full_.lane})
     for (const auto& [id, slot] : plan->slots) make_lasting_arrays(id);
 }
 
@@ -35,15 +35,15 @@ void WalkLowering::make_tile_arrays() {
   made_again_.clear();
   taps_.clear();
   piece_sums_.clear();
-  for (NodeId o : staged_) tile_arrays_[o] = tile_array(o, extent(o) * steps(o));
-  for (const auto* plan : {&uniform_plan_, &lane_plan_})
+  for (NodeId o : plan_->staged) tile_arrays_[o] = tile_array(o, extent(o) * steps(o));
+  for (const auto* plan : {&plan_->uniform, &plan_->lane})
     for (const auto& [id, slot] : plan->slots) make_node_arrays(*plan, id, slot);
 }
 
 std::vector<NodeId> WalkLowering::hoisted_loads() const {
   std::set<NodeId> found;
   if (stage_ == WalkStage::join) return {};
-  for (NodeId id : lane_nodes_)
+  for (const auto& [id, slot] : full_.lane.slots)
     for (NodeId o : w_.node(id).operands) {
       if (!o.present() || w_.inside(o) || w_.is_immediate(o) || w_.has(o, group_.along)) continue;
       const int start = operand_index(w_.node(id).op, "start"), resume = operand_index(w_.node(id).op, "resume");
@@ -59,6 +59,8 @@ void WalkLowering::make_lasting_arrays(NodeId id) {
   const int64_t inner = extent(id);
   if (late(id)) {
     make_late(id);
+  } else if (directional(id) && enters_tiles(id)) {
+    return;
   } else if (n.op == Op::Scan || n.op == Op::Delay || n.op == Op::Overlap) {
     states_[id] = value_array(id, "state", inner);
     if (stage_ == WalkStage::summaries) make_chunk_arrays(id);
@@ -86,7 +88,7 @@ void WalkLowering::make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot 
   if (taps_.count(id)) return;  // read from its taps
   bool crosses_phase = false, crosses_sweep = false;
   for (NodeId r : w_.readers(id)) {
-    if (!included_.count(r) || w_.node(r).op == Op::ChunkStarts || (w_.node(r).op == Op::At && ends_state(r))) continue;
+    if (!plan_->nodes.count(r) || w_.node(r).op == Op::ChunkStarts || (w_.node(r).op == Op::At && ends_state(r))) continue;
     auto other = plan.slots.find(r);
     if (other == plan.slots.end() || other->second.phase != slot.phase)
       crosses_phase = true;  // also: a uniform value read by lanes
@@ -147,10 +149,11 @@ void WalkLowering::make_late(NodeId id) {
   std::vector<DimId> slot_dims;
   for (DimId d : group_.outer)
     if (w_.reduces(id, d)) slot_dims.push_back(d);
-  const bool parts = sums_lanes(id) && several_parts();
-  if (slot_dims.empty() && !parts) return;
+  const bool parts = sums_lanes(id) && several_parts(), spans = sums_time(id) && in_spans();
+  if (slot_dims.empty() && !parts && !spans) return;
   Int slots = w_.size(slot_dims);
   if (parts) slots = slots * parts_;
+  if (spans) slots = slots * chunk_count_;
   partials_[id] = {w_.temporary(w_.node(id).name + ".parts", slots * w_.size(w_.node(id).type.dims)), slots};
 }
 
@@ -164,6 +167,7 @@ void WalkLowering::store_late(NodeId id, const Env& env, Value value) {
   for (DimId d : group_.outer)
     if (w_.reduces(id, d)) slot = slot * w_.size(d) + env.at.at(d);
   if (sums_lanes(id) && several_parts()) slot = slot * parts_ + part_;
+  if (sums_time(id) && in_spans()) slot = slot * chunk_count_ + chunk_;
   w_.once(*b_, id, env, [&] {
     w_.store_slot(*b_, partial->second.first, slot, w_.node(id).type.dims, env, value);
   });

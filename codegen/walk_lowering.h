@@ -14,6 +14,9 @@
 //   summaries    for each chunk, too: E and P of every scan, from as few nodes as they need
 //   join         in the order of chunks: the states before each of them
 //   chunks       for each chunk, too: the walk as above, from the states before it
+//
+// A walk that remembers few steps (windows, no scans) needs no such states: in spans (Schedule::steps_per_task) it is one
+// stage, and a task first walks the few tiles before its own, without storing anything.
 #pragma once
 
 #include <functional>
@@ -36,6 +39,13 @@ enum class WalkStage : uint8_t { whole, summaries, join, chunks };
 struct ChunkStates {
   std::map<NodeId, int> states;    // after summaries: at the chunk's end; after join: before the chunk
   std::map<NodeId, int> products;  // of the decays
+};
+
+/// The nodes that a tile runs, and in which order.
+struct TilePlan {
+  std::set<NodeId> nodes;
+  PhasePlan uniform, lane;
+  std::set<NodeId> staged;  // see find_staged
 };
 
 /// Writes one stage.
@@ -72,6 +82,8 @@ class WalkLowering {
   bool sums_in_tile(NodeId id) const { return sums_inner(id) && !(late(id) && (sums_time(id) || sums_lanes(id))); }
   bool sums_time(NodeId id) const { return w_.reduces(id, group_.along); }
   bool sums_lanes(NodeId id) const { return group_.lane != DimId{} && w_.reduces(id, group_.lane); }
+  /// A sum over lanes at every step of the tiles under way.
+  bool sums_steps(NodeId id) const { return plan_->nodes.count(id) && !sums_time(id) && sums_lanes(id); }
   Op combine(NodeId id) const { return combining_op(w_.node(id)); }
   NodeId operand_of(NodeId id, const char* name) const { return operand(w_.node(id), name); }
 
@@ -80,16 +92,18 @@ class WalkLowering {
   /// What this stage computes: everything, or what the summaries or starts of scans need.
   std::vector<NodeId> stage_nodes() const;
   /// Read outside the kernel, and this stage is the one to store it.
-  bool stored(NodeId id) const { return stores_results() && w_.stored(id); }
+  bool stored(NodeId id) const { return stores_results() && !warms_up() && w_.stored(id); }
   bool stores_results() const { return stage_ == WalkStage::whole || stage_ == WalkStage::chunks; }
   bool in_chunks() const { return stage_ == WalkStage::summaries || stage_ == WalkStage::chunks; }
   void sort_nodes();
   PhasePlan plan_of(const std::vector<NodeId>& nodes);
-  void plan();
+  TilePlan tile_plan(const std::vector<NodeId>& nodes);
   /// Values from memory that a phase would read again in loops they do not have, and narrow ones that would be widened
   /// again and again, are first copied into an array of the tile.
-  void find_staged(const PhasePlan& plan);
+  std::set<NodeId> find_staged(const PhasePlan& plan) const;
   void tasks();
+  /// Which tiles a task walks.
+  void cut_length();
   bool several_parts() const;
 
   // ---- the body: tasks, lane blocks, tiles, phases, steps (lower_walk.cpp) ----
@@ -103,6 +117,7 @@ class WalkLowering {
   void each_inner(const std::vector<DimId>& dims, const std::function<void()>& body);
   void prologue(bool with_lanes);
   void all_tiles();
+  void walk_tiles(const Int& first, const Int& end);
   void one_tile(const Int& length);
   bool full_tile() const { return loop::is_constant(length_); }
   int64_t tile() const { return s_.tile; }
@@ -118,6 +133,8 @@ class WalkLowering {
   void preload(const Phase& phase);
   bool indices_open(NodeId o) const;
   void epilogue(bool with_lanes);
+  /// Runs what only the task with the last part of the length stores.
+  void in_last_part(const std::function<void()>& body);
   /// Runs what stores a value; without lanes, every part of the lane blocks has it, and the first one stores it.
   void once(bool with_lanes, const std::function<void()>& body);
 
@@ -194,8 +211,9 @@ class WalkLowering {
 
   /// A recurrence that enters every tile from memory: from stored states or, a window that runs against the walk, from
   /// its taps there.
-  bool enters_tiles(NodeId id) const {
-    return operand_of(id, "resume").present() || (w_.node(id).op == Op::Window && against(id));
+  bool enters_tiles(NodeId id) const { return operand_of(id, "resume").present() || taps_in_memory(id); }
+  bool taps_in_memory(NodeId id) const {
+    return w_.node(id).op == Op::Window && against(id) && !operand_of(id, "resume").present();
   }
   /// States before the first step: the start operand, or 0.
   void init_state(NodeId id, int array);
@@ -232,8 +250,8 @@ class WalkLowering {
   std::vector<DimId> dims_without_taps(NodeId id) const;
   void each_window(const Phase& phase, const std::function<void(NodeId, int64_t)>& body);
   void fill_taps(const Phase& phase);
-  /// The i-th of the K - 1 values before the tile, where it is entered from memory.
-  Value load_past(NodeId id, const Int& i);
+  /// All taps of a tile, where they lie in memory: in the order of the walk, the K - 1 values before the tile behind it.
+  void load_taps(NodeId id, int64_t k);
   /// The operand of a window at a step that may lie before the first.
   Value load_tap(NodeId id, const Int& t);
   void store_window_chunk(NodeId id, DimId taps, const Int& i, Value past);
@@ -255,6 +273,18 @@ class WalkLowering {
   void store_summaries(bool with_lanes);
   void join_chunks(bool with_lanes);
 
+  // ---- a walk in spans (walk_spans.cpp) ----
+
+  bool in_spans() const { return s_.steps_per_task > 0; }
+  /// Whether several tasks share the length.
+  bool in_parts() const { return in_chunks() || in_spans(); }
+  bool warms_up() const { return plan_ == &warm_up_; }
+  /// The nodes of which the recurrences need the steps before a span.
+  std::vector<NodeId> warm_up_nodes() const;
+  void plan_warm_up();
+  /// A state before the first step that the task runs it for.
+  Value entering_state(NodeId id);
+
   // ---- one node at one step (walk_nodes.cpp) ----
 
   void run_node(NodeId id);
@@ -272,12 +302,14 @@ class WalkLowering {
   ChunkStates& chunk_states_;
   loop::StageBuilder* b_ = nullptr;
 
-  std::set<NodeId> included_;        // the nodes of this stage
-  std::vector<NodeId> invariants_, uniform_nodes_, lane_nodes_, last_states_;
+  std::vector<NodeId> invariants_, step_nodes_, last_states_;
   std::map<NodeId, NodeId> chunks_;  // recurrence -> its chunk_starts
-  PhasePlan uniform_plan_, lane_plan_;
-  std::set<NodeId> staged_, made_again_;
+  TilePlan full_, warm_up_;
+  const TilePlan* plan_ = &full_;    // of the tiles under way
+  std::set<NodeId> made_again_;
   Int blocks_, parts_;  // lane blocks, and tasks that share them
+  Int tiles_, tiles_per_chunk_, chunk_count_;  // chunks or spans
+  int64_t warm_up_tiles_ = 0;
   int64_t blocks_per_task_ = 1;
   bool has_tail_ = false;
 
@@ -290,7 +322,7 @@ class WalkLowering {
 
   // Where the loops stand.
   Env env_;
-  Int chunk_, part_, first_block_, block_count_, block_, t0_, length_, step_, own_step_;
+  Int chunk_, warm_up_tile_, first_tile_, end_tile_, part_, first_block_, block_count_, block_, t0_, length_, step_, own_step_;
   int step_loops_ = 1;
   DimId split_{};                     // that the lanes of a channel share
   std::map<NodeId, int> piece_sums_;  // in a tile: what each lane has of a sum over it

@@ -88,7 +88,8 @@ bool can_split(const Graph& fused, int number, const Schedule& schedule) {
   if (group.kind != KernelGroup::walk || group.lane == DimId{}) return false;
   const DimId shared = shared_dim(fused, number);
   if (shared == DimId{} || fused.dim(shared).size % schedule.pieces != 0) return false;
-  if (!schedule.states_in_registers || schedule.blocks_per_task != 1 || schedule.chunks > 1 || !schedule.staged)
+  if (!schedule.states_in_registers || schedule.blocks_per_task != 1 || schedule.chunks > 1 || !schedule.staged ||
+      schedule.steps_per_task > 0)
     return false;
   if (schedule.tile % schedule.pieces != 0 || schedule.width % schedule.pieces != 0) return false;
   return std::all_of(fused.nodes().begin(), fused.nodes().end(), [&](const Node& node) {

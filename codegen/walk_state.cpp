@@ -11,7 +11,7 @@ using loop::Value;
 void WalkLowering::init_state(NodeId id, int array) {
   if (enters_tiles(id)) return;
   each_state(id, [&](const Int& at) {
-    b_->store_array(array, at, first_state(id));
+    b_->store_array(array, at, in_spans() ? entering_state(id) : first_state(id));
     if (products_.count(id)) b_->store_array(products_.at(id), at, b_->number(1));
   });
 }
@@ -94,15 +94,15 @@ void WalkLowering::close_carry(NodeId id) {
     b_->store_array(states_.at(id), carry_home(id), b_->load_array(carry_of(id), constant(0)));
     if (products_.count(id))
       b_->store_array(products_.at(id), carry_home(id), b_->load_array(product_of(id), constant(0)));
-  } else if (w_.node(id).op == Op::Overlap && !enters_tiles(id)) {
+  } else if (w_.node(id).op == Op::Overlap && !enters_tiles(id) && full_tile()) {
     const Int k = env_.at.at(w_.node(id).attrs.dims[1]);
-    b_->store_array(states_.at(id), carry_home(id), b_->load_array(taps_.at(id), overlap_row(id, k + 1) + length_));
+    b_->store_array(states_.at(id), carry_home(id), b_->load_array(taps_.at(id), overlap_row(id, k + 1) + tile()));
   }
 }
 
 void WalkLowering::store_chunk(NodeId id, const std::function<Value()>& read) {
   auto chunk = chunks_.find(id);
-  if (chunk == chunks_.end()) return;
+  if (chunk == chunks_.end() || warms_up()) return;
   const DimId tiles = w_.node(chunk->second).attrs.dims[1];
   const int64_t every = w_.graph().dim(tiles).divisor;
   // Forward: the first tile of a chunk. Reverse: the last tile of a chunk, which may be the end of the walk.

@@ -27,13 +27,22 @@ void WalkLowering::each_window(const Phase& phase, const std::function<void(Node
 
 void WalkLowering::fill_taps(const Phase& phase) {
   each_window(phase, [&](NodeId id, int64_t k) {
+    if (taps_in_memory(id)) return load_taps(id, k);
     const std::vector<DimId> dims = dims_without_taps(id);
+    const NodeId resume = operand_of(id, "resume");
+    const DimId taps = w_.node(id).attrs.dims[1];
     open_inner(dims);
     const Int i = b_->open_for(constant(0), constant(k - 1), 1, true);
-    const Value past = enters_tiles(id) ? load_past(id, i)
-                                        : b_->load_array(states_.at(id), history_at(id, dims, k) + i);
+    Value past;
+    if (resume.present()) {
+      env_.at[taps] = i + 1;
+      past = load_resumed(resume);
+      env_.at.erase(taps);
+    } else {
+      past = b_->load_array(states_.at(id), history_at(id, dims, k) + i);
+    }
     b_->store_array(taps_.at(id), taps_row(id, dims) + i, past);
-    store_window_chunk(id, w_.node(id).attrs.dims[1], i, past);
+    store_window_chunk(id, taps, i, past);
     b_->close();
     open_steps(against(id), true);
     b_->store_array(taps_.at(id), taps_row(id, dims) + (own_step_ + (k - 1)), get(w_.node(id).operands[0]));
@@ -42,14 +51,22 @@ void WalkLowering::fill_taps(const Phase& phase) {
   });
 }
 
-Value WalkLowering::load_past(NodeId id, const Int& i) {
-  const NodeId resume = operand_of(id, "resume");
-  const DimId taps = w_.node(id).attrs.dims[1];
-  if (!resume.present()) return load_tap(id, t0_ + i - (w_.graph().dim(taps).size - 1));
-  env_.at[taps] = i + 1;
-  const Value past = load_resumed(resume);
-  env_.at.erase(taps);
-  return past;
+void WalkLowering::load_taps(NodeId id, int64_t k) {
+  const std::vector<DimId> dims = dims_without_taps(id);
+  open_inner(dims);
+  open_steps(false, true);
+  b_->store_array(taps_.at(id), taps_row(id, dims) + step_, get(operand_of(id, "x")));
+  close_steps();
+  const bool by_length = full_tile() || !registers();
+  const Int j = by_length ? b_->open_for(length_, length_ + (k - 1), 1, full_tile())
+                          : b_->open_for(constant(1), constant(tile() + k - 2), 1, true);
+  if (!by_length) {  // at constant places, so that the taps stay in registers
+    b_->open_if(length_ - 1, j);
+    b_->open_if(j, length_ + (k - 1));
+  }
+  b_->store_array(taps_.at(id), taps_row(id, dims) + j, load_tap(id, t0_ + (length_ - 1) - j));
+  for (int open = by_length ? 1 : 3; open > 0; --open) b_->close();
+  close_inner(dims);
 }
 
 Value WalkLowering::load_tap(NodeId id, const Int& t) {
@@ -69,7 +86,7 @@ Value WalkLowering::load_tap(NodeId id, const Int& t) {
 }
 
 void WalkLowering::store_window_chunk(NodeId id, DimId taps, const Int& i, Value past) {
-  if (!chunks_.count(id)) return;
+  if (!chunks_.count(id) || warms_up()) return;
   env_.at[taps] = i + 1;
   store_chunk(id, [&] { return past; });
   b_->open_if(i, constant(1));
@@ -85,7 +102,7 @@ Int WalkLowering::history_at(NodeId id, const std::vector<DimId>& dims, int64_t 
 
 void WalkLowering::save_taps(const Phase& phase) {
   each_window(phase, [&](NodeId id, int64_t k) {
-    if (enters_tiles(id)) return;
+    if (enters_tiles(id) || !full_tile()) return;  // windows run from the beginning: a short tile is their last
     const std::vector<DimId> dims = dims_without_taps(id);
     open_inner(dims);
     const Int i = b_->open_for(constant(0), constant(k - 1), 1, true);
@@ -100,7 +117,8 @@ Value WalkLowering::window(NodeId id) {
   const Node& n = w_.node(id);
   const Int k = env_.at.at(n.attrs.dims[1]);
   const int64_t taps = w_.graph().dim(n.attrs.dims[1]).size;
-  Value value = b_->load_array(taps_.at(id), taps_row(id, dims_without_taps(id)) + (own_step(id) + k));
+  const Int at = taps_in_memory(id) ? step_ + (taps - 1) - k : own_step(id) + k;
+  Value value = b_->load_array(taps_.at(id), taps_row(id, dims_without_taps(id)) + at);
   const NodeId starts = operand_of(id, "starts");
   if (!starts.present()) return value;
   // Tap k lies K-1-k steps back: a start at any of the steps since cuts it off.
@@ -134,6 +152,7 @@ Value WalkLowering::overlap(NodeId id) {
   before = cut(id, before);
   const Value sum = b_->apply(Op::Add, {get(n.operands[0]), before});
   b_->store_array(taps_.at(id), overlap_row(id, k + 1) + (own_step_ + 1), sum);
+  if (!full_tile() && !enters_tiles(id)) b_->store_array(states_.at(id), carry_home(id), sum);
   return sum;
 }
 

@@ -101,7 +101,32 @@ Case rows_case(int64_t channels) {
   return c;
 }
 
-/// The schedule, where it is legal; as much of it as is legal elsewhere.
+/// A window of an input, one of what is made of it, and a delay of that, all in one kernel; sums over time, and the end.
+/// `packed`: with a history, and sequences that begin within.
+Case windows_case(int64_t taps, bool packed, int64_t channels = 21) {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", channels);
+  const DimId K = c.graph.add_dim("K", taps), M = c.graph.add_dim("M", 3);
+  const NodeId x = b.input("x", {DType::f32, {B, L, D}});
+  const NodeId first = packed ? b.input("first", {DType::f32, {B, D, K}}) : NodeId{};
+  const NodeId starts = packed ? b.input("starts", {DType::f32, {B, L}}) : NodeId{};
+  const NodeId wide = b.op(Op::Window, {x, first, starts, {}}, {.dims = {L, K}});
+  const NodeId c1 = b.Sigmoid(b.dot(wide, b.input("w", {DType::f32, {D, K}}), {K}));
+  const NodeId narrow = b.op(Op::Window, {c1, {}, starts, {}}, {.dims = {L, M}});
+  const NodeId c2 = b.dot(narrow, b.input("v", {DType::f32, {D, M}}), {M});
+  const NodeId y = b.Mul(c1, b.delay(c2, L, false, {}, starts));
+  c.graph.outputs() = {{"y", y}, {"last", b.at(y, L, -1)}, {"sum", b.sum(y, {L})}, {"total", b.sum(y, {B, L, D})}};
+  c.ranges = {{"starts", {Range::mask, 0, 0.2}}};
+  return c;
+}
+
+Case gradients_of(Case c) {
+  c.graph = simplify(differentiate_with_seeds(c.graph));
+  return c;
+}
+
+/// The schedule, where it is legal; as much of it as is legal elsewhere. Its steps per task are in tiles.
 Program::Scheduler as_far_as_legal(const Schedule& wanted) {
   return [=](const Graph& fused, int number) {
     const Schedule plain = default_schedule(fused, number, wanted.width);
@@ -116,6 +141,8 @@ Program::Scheduler as_far_as_legal(const Schedule& wanted) {
       else if (node.op != Op::ChunkStarts && operand(node, "resume").present())
         schedule.tile = plain.tile;
     }
+    schedule.steps_per_task *= schedule.tile;
+    if (schedule.chunks > 1 || !steps_remembered(fused, number)) schedule.steps_per_task = 0;
     if (!can_split(fused, number, schedule)) schedule.pieces = 1;
     return schedule;
   };
@@ -137,6 +164,7 @@ Schedule draw_schedule(Random& random) {
   schedule.blocks_per_task = random.pick<int>({1, 2, 12});
   schedule.states_in_registers = random.chance(0.3);
   schedule.chunks = random.pick<int>({1, 2, 3, 7});
+  schedule.steps_per_task = random.pick<int>({0, 1, 2, 5});
   schedule.rows_per_task = random.pick<int>({1, 3, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
   draw_rows(random, schedule);
@@ -154,6 +182,7 @@ Schedule draw_gpu_schedule(Random& random) {
   schedule.states_in_registers = random.chance(0.7);
   schedule.staged = random.chance(0.7);
   schedule.chunks = random.pick<int>({1, 1, 2, 3, 7});
+  schedule.steps_per_task = random.pick<int>({0, 1, 2, 5});
   schedule.pieces = random.pick<int>({1, 1, 2, 4});
   schedule.exp_on_fma = random.pick<int>({0, 0, 1, 2, 3});
   schedule.blocks_per_sm = random.pick<int>({1, 4});
@@ -229,6 +258,15 @@ TEST(Schedules, OfRowsAgree) {
   for (const int64_t channels : {1, 37, 256}) expect_agreement(rows_case(channels), 9, 12);
 }
 
+TEST(Schedules, OfWindowsAgree) {
+  for (const bool packed : {false, true})
+    for (const int64_t taps : {2, 3, 4, 5}) {
+      const Case c = windows_case(taps, packed);
+      expect_agreement(c, 20 + static_cast<uint64_t>(taps), 5);
+      expect_agreement(gradients_of(c), 30 + static_cast<uint64_t>(taps), 4);
+    }
+}
+
 TEST(Schedules, OfRandomGraphsAgree) {
   Random random(8);
   for (uint64_t seed = 900; seed < 960; ++seed) {
@@ -266,6 +304,15 @@ TEST(GpuSchedules, OfScansFromTheEndAgree) {
 }
 TEST(GpuSchedules, OfRowsAgree) {
   for (const int64_t channels : {1, 70, 256}) expect_gpu_agreement(rows_case(channels), 20, 5);
+}
+
+TEST(GpuSchedules, OfWindowsAgree) {
+  for (const bool packed : {false, true})
+    for (const int64_t taps : {2, 5}) {
+      const Case c = windows_case(taps, packed, 70);
+      expect_gpu_agreement(c, 40 + static_cast<uint64_t>(taps), 3);
+      expect_gpu_agreement(gradients_of(c), 50 + static_cast<uint64_t>(taps), 3);
+    }
 }
 
 /// With gradients of the start and through the last state.
@@ -310,6 +357,37 @@ TEST(GpuSchedules, ProjectionsOutsideAgree) {
     expect_gpu_agreement(mixer_case(70, 4), 17, 3, options);
     expect_gpu_agreement(mixer_gradients_case(70, 4), 18, 3, options);
   }
+}
+
+// What the tests of windows hold only if it is so.
+TEST(Schedules, WalksOfWindowsRememberFewSteps) {
+  const Graph graph = fused(windows_case(4, true).graph);
+  for (const Op op : {Op::Window, Op::Delay}) {
+    ASSERT_EQ(kernel_of(graph, op), kernel_of(graph, Op::Window));
+    EXPECT_EQ(steps_remembered(graph, kernel_of(graph, op)), 3);  // two taps and a step; the first window's lie in memory
+  }
+}
+
+TEST(Schedules, WindowsOfMemoryRestartFromThere) {
+  const Case windows = windows_case(4, false);
+  int against = 0;
+  for (const Graph& graph : {fused(gradients_of(windows).graph), fused(mixer_gradients_case().graph)})
+    for (const Node& node : graph.nodes()) {
+      if (node.op != Op::Window || graph.node(node.operands[0]).kernel == node.kernel) continue;
+      EXPECT_FALSE(operand(node, "resume").present()) << node.name;
+      against += graph.kernels[static_cast<size_t>(node.kernel)].reverse;
+    }
+  EXPECT_EQ(against, 2);
+}
+
+TEST(Schedules, SpansAreWholeTilesOfWalksWithoutScans) {
+  const Graph layer = fused(mixer_case().graph);
+  const int window = kernel_of(layer, Op::Window), scan = kernel_of(layer, Op::Scan);
+  EXPECT_TRUE(steps_remembered(layer, window));
+  EXPECT_FALSE(steps_remembered(layer, scan));
+  EXPECT_EQ(why_illegal(layer, window, {.tile = 8, .steps_per_task = 16}), "");
+  expect_refused(layer, window, {.tile = 8, .steps_per_task = 12});
+  expect_refused(layer, scan, {.tile = 8, .steps_per_task = 16});
 }
 
 // What the tests above hold only if it is so.
