@@ -126,6 +126,11 @@ std::optional<int64_t> lower_bound(const Int& a) {
   }
 }
 
+Int with_piece(const Int& a, const Int& number) {
+  if (a->op == IntOp::Piece) return number;
+  return differs_between_lanes(a) ? rebuilt(a->op, with_piece(a->a, number), with_piece(a->b, number)) : a;
+}
+
 Int substitute(const Int& a, const std::map<Var, Int>& by) {
   if (!a) return a;
   if (a->op == IntOp::Var) {

@@ -28,6 +28,9 @@ std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& l
 /// The smallest value that an expression is known to have, sizes being 1 at least; nothing when that is not known.
 std::optional<int64_t> lower_bound(const Int& a);
 
+/// The expression as it is for the lanes of a channel with this number.
+Int with_piece(const Int& a, const Int& number);
+
 /// The expression with other expressions in the place of variables.
 Int substitute(const Int& a, const std::map<Var, Int>& by);
 void substitute(Block& block, const std::map<Var, Int>& by);

@@ -46,7 +46,7 @@ class RowsLowering : private RowsPlan {
         if (std::ranges::all_of(w_.nodes(), [&](NodeId r) {
               const Node& reader = w_.node(r);
               return std::ranges::find(reader.operands, input) == reader.operands.end() ||
-                     (is_pointwise(reader.op) && reader.type.dims == dims && !runs_after(r, id) && !computed_again(r));
+                     (is_pointwise(reader.op) && reader.type.dims == dims && !runs_after(r, id) && !is_needed_again(r));
             }))
           w_.store_in_place(id, input);
     }

@@ -166,9 +166,14 @@ void RowsPlan::find_reading_phases(NodeId id) {
   }
 }
 
+bool RowsPlan::is_read_elsewhere(NodeId id) const {
+  return std::ranges::any_of(reading_phases_.at(id), [&](int phase) { return phase != phase_of(id); });
+}
+
+bool RowsPlan::is_needed_again(NodeId id) const { return computed_again(id) && is_read_elsewhere(id); }
+
 bool RowsPlan::is_kept(NodeId id) const {
-  const bool elsewhere = std::ranges::any_of(reading_phases_.at(id), [&](int phase) { return phase != phase_of(id); });
-  return sums_in_phase(id) || (elsewhere && !computed_again(id));
+  return sums_in_phase(id) || (is_read_elsewhere(id) && !computed_again(id));
 }
 
 bool RowsPlan::sums_in_task(NodeId id) const {

@@ -50,6 +50,8 @@ class RowsPlan {
   bool is_kept(NodeId id) const;
   /// Whether other phases that read it compute it again, because rows are too long to keep it.
   bool computed_again(NodeId id) const;
+  /// Whether some phase does.
+  bool is_needed_again(NodeId id) const;
   /// Whether a task has its part of a sum over rows in an array until it is done with them. Parts with elements for
   /// each row lie in memory throughout.
   bool sums_in_task(NodeId id) const;
@@ -92,6 +94,7 @@ class RowsPlan {
   bool splits_rows() const;
   bool sums_any_lanes() const;
   void find_reading_phases(NodeId id);
+  bool is_read_elsewhere(NodeId id) const;
 
   std::map<NodeId, int> phase_;
   std::map<NodeId, std::set<int>> reading_phases_;  // also those that read it to compute others again

@@ -38,6 +38,7 @@ using loop::Var;
 constexpr int64_t kMostValues = 64;
 /// Tiles from the one that is fetched to the one that is brought near.
 constexpr int64_t kTilesNear = 2;
+constexpr int64_t kLineBytes = 128;
 
 class TileFetcher {
  public:
@@ -87,17 +88,18 @@ class TileFetcher {
       if (fetches.empty()) continue;
       Block taken, near;
       for (Fetch& fetch : fetches) {
-        near.push_back(prefetched(fetch));
+        if (std::optional<Stmt> lines = prefetched(fetch)) near.push_back(std::move(*lines));
         taken.push_back(fetched(fetch));
       }
       const Stmt next = when_whole(tiles, loop::variable(tiles.var) + 1, taken);
-      const Stmt later = when_whole(tiles, loop::variable(tiles.var) + (1 + kTilesNear), near);
+      Block behind{next};
+      if (!near.empty()) behind.push_back(when_whole(tiles, loop::variable(tiles.var) + (1 + kTilesNear), near));
       first.push_back(when_whole(tiles, tiles.begin, taken));
       in_short_tile.push_back(fresh(next));
       size_t done = 0;
       replace(whole.body[i], fetches, done);
-      whole.body.insert(whole.body.begin() + static_cast<std::ptrdiff_t>(i) + 1, {next, later});
-      i += 2;
+      whole.body.insert(whole.body.begin() + static_cast<std::ptrdiff_t>(i) + 1, behind.begin(), behind.end());
+      i += behind.size();
     }
     whole.otherwise.insert(whole.otherwise.begin(), in_short_tile.begin(), in_short_tile.end());
     scope_.pop_back();
@@ -154,12 +156,41 @@ class TileFetcher {
     return around(fetch.loops, std::move(s));
   }
 
-  static Stmt prefetched(const Fetch& fetch) {
-    Stmt s = fetch.load;
+  /// Each thread brings near one piece of the cache: so much of a step's lanes. Nothing where lanes are no neighbours,
+  /// or some do not exist; and what all threads load, others of the batch do, too.
+  std::optional<Stmt> prefetched(const Fetch& fetch) {
+    const Stmt& load = fetch.load;
+    int64_t neighbours = 0;
+    if (!load.lane_stride || load.valid || !is_constant(load.lane_stride, &neighbours) || neighbours != 1)
+      return std::nullopt;
+    const auto bytes = static_cast<int64_t>(bytes_of(kernel_.buffers[static_cast<size_t>(load.buffer)].dtype));
+    const int64_t lines = std::max<int64_t>(kernel_.schedule.width / stage_.pieces * bytes / kLineBytes, 1);
+    const int64_t pieces = differs_between_lanes(load.offset) ? stage_.pieces : 1;
+    Stmt spread;
+    spread.kind = StmtKind::For;
+    spread.var = stage_.vars++;
+    spread.begin = loop::constant(0);
+    spread.end = loop::constant(fetch.count * pieces * lines);
+    spread.spread = true;
+    Int rest = loop::variable(spread.var);
+    Stmt s = load;
     s.kind = StmtKind::Prefetch;
     s.result = -1;
     s.comment.clear();
-    return around(fetch.loops, std::move(s));
+    s.lane_stride = nullptr;
+    s.offset = with_piece(s.offset, rest / lines % pieces) + rest % lines * (kLineBytes / bytes);
+    rest = rest / (lines * pieces);
+    std::map<Var, Int> by;
+    for (auto l = fetch.loops.rbegin(); l != fetch.loops.rend(); ++l) {
+      int64_t end = 0;
+      is_constant((*l)->end, &end);
+      const int64_t trips = (end + (*l)->step - 1) / (*l)->step;
+      by[(*l)->var] = rest % trips * (*l)->step;
+      rest = rest / trips;
+    }
+    s.offset = substitute(s.offset, by);
+    spread.body = {std::move(s)};
+    return spread;
   }
 
   static Stmt around(const std::vector<const Stmt*>& loops, Stmt inside) {

@@ -1,8 +1,9 @@
 // Shared memory without conflicts between the lanes of a channel.
 //
 // Lanes that share a channel read, at the same time, elements a fixed distance apart, each its piece's. Where that
-// distance is a multiple of all the banks, they wait for each other. Eight floats between the pieces, the steps of a
-// tile, keep them apart: element i moves to i + i / distance * 8.
+// distance is a multiple of all the banks, they wait for each other. Twelve floats between the pieces keep apart what
+// is read 16 bytes at a time, the steps of a tile that are stored side by side, and elements 8 apart: element i moves
+// to i + i / distance * 12.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -21,7 +22,7 @@ using loop::Stmt;
 using loop::StmtKind;
 using loop::Var;
 
-constexpr int64_t kBanks = 32, kGap = 8;  // in floats
+constexpr int64_t kBanks = 32, kGap = 12;  // in floats
 
 /// piece * by + rest
 struct ByPiece {

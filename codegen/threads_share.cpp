@@ -1,6 +1,7 @@
 // Which arrays the threads of a task share.
 #include <set>
 
+#include "codegen/loop_rewrite.h"
 #include "codegen/threads.h"
 #include "ir/error.h"
 
@@ -21,22 +22,6 @@ void find_group_sums(const Block& statements, std::set<int>& arrays) {
   }
 }
 
-loop::Int with_piece(const loop::Int& a, int64_t number) {
-  if (a->op == loop::IntOp::Piece) return loop::constant(number);
-  if (!differs_between_lanes(a)) return a;
-  const loop::Int x = with_piece(a->a, number), y = with_piece(a->b, number);
-  switch (a->op) {
-    case loop::IntOp::Add:
-      return x + y;
-    case loop::IntOp::Sub:
-      return x - y;
-    case loop::IntOp::Mul:
-      return x * y;
-    default:
-      throw InternalError("the place of a sum of lanes is not linear in the piece");
-  }
-}
-
 /// Every thread stores for itself: the sums over all lanes of a piece in the first group's place, 0 in the others'.
 class WholeSums {
  public:
@@ -49,7 +34,7 @@ class WholeSums {
     for (int64_t piece = 0; piece < (pieces ? stage_.pieces : 1); ++piece)
       for (size_t k = 0; k < sums_.args.size(); ++k) {
         const loop::Value value = pieces ? of_piece(sums_.args[k], piece) : sums_.args[k];
-        const loop::Int at = with_piece(sums_.offset, piece) + static_cast<int64_t>(k) * sums_.step;
+        const loop::Int at = with_piece(sums_.offset, loop::constant(piece)) + static_cast<int64_t>(k) * sums_.step;
         store(at, define(StmtKind::Reduce, Op::Sum, {value}));
         for (int group = 1; group < width_ / loop::kReduceGroup; ++group)
           store(at + sums_.lane_stride * loop::constant(group), none_);
