@@ -186,6 +186,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.rows_per_task = 1;
     schedule.rows_together = 1;
     schedule.kept_vectors = 64;
+    schedule.inner_unroll = 16;
     map_rows(fused, number, schedule);
     schedule.summing_tasks = kThreads / schedule.width;  // all of them run at once
     schedule.blocks_per_sm = kThreadsOfSm / schedule.width;

@@ -262,10 +262,13 @@ class RowsLowering : private RowsPlan {
 
   void loop_over(const Phase& phase, const std::vector<DimId>& inner, bool on_lanes) {
     // Indices of results of lane sums are outside the loop over lanes, so each keeps its own partial vectors.
-    int64_t bodies = nest(inner);
+    int64_t bodies = nest(inner), loops = 0;
     for (DimId d : inner) {
-      const int64_t n = w_.graph().dim(d).size;
-      env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, is_written_out(n, bodies));
+      const int64_t n = w_.graph().dim(d).size, by = s_.inner_unroll;
+      const bool in_parts = d == inner.back() && !is_written_out(n, bodies) && by > 1 && n % by == 0;
+      env_.at[d] = b_->open_for(constant(0), w_.size(d), in_parts ? by : 1, is_written_out(n, bodies));
+      if (in_parts) env_.at[d] = env_.at[d] + b_->open_for(constant(0), constant(by), 1, true);
+      loops += in_parts ? 2 : 1;
       bodies /= n;
     }
     each_row([&] {
@@ -274,7 +277,7 @@ class RowsLowering : private RowsPlan {
     });
     run_body(phase, on_lanes);
     end_lane_sums(phase, inner);
-    for (size_t k = 0; k < inner.size(); ++k) b_->close();
+    for (; loops > 0; --loops) b_->close();
     for (DimId d : inner) env_.at.erase(d);
   }
 

@@ -24,6 +24,7 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("slots_per_task", s.slots_per_task);
   visit("summing_tasks", s.summing_tasks);
   visit("rows_per_task", s.rows_per_task);
+  visit("inner_unroll", s.inner_unroll);
   visit("row_unroll", s.row_unroll);
   visit("kept_vectors", s.kept_vectors);
   visit("rows_together", s.rows_together);

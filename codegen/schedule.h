@@ -26,6 +26,7 @@ struct Schedule {
   int slots_per_task = 0;     // GPU: partial results that a task adds up, lanes sharing short rows; 0: all
   int summing_tasks = 16;     // rows: tasks that leave partial results of sums over rows
   int rows_per_task = 16;     // rows: rows that one task takes
+  int inner_unroll = 1;       // rows: iterations of a long inner loop that are written out
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
   int kept_vectors = 0;       // GPU, rows: rows of so many vectors are written out and kept, longer ones read again
   int rows_together = 4;      // rows: that go through the lanes together
