@@ -2,6 +2,8 @@
 #include <numeric>
 
 #include "codegen/lower.h"
+#include "ir/dims.h"
+#include "passes/lanes.h"
 
 namespace mambac {
 
@@ -52,6 +54,11 @@ int columns_for(const Graph& fused, int number, DimId lane) {
   return columns;
 }
 
+bool sums_lanes(const Graph& fused, int number, DimId lane) {
+  return std::ranges::any_of(
+      fused.nodes(), [&](const Node& node) { return node.kernel == number && contains(reduced_dims(node), lane); });
+}
+
 /// Rows of a fixed number, with sums over lanes: a matrix-vector product and what is fused with it. Few threads for
 /// each, so that their sums need no barriers, but enough for all multiprocessors.
 void map_fixed_rows(const Graph& fused, int number, Schedule& schedule) {
@@ -96,9 +103,9 @@ void map_rows(const Graph& fused, int number, Schedule& schedule) {
   if (group.outer.size() <= 1 && !group.inner.empty() &&
       (group.outer.empty() || fused.dim(group.outer.back()).is_free()))
     schedule.width = 32;
-  else if (!group.outer.empty() && !fused.dim(group.outer.back()).is_free())
+  else if (!group.outer.empty() && !fused.dim(group.outer.back()).is_free() && sums_lanes(fused, number, group.lane))
     map_fixed_rows(fused, number, schedule);
-  else if (!group.outer.empty() && group.inner.empty())
+  else if (!group.outer.empty() && fused.dim(group.outer.back()).is_free() && group.inner.empty())
     map_many_rows(fused, number, schedule);
 }
 
