@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "codegen/kernel_name.h"
+#include "codegen/loop_rewrite.h"
 #include "passes/fuse.h"
 #include "passes/group.h"
 
@@ -123,6 +124,19 @@ bool KernelWriter::in_columns(const MemoryPlace& place, const Env& env, int64_t*
          std::has_single_bit(static_cast<uint64_t>(size)) && loop::is_constant(env.at.at(columns_.dim), column);
 }
 
+namespace {
+
+/// The index of two neighbouring dimensions as one, where both come from the same number: x / n and x % n of x, for an
+/// inner dimension of n. Null elsewhere.
+Int as_one(const Int& outer, const Int& inner, const Int& n) {
+  if (inner->op != loop::IntOp::Mod || !is_same(inner->b, n)) return nullptr;
+  if (is_same(outer, inner->a / n)) return inner->a;
+  const bool within = outer->op == loop::IntOp::Mod && is_same(outer->a, inner->a / n);
+  return within ? inner->a % (n * outer->b) : nullptr;
+}
+
+}  // namespace
+
 KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool written) {
   const MemoryPlace place = place_of(graph_, layouts_, value);
   Address address{buffer_of(place.root, written), loop::constant(0), nullptr};
@@ -135,13 +149,12 @@ KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool w
     ++index;
   }
   for (; index != place.indices.rend(); ++index) {
-    Int at;
+    Int at, extent = size(index->root_dim);
     if (index->from == DimId{}) {
       at = index->offset >= 0 ? loop::constant(index->offset) : size(index->root_dim) + index->offset;
     } else if (index->from == env.lane) {
       at = env.lane_base + index->offset;
-      int64_t neighbours = 0;
-      if (env.lane_step > 1 && loop::is_constant(stride, &neighbours) && neighbours == 1) {
+      if (env.lane_step > 1 && holds_blocks(place, *index, env)) {
         address.columns = env.lane_step;
         address.column = env.lane_offset;
       } else {
@@ -152,9 +165,17 @@ KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool w
       auto found = env.at.find(index->from);
       check(found != env.at.end(), "lowering: a value is read outside the loops of its dimensions");
       at = found->second + index->offset;
+      for (; index + 1 != place.indices.rend(); ++index) {
+        const MemoryIndex& outer = *(index + 1);
+        const auto around = outer.from == env.lane ? env.at.end() : env.at.find(outer.from);
+        const Int both = around == env.at.end() || outer.offset != 0 ? nullptr : as_one(around->second, at, extent);
+        if (!both) break;
+        at = both;
+        extent = extent * size(outer.root_dim);
+      }
     }
     address.offset = address.offset + at * stride;
-    stride = stride * size(index->root_dim);
+    stride = stride * extent;
   }
   return address;
 }
@@ -206,6 +227,13 @@ void KernelWriter::once(loop::StageBuilder& b, NodeId value, const Env& env, con
   for (; opened > 0; --opened) b.close();
 }
 
+/// Whether a lane's neighbours lie in blocks, each where a multiple of its size is: `index` is the innermost.
+bool KernelWriter::holds_blocks(const MemoryPlace& place, const MemoryIndex& index, const Env& env) {
+  int64_t row = 0;
+  return &index == &place.indices.back() && loop::is_constant(size(index.root_dim), &row) && row % env.lane_step == 0 &&
+         index.offset % env.lane_step == 0;
+}
+
 KernelWriter::Address KernelWriter::slot_address(int temporary, const Int& slot, const std::vector<DimId>& dims,
                                                  const Env& env) {
   Address address{temporary, slot, nullptr};
@@ -213,8 +241,8 @@ KernelWriter::Address KernelWriter::slot_address(int temporary, const Int& slot,
     address.offset = address.offset * size(d);
     if (address.lane_stride) address.lane_stride = address.lane_stride * size(d);
     if (d == env.lane) {
-      address.offset = address.offset + env.lane_base;
-      address.lane_stride = loop::constant(1);
+      address.offset = address.offset + env.lane_base + env.lane_offset;
+      address.lane_stride = loop::constant(env.lane_step);
     } else {
       address.offset = address.offset + env.at.at(d);
     }
@@ -263,7 +291,10 @@ Value KernelWriter::immediate(loop::StageBuilder& b, NodeId id, const Env& env) 
   if (n.op == Op::Const) return b.number(n.attrs.number);
   if (n.op == Op::Extent) return b.index(size(n.attrs.dims));
   const DimId dim = n.attrs.dims[0];
-  return dim == env.lane ? b.lane_index(env.lane_base) : b.index(env.at.at(dim));
+  if (dim != env.lane) return b.index(env.at.at(dim));
+  if (env.lane_step == 1) return b.lane_index(env.lane_base);
+  const Value lane = b.apply(Op::Mul, {b.lane_index(loop::constant(0)), b.number(static_cast<double>(env.lane_step))});
+  return b.apply(Op::Add, {lane, b.index(env.lane_base + env.lane_offset)});
 }
 
 Value KernelWriter::put(loop::StageBuilder& b, const Node& n, const Env& env, Value operand) {
@@ -301,43 +332,6 @@ loop::Stage& KernelWriter::add_stage(const std::string& name, const Int& tasks) 
   out_.kernel.stages.back().name = name;
   out_.kernel.stages.back().tasks = tasks;
   return out_.kernel.stages.back();
-}
-
-void KernelWriter::finish(NodeId value, int partial, const Int& slots) {
-  std::vector<DimId> rows = node(value).type.dims;
-  Env env;
-  if (!rows.empty()) {
-    env.lane = rows.back();
-    rows.pop_back();
-  }
-  const Int lanes = env.lane == DimId{} ? loop::constant(1) : size(env.lane);
-  const Int elements = size(node(value).type.dims);
-  loop::Stage& stage = add_stage("sum", size(rows));
-  loop::StageBuilder b(stage);
-  Int rest = b.task();
-  for (auto d = rows.rbegin(); d != rows.rend(); ++d) {
-    env.at[*d] = rest % size(*d);
-    rest = rest / size(*d);
-  }
-  const int sum = b.array("sum", 1, env.lane != DimId{}, true);
-  auto column = [&](const Int& first, const Int& stride, const Int& valid) {
-    const Int offset = b.task() * lanes + first;
-    b.store_array(sum, loop::constant(0), b.load(partial, offset, stride, valid));
-    const Int slot = b.open_for(loop::constant(1), slots);
-    const Value part = b.load(partial, slot * elements + offset, stride, valid);
-    b.store_array(sum, loop::constant(0),
-                  b.apply(combining_op(node(value)), {b.load_array(sum, loop::constant(0)), part}));
-    b.close();
-    store(b, value, env, b.load_array(sum, loop::constant(0)));
-  };
-  if (env.lane == DimId{}) {
-    column(loop::constant(0), nullptr, nullptr);
-    return;
-  }
-  env.lane_base = b.open_for(loop::constant(0), lanes, schedule_.width);
-  env.lane_valid = loop::min(lanes - env.lane_base, loop::constant(schedule_.width));
-  column(env.lane_base, loop::constant(1), env.lane_valid);
-  b.close();
 }
 
 Value is_before(loop::StageBuilder& b, const Int& position, const Int& end) {

@@ -81,8 +81,9 @@ class KernelWriter {
   /// at, slice and shift: the operand, which `read` gives at env, at another index; shift gives 0 outside its range.
   loop::Value moved(loop::StageBuilder& b, const Node& node, Env& env, const std::function<loop::Value()>& read);
 
-  /// Adds the stage that combines `slots` partial results, each laid out like the value's type, into the value.
-  void finish(NodeId value, int partial, const loop::Int& slots);
+  /// Adds the stages that combine `slots` partial results, each laid out like the value's type, into the value, in the
+  /// order of the slots. `most`: where it is known, how many they are at most.
+  void finish(NodeId value, int partial, const loop::Int& slots, int64_t most = 0);
 
   loop::Stage& add_stage(const std::string& name, const loop::Int& tasks);
   LoweredKernel take() { return std::move(out_); }
@@ -100,6 +101,7 @@ class KernelWriter {
   Address address(NodeId value, const Env& env, bool written);
   Address slot_address(int temporary, const loop::Int& slot, const std::vector<DimId>& dims, const Env& env);
   bool in_columns(const MemoryPlace& place, const Env& env, int64_t* column) const;
+  bool holds_blocks(const MemoryPlace& place, const MemoryIndex& index, const Env& env);
   int buffer_of(NodeId root, bool written);
   std::string buffer_name(const std::string& name) const;
   static loop::Value read(loop::StageBuilder& b, const Address& a, const Env& env);

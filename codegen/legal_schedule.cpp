@@ -1,6 +1,8 @@
 // Which schedules a kernel allows.
 #include <fmt/format.h>
 
+#include <bit>
+
 #include "codegen/lower.h"
 #include "ir/op.h"
 
@@ -54,8 +56,14 @@ std::string why_illegal(const Graph& fused, int number, const Schedule& schedule
                                     {"tile", schedule.tile},
                                     {"pieces", schedule.pieces},
                                     {"chunks", schedule.chunks},
-                                    {"rows_per_task", schedule.rows_per_task}})
+                                    {"summing_tasks", schedule.summing_tasks},
+                                    {"rows_per_task", schedule.rows_per_task},
+                                    {"rows_together", schedule.rows_together},
+                                    {"row_blocks", schedule.row_blocks},
+                                    {"columns", schedule.columns}})
     if (value < 1) return fmt::format("{}={}: must be 1 or more", axis, value);
+  if (!std::has_single_bit(static_cast<unsigned>(schedule.columns)) || schedule.columns > schedule.width)
+    return fmt::format("columns={}: must be a power of two, and at most the width", schedule.columns);
   if (fused.kernels[static_cast<size_t>(number)].kind != KernelGroup::walk) return "";
   return why_illegal_walk(fused, number, schedule);
 }

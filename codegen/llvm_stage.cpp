@@ -171,7 +171,8 @@ void StageEmitter::statement(const Stmt& s) {
       b_.CreateAlignedStore(type == vector_ ? lanes(v) : v, at, llvm::Align(type->getPrimitiveSizeInBits() / 8));
       break;
     }
-    case StmtKind::Fetch: throw InternalError("a CPU reads memory ahead by itself");
+    case StmtKind::Fetch:
+    case StmtKind::Prefetch: throw InternalError("a CPU reads memory ahead by itself");
     case StmtKind::Reduce: break;   // see block
     case StmtKind::LoadPiece:
     case StmtKind::SumPieces: throw InternalError("lanes share no channels on a CPU");

@@ -286,7 +286,8 @@ class Interpreter {
       case StmtKind::LaneIndex: set(lane_index(eval(s.offset))); break;
       case StmtKind::Apply: set(apply(s)); break;
       case StmtKind::Load: set(load(s)); break;
-      case StmtKind::Fetch: throw InternalError("only threads fetch ahead");
+      case StmtKind::Fetch:
+      case StmtKind::Prefetch: throw InternalError("only threads fetch ahead");
       case StmtKind::Store: store(s); break;
       case StmtKind::LoadBlock:
         for (int64_t c = 0; c < s.columns; c++) {

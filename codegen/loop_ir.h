@@ -72,6 +72,7 @@ enum class StmtKind : uint8_t {
   Apply,       // result = op(args)   op: a Pointwise op of the table         lanes when one argument is
   Load,        // result = buffer[offset + lane * lane_stride]                see below; lanes when the offset differs
   Fetch,       // array[place] = buffer[offset + lane * lane_stride], as it lies in memory
+  Prefetch,    // buffer[offset + lane * lane_stride] will be loaded soon: to be brought near
   Store,       // buffer[offset + lane * lane_stride] = args[0]
   LoadBlock,   // result + c = buffer[offset + lane * columns + c] for c < columns: all that neighbouring lanes hold,
   StoreBlock,  // buffer[offset + lane * columns + c] = args[c]    in one piece of memory; columns: a power of two

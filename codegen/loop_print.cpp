@@ -117,6 +117,7 @@ class Printer : public LoopWriter {
       case StmtKind::Fetch:
         line("{}[{}] = {}", stage_->arrays.at(static_cast<size_t>(s.array)).name, str(s.place), access(s));
         break;
+      case StmtKind::Prefetch: line("prefetch {}", access(s)); break;
       case StmtKind::Store: line("{} = {}", access(s), arguments(s)); break;
       case StmtKind::LoadBlock:
         line("v{}..v{} = {}", s.result, s.result + s.columns - 1, block(s, s.columns));

@@ -20,6 +20,17 @@ void collect(const Int& a, std::set<Var>& found) {
   collect(a->b, found);
 }
 
+bool is_not_negative(const Int& a, const std::map<Var, int64_t>& variables) {
+  switch (a->op) {
+    case IntOp::Const: return a->value >= 0;
+    case IntOp::Var: return variables.count(static_cast<Var>(a->value)) > 0;
+    case IntOp::Sub: return false;
+    case IntOp::Size:
+    case IntOp::Piece: return true;
+    default: return is_not_negative(a->a, variables) && is_not_negative(a->b, variables);
+  }
+}
+
 Int rebuilt(IntOp op, const Int& a, const Int& b) {
   switch (op) {
     case IntOp::Add: return a + b;
@@ -81,7 +92,8 @@ std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& l
   if (!x || !y) return std::nullopt;
   switch (a->op) {
     case IntOp::Add: return *x + *y;
-    case IntOp::Sub: return is_constant(a->b, &k) ? std::optional(*x - k) : std::nullopt;
+    case IntOp::Sub:
+      return is_constant(a->b, &k) ? std::optional(*x - k) : is_not_negative(a->b, largest) ? x : std::nullopt;
     case IntOp::Mul: return *x >= 0 && is_constant(a->b, &k) && k >= 0 ? std::optional(*x * k) : std::nullopt;
     case IntOp::Div: return is_constant(a->b, &k) && k > 0 ? std::optional(*x / k) : std::nullopt;
     case IntOp::Max: return std::max(*x, *y);

@@ -21,7 +21,8 @@ std::set<Var> variables(const Int& a);
 /// The same tree of operations.
 bool is_same(const Int& a, const Int& b);
 
-/// The largest value that an expression is known to stay below or at; nothing when that depends on the run.
+/// The largest value that an expression is known to stay below or at; nothing when that depends on the run. Variables
+/// in `largest` are not negative.
 std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& largest);
 
 /// The smallest value that an expression is known to have, sizes being 1 at least; nothing when that is not known.

@@ -190,6 +190,7 @@ class Verifier {
       case StmtKind::Apply: define(s, apply(s)); break;
       case StmtKind::Load: define(s, access(s)); break;
       case StmtKind::Fetch: fetch(s); break;
+      case StmtKind::Prefetch: access(s); break;
       case StmtKind::Store:
         element_store(s, access(s));
         written(s);

@@ -1,13 +1,13 @@
 // Rows: a task takes some rows (combinations of the outer indices) and runs the phases on each: loops over the lane
 // dimension in vectors and over inner dimensions. A sum over lanes or inner loops ends a phase. Sums over rows are kept
 // per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes.
+// What lacks the innermost outer dimension, and has sums, is computed once for a block of rows, in phases before theirs.
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
-#include "codegen/kernel_writer.h"
-#include "codegen/phases.h"
-#include "passes/group.h"
+#include "codegen/rows_plan.h"
 
 namespace mambac {
 
@@ -17,24 +17,19 @@ using loop::constant;
 using loop::Int;
 using loop::Value;
 
-constexpr int64_t kRowsTogether = 4;
-constexpr int64_t kBlocks = 8;  // at least, of rows that go together
-constexpr int64_t kBlockElements = int64_t{1} << 18;
 constexpr int64_t kBytesAhead = 2048;
-constexpr int64_t kSummingTasks = 16;  // partial results of a sum over rows
 
-class RowsLowering {
+class RowsLowering : private RowsPlan {
  public:
-  explicit RowsLowering(KernelWriter& w) : w_(w), group_(w.group()), s_(w.schedule()) {}
+  explicit RowsLowering(KernelWriter& w) : RowsPlan(w) {}
 
   LoweredKernel run() {
-    plan();
     loop::Stage& stage = w_.add_stage("rows", nullptr);
     stage.tasks = tasks();
     loop::StageBuilder builder(stage);
     b_ = &builder;
     body();
-    for (const auto& [id, partial] : partials_) w_.finish(id, partial, task_count_);
+    for (const auto& [id, partial] : partials_) w_.finish(id, partial, task_count_, s_.summing_tasks);
     allow_in_place();
     return w_.take();
   }
@@ -51,113 +46,30 @@ class RowsLowering {
         if (std::ranges::all_of(w_.nodes(), [&](NodeId r) {
               const Node& reader = w_.node(r);
               return std::ranges::find(reader.operands, input) == reader.operands.end() ||
-                     (is_pointwise(reader.op) && reader.type.dims == dims && !runs_after(r, id));
+                     (is_pointwise(reader.op) && reader.type.dims == dims && !runs_after(r, id) && !computed_again(r));
             }))
           w_.store_in_place(id, input);
     }
   }
   bool runs_after(NodeId a, NodeId b) const {
-    const int phase_a = plan_.slots.at(a).phase, phase_b = plan_.slots.at(b).phase;
+    const int phase_a = phase_of(a), phase_b = phase_of(b);
     if (phase_a != phase_b) return phase_a > phase_b;
-    const auto& order = plan_.phases[static_cast<size_t>(phase_a)].sweeps[0].nodes;
+    const auto& order = phases_[static_cast<size_t>(phase_a)].sweeps[0].nodes;
     return std::ranges::find(order, a) > std::ranges::find(order, b);
-  }
-
-  bool late(NodeId id) const { return is_late(w_.graph(), group_, w_.node(id)) || splits_lanes_late(id); }
-  /// With tasks along the lanes, a sum over lanes is complete only after all of them.
-  bool splits_lanes_late(NodeId id) const { return lane_tasks_ && sums_lanes(id); }
-  bool sums_lanes(NodeId id) const { return group_.lane != DimId{} && w_.reduces(id, group_.lane); }
-  bool has_lane(NodeId id) const { return w_.has_lane(id); }
-  bool result_has_lane(NodeId id) const { return group_.lane != DimId{} && w_.has(id, group_.lane); }
-  bool crosses_index(NodeId reader) const {
-    const Op op = w_.node(reader).op;
-    return op == Op::At || op == Op::Slice || op == Op::Shift;
-  }
-
-  /// Dims that phases loop over: inner ones, and the lanes.
-  std::vector<DimId> loops_of(NodeId id, bool of_type) const {
-    std::vector<DimId> dims;
-    for (DimId d : group_.inner)
-      if (of_type ? w_.has(id, d) : w_.spans(id, d)) dims.push_back(d);
-    if (of_type ? result_has_lane(id) : has_lane(id)) dims.push_back(group_.lane);
-    return dims;
-  }
-  bool sums_in_phase(NodeId id) const {
-    const std::vector<DimId> reduced = reduced_dims(w_.node(id));
-    return std::any_of(reduced.begin(), reduced.end(), [&](DimId d) {
-      return d == group_.lane || std::find(group_.inner.begin(), group_.inner.end(), d) != group_.inner.end();
-    });
-  }
-
-  void plan() {
-    lane_size_ = group_.lane == DimId{} ? 1 : w_.graph().dim(group_.lane).size;
-    vectors_ = (lane_size_ + s_.width - 1) / s_.width;
-    decide_lane_tasks();
-    if (splits_rows()) {
-      parts_ = vectors_;
-      vectors_ = 1;
-    }
-    PhaseRules rules;
-    rules.inner = [&](NodeId id) { return loops_of(id, w_.node(id).op == Op::At || w_.node(id).op == Op::Slice); };
-    rules.against = [](NodeId) { return std::optional<bool>(); };
-    rules.after_phase = [&](NodeId reader, NodeId operand) { return sums_in_phase(operand) || crosses_index(reader); };
-    plan_ = plan_phases(w_.graph(), uniform_first(), rules);
-  }
-
-  /// What needs no loop comes first, so that loops are not split around it and keep nothing in memory for it.
-  std::vector<NodeId> uniform_first() const {
-    std::vector<NodeId> uniform, rest;
-    for (NodeId id : w_.nodes()) {
-      const auto& operands = w_.node(id).operands;
-      const bool needs_loop =
-          !loops_of(id, false).empty() || std::any_of(operands.begin(), operands.end(), [&](NodeId o) {
-            return o.present() && w_.inside(o) && std::find(uniform.begin(), uniform.end(), o) == uniform.end();
-          });
-      (needs_loop ? rest : uniform).push_back(id);
-    }
-    uniform.insert(uniform.end(), rest.begin(), rest.end());
-    return uniform;
-  }
-
-  /// Tasks share the lanes when there are no rows to share and no node needs the sum over all lanes.
-  void decide_lane_tasks() {
-    if (!group_.outer.empty() || !group_.inner.empty() || vectors_ < 64) return;
-    lane_tasks_ = std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
-      return !sums_lanes(id) || w_.readers(id).empty();
-    });
-  }
-
-  /// Nodes with inner loops see one vector of a row at a time, their values stay in registers, and tasks have parts of
-  /// rows to share even when there is but one row. Inner loops are written out, so that the memory of neighbouring
-  /// lanes, which inner dimensions usually come in between, is read and written as a block.
-  bool splits_rows() const {
-    if (group_.inner.empty() || lane_tasks_ || vectors_ == 1 || lane_size_ % s_.width != 0) return false;
-    return nest(group_.inner) <= kMostWrittenOut && std::all_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) {
-             return result_has_lane(id) && !sums_lanes(id) && !is_late(w_.graph(), group_, w_.node(id));
-           });
-  }
-
-  int64_t nest(const std::vector<DimId>& dims) const {
-    int64_t bodies = 1;
-    for (DimId d : dims) bodies *= w_.graph().dim(d).size;
-    return bodies;
-  }
-
-  bool any_late() const {
-    return std::any_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) { return late(id); });
   }
 
   Int tasks() {
     rows_ = w_.size(group_.outer) * parts_;
     if (lane_tasks_) {
-      const int64_t per_task = std::max<int64_t>(16, (vectors_ + kSummingTasks - 1) / kSummingTasks);
+      const int64_t per_task = std::max<int64_t>(16, (vectors_ + s_.summing_tasks - 1) / s_.summing_tasks);
       vectors_per_task_ = per_task;
       task_count_ = constant((vectors_ + per_task - 1) / per_task);
       return task_count_;
     }
     const int64_t unit = whole_blocks() ? block_rows() : 1;
     const int64_t per_task = (std::max(1, s_.rows_per_task) + unit - 1) / unit;
-    rows_per_task_ = (any_late() ? (rows_ / unit + (kSummingTasks - 1)) / kSummingTasks : constant(per_task)) * unit;
+    rows_per_task_ =
+        (any_late() ? (rows_ / unit + (s_.summing_tasks - 1)) / s_.summing_tasks : constant(per_task)) * unit;
     task_count_ = (rows_ + (rows_per_task_ - 1)) / rows_per_task_;
     return task_count_;
   }
@@ -165,7 +77,12 @@ class RowsLowering {
   void body() {
     for (NodeId id : w_.nodes()) make_arrays(id);
     env_.lane = group_.lane;
-    for (const auto& [id, partial] : partials_) zero_partial(id, partial);
+    for (const auto& [id, partial] : partials_) start_late(id, partial);
+    all_rows();
+    for (const auto& [id, sums] : late_sums_) store_late(id, sums);
+  }
+
+  void all_rows() {
     if (lane_tasks_) {
       run_rows(constant(0), 1);
       return;
@@ -173,11 +90,11 @@ class RowsLowering {
     const Int first = b_->task() * rows_per_task_, end = loop::min(first + rows_per_task_, rows_);
     const int64_t together = rows_together();
     Int rest = first;
+    if (whole_blocks()) {
+      run_blocks(first, end);
+      return;
+    }
     if (together > 1) {
-      if (whole_blocks()) {
-        run_blocks(first, end);
-        return;
-      }
       rest = first + (end - first) / together * together;
       run_rows(b_->open_for(first, rest, together), together);
       b_->close();
@@ -186,41 +103,30 @@ class RowsLowering {
     b_->close();
   }
 
-  /// Rows that go through the lanes together: what they share is loaded once, and their sums do not wait for each
-  /// other.
-  int64_t rows_together() const {
-    const bool sums = std::any_of(w_.nodes().begin(), w_.nodes().end(), [&](NodeId id) { return sums_lanes(id); });
-    return sums && !lane_tasks_ && !group_.outer.empty() && group_.inner.empty() ? kRowsTogether : 1;
-  }
-
-  /// Whether blocks of rows fill the innermost outer dimension: then the rows of a block share all other indices.
-  bool whole_blocks() const {
-    return rows_together() > 1 && w_.graph().dim(group_.outer.back()).size % rows_together() == 0 &&
-           !w_.graph().dim(group_.outer.back()).is_free();
-  }
-
-  /// Rows of a block: enough for long streams, few enough for several tasks.
-  int64_t block_rows() const {
-    const int64_t together = rows_together(), size = w_.graph().dim(group_.outer.back()).size;
-    int64_t rows = std::max(std::min(size / kBlocks, kBlockElements / lane_size_) / together, int64_t{1}) * together;
-    while (size % rows != 0) rows -= together;
-    return rows;
-  }
-
   /// The rows that go together are a part of the block apart, so that each reads a stream of its own.
   void run_blocks(const Int& first, const Int& end) {
     const int64_t part = block_rows() / rows_together();
     const DimId d = group_.outer.back();
     const Int block = b_->open_for(first, end, block_rows());
+    run_shared(block);
     const Int row = b_->open_for(constant(0), constant(part));
     slot_indices_.assign(static_cast<size_t>(rows_together()), indices_of(block));
     for (int64_t slot = 0; slot < rows_together(); ++slot) {
       Int& index = slot_indices_[static_cast<size_t>(slot)][d];
       index = index + row + slot * part;
     }
-    for (const Phase& phase : plan_.phases) run_phase(phase);
+    run_own();
     b_->close();
     b_->close();
+  }
+
+  /// What the rows from this one on have in common.
+  void run_shared(const Int& row) {
+    slot_indices_ = {indices_of(row)};
+    for (size_t i = 0; i < shared_phases_; ++i) run_phase(phases_[i]);
+  }
+  void run_own() {
+    for (size_t i = shared_phases_; i < phases_.size(); ++i) run_phase(phases_[i]);
   }
 
   std::map<DimId, Int> indices_of(Int row) {
@@ -233,10 +139,12 @@ class RowsLowering {
   }
 
   void run_rows(const Int& row, int64_t together) {
-    slot_indices_.clear();
     first_vector_ = row % parts_;
-    for (int64_t slot = 0; slot < together; ++slot) slot_indices_.push_back(indices_of((row + slot) / parts_));
-    for (const Phase& phase : plan_.phases) run_phase(phase);
+    std::vector<std::map<DimId, Int>> rows;
+    for (int64_t slot = 0; slot < together; ++slot) rows.push_back(indices_of((row + slot) / parts_));
+    if (shared_phases_ > 0) run_shared(row / parts_);
+    slot_indices_ = std::move(rows);
+    run_own();
   }
 
   /// Runs the body for each of the rows that go together.
@@ -251,54 +159,62 @@ class RowsLowering {
 
   // ---- arrays ----
 
-  Int array_index(NodeId id) const {
+  Int array_index(NodeId id) const { return place_in_row(id) + slot_of(id) * array_size(id); }
+  Int place_in_row(NodeId id) const {
     Int index = constant(0);
     for (DimId d : group_.inner)
       if (w_.has(id, d)) index = index * w_.graph().dim(d).size + env_.at.at(d);
     if (result_has_lane(id)) index = index * vectors_ + vector_;
-    return index + slot_ * array_size(id);
+    return index;
   }
-  int64_t array_size(NodeId id) const {
-    int64_t n = result_has_lane(id) ? vectors_ : 1;
-    for (DimId d : group_.inner)
-      if (w_.has(id, d)) n *= w_.graph().dim(d).size;
-    return n;
-  }
+  int64_t slot_of(NodeId id) const { return is_shared(id) ? 0 : slot_; }
 
   void make_arrays(NodeId id) {
     if (late(id)) {
       partials_[id] = w_.temporary(w_.node(id).name + ".parts", task_count_ * w_.size(w_.node(id).type.dims));
+      if (sums_in_task(id))
+        late_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sums", array_size(id), result_has_lane(id),
+                                   is_written_out_array(id));
       return;
     }
-    bool crosses = sums_in_phase(id);
-    for (NodeId r : w_.readers(id)) crosses |= plan_.slots.at(r).phase != plan_.slots.at(id).phase;
-    if (!crosses) return;
-    const bool scalar = array_size(id) == 1;
-    arrays_[id] = b_->array(plain_name(w_.node(id).name), array_size(id) * rows_together(), result_has_lane(id),
-                            scalar || parts_ > 1);
+    if (!is_kept(id)) return;
+    arrays_[id] = b_->array(plain_name(w_.node(id).name), array_size(id) * slots(id), result_has_lane(id),
+                            is_written_out_array(id));
     // Partial sums over lanes: vectors, several in flight.
     if (sums_lanes(id))
-      lane_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".lanes", flights() * rows_together(), true, true);
-  }
-
-  int64_t flights() const {
-    return std::max<int64_t>(1, std::min<int64_t>(rows_together() > 1 ? 2 : s_.row_unroll, vectors_));
+      lane_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".lanes", flights() * slots(id), true, true);
   }
 
   // ---- sums over rows ----
 
-  void zero_partial(NodeId id, int partial) {
+  void start_late(NodeId id, int partial) {
+    if (late_sums_.count(id)) {
+      start(id, late_sums_.at(id), 0);
+      return;
+    }
     const Int elements = w_.size(w_.node(id).type.dims);
     const Int i = b_->open_for(constant(0), elements);
     b_->store(partial, b_->task() * elements + i, b_->number(neutral(id)));
     b_->close();
   }
 
-  void add_partial(NodeId id, Value value) {
+  void add_late(NodeId id, Value value) {
     if (sums_lanes(id)) value = b_->reduce(lane_reduction(w_.node(id)), masked(value, neutral(id)));
+    if (late_sums_.count(id)) {
+      const int sums = late_sums_.at(id);
+      b_->store_array(sums, place_in_row(id), b_->apply(combine(id), {b_->load_array(sums, place_in_row(id)), value}));
+      return;
+    }
     const std::vector<DimId>& dims = w_.node(id).type.dims;
     const Value before = w_.load_slot(*b_, partials_.at(id), b_->task(), dims, env_);
     w_.store_slot(*b_, partials_.at(id), b_->task(), dims, env_, b_->apply(combine(id), {before, value}));
+  }
+
+  void store_late(NodeId id, int sums) {
+    each_element(id, [&] {
+      w_.store_slot(*b_, partials_.at(id), b_->task(), w_.node(id).type.dims, env_,
+                    b_->load_array(sums, place_in_row(id)));
+    });
   }
 
   // ---- phases ----
@@ -311,7 +227,7 @@ class RowsLowering {
     std::vector<DimId> inner = phase.inner;
     const bool on_lanes = !inner.empty() && inner.back() == group_.lane && group_.lane != DimId{};
     if (on_lanes) inner.pop_back();
-    if (parts_ > 1) {
+    if (parts_ > 1 && nest(inner) <= kMostWrittenOut) {
       write_out(phase, inner, on_lanes);
     } else {
       loop_over(phase, inner, on_lanes);
@@ -365,9 +281,11 @@ class RowsLowering {
   double neutral(NodeId id) const { return neutral_value(w_.node(id)); }
   Op combine(NodeId id) const { return combining_op(w_.node(id)); }
 
-  void start_sum(NodeId id) {
-    const Int i = b_->open_for(constant(0), constant(array_size(id)), 1, array_size(id) == 1 || parts_ > 1);
-    b_->store_array(arrays_.at(id), i + slot_ * array_size(id), b_->number(neutral(id)));
+  void start_sum(NodeId id) { start(id, arrays_.at(id), slot_ * array_size(id)); }
+
+  void start(NodeId id, int array, int64_t first) {
+    const Int i = b_->open_for(constant(0), constant(array_size(id)), 1, is_written_out_array(id));
+    b_->store_array(array, i + first, b_->number(neutral(id)));
     b_->close();
   }
 
@@ -425,16 +343,16 @@ class RowsLowering {
       b_->close();
       return;
     }
-    if (lanes_in_any_order(phase)) {
-      env_.lane_base = b_->open_for(constant(0), constant(lane_size_), 2 * s_.width);
-      each_row([&] { alternate_lanes(phase); });
-      b_->close();
+    if (columns() > 1 || lanes_in_any_order(phase)) {
+      const int64_t by = std::max<int64_t>(columns(), 2);
+      each_several(
+          by, [&](const Int& several) { each_row([&] { each_of_several(several, by, [&] { run_nodes(phase); }); }); });
       return;
     }
     const int64_t whole = parts_ > 1 ? 1 : lane_size_ / s_.width;  // vectors without missing lanes
     const int64_t in_flight = whole > 1 ? whole / by * by : 0;
     if (in_flight > 0) {
-      const Int outer = b_->open_for(constant(0), constant(in_flight), by);
+      const Int outer = b_->open_for(constant(0), constant(in_flight), by, writes_out_vectors());
       const Int flight = b_->open_for(constant(0), constant(by), 1, true);
       vector_ = outer + flight;
       lane_body(phase, flight, false);
@@ -467,16 +385,24 @@ class RowsLowering {
     return any;
   }
 
-  void alternate_lanes(const Phase& phase) {
-    w_.begin_columns({});
-    env_.lane_step = 2;
-    for (int64_t offset = 0; offset < 2; ++offset) {
-      env_.lane_offset = offset;
-      flight_ = constant(offset);
-      run_nodes(phase);
-    }
+  /// Goes through the vectors of a row, `by` at a time, of which a lane has neighbours in memory.
+  void each_several(int64_t by, const std::function<void(const Int&)>& body) {
+    const Int several = b_->open_for(constant(0), constant(vectors_ / by), 1, columns() > 1);
+    env_.lane_base = several * (by * s_.width);
+    env_.lane_step = by;
+    body(several);
+    b_->close();
     env_.lane_step = 1;
     env_.lane_offset = 0;
+  }
+  void each_of_several(const Int& several, int64_t by, const std::function<void()>& body) {
+    w_.begin_columns({});
+    for (int64_t offset = 0; offset < by; ++offset) {
+      env_.lane_offset = offset;
+      vector_ = several * by + offset;
+      flight_ = constant(offset % flights());
+      body();
+    }
   }
 
   void lane_body(const Phase& phase, const Int& flight, bool short_vector) {
@@ -502,7 +428,7 @@ class RowsLowering {
     w_.comment(*b_, id);
     const Value value = evaluate(id);
     if (late(id)) {
-      add_partial(id, value);
+      add_late(id, value);
       return;
     }
     if (lane_sums_.count(id)) {
@@ -522,19 +448,29 @@ class RowsLowering {
   }
 
   void store_sum(NodeId id) {
+    each_element(id, [&] { w_.store(*b_, id, env_, b_->load_array(arrays_.at(id), array_index(id))); });
+  }
+
+  /// Runs the body for each element, or vector of them, that a row has of the value.
+  template <typename Body>
+  void each_element(NodeId id, const Body& body) {
     std::vector<DimId> dims;
     for (DimId d : group_.inner)
       if (w_.has(id, d)) dims.push_back(d);
-    for (DimId d : dims) env_.at[d] = b_->open_for(constant(0), w_.size(d));
-    if (result_has_lane(id)) {
-      vector_ = b_->open_for(constant(0), constant(vectors_), 1, vectors_ == 1);
+    for (DimId d : dims) env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, is_written_out_array(id));
+    if (!result_has_lane(id)) {
+      body();
+    } else if (columns() > 1) {
+      each_several(columns(), [&](const Int& several) { each_of_several(several, columns(), body); });
+    } else {
+      vector_ = b_->open_for(constant(0), constant(vectors_), 1, writes_out_vectors());
       env_.lane_base = (first_vector_ + vector_) * constant(s_.width);
       if (lane_size_ % s_.width != 0)
         env_.lane_valid = loop::min(constant(lane_size_) - env_.lane_base, constant(s_.width));
+      body();
+      b_->close();
+      env_.lane_valid = nullptr;
     }
-    w_.store(*b_, id, env_, b_->load_array(arrays_.at(id), array_index(id)));
-    if (result_has_lane(id)) b_->close();
-    env_.lane_valid = nullptr;
     for (DimId d : dims) {
       b_->close();
       env_.at.erase(d);
@@ -571,7 +507,7 @@ class RowsLowering {
     if (w_.is_immediate(o))
       value = w_.immediate(*b_, o, env_);
     else if (w_.inside(o))
-      value = b_->load_array(arrays_.at(o), array_index(o));
+      value = arrays_.count(o) ? b_->load_array(arrays_.at(o), array_index(o)) : evaluate(o);
     else
       value = load(o);
     return cache_[o] = value;
@@ -586,17 +522,11 @@ class RowsLowering {
     return value;
   }
 
-  KernelWriter& w_;
-  const KernelGroup& group_;
-  const Schedule& s_;
   loop::StageBuilder* b_ = nullptr;
-  PhasePlan plan_;
-  bool lane_tasks_ = false;
-  int64_t lane_size_ = 1, vectors_ = 1, vectors_per_task_ = 1;  // vectors_: that a task sees of a row
-  int64_t parts_ = 1;                                           // that a row is split into; see splits_rows
+  int64_t vectors_per_task_ = 1;
   Int first_vector_ = constant(0);                              // of the part
   Int rows_, rows_per_task_, task_count_;
-  std::map<NodeId, int> arrays_, lane_sums_, partials_;
+  std::map<NodeId, int> arrays_, lane_sums_, partials_, late_sums_;
   Env env_;
   Int vector_, flight_;
   std::vector<std::map<DimId, Int>> slot_indices_;  // of the rows that go together

@@ -168,7 +168,7 @@ void WalkLowering::body() {
   }
   warm_up_tile_ = loop::max(first_tile_ - warm_up_tiles_, constant(0));
   for (auto d = group_.outer.rbegin(); d != group_.outer.rend(); ++d) {
-    env_.at[*d] = rest % w_.size(*d);
+    env_.at[*d] = d + 1 == group_.outer.rend() ? rest : rest % w_.size(*d);
     rest = rest / w_.size(*d);
   }
   env_.lane = group_.lane;

@@ -21,8 +21,14 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("tiles_ahead", s.tiles_ahead);
   visit("blocks_per_sm", s.blocks_per_sm);
   visit("exp_on_fma", s.exp_on_fma);
+  visit("slots_per_task", s.slots_per_task);
+  visit("summing_tasks", s.summing_tasks);
   visit("rows_per_task", s.rows_per_task);
   visit("row_unroll", s.row_unroll);
+  visit("kept_vectors", s.kept_vectors);
+  visit("rows_together", s.rows_together);
+  visit("row_blocks", s.row_blocks);
+  visit("columns", s.columns);
 }
 
 }  // namespace

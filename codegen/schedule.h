@@ -14,7 +14,7 @@ struct Schedule {
   int tile = 32;              // walk: time steps taken together; states are kept in memory only between tiles
   int unroll = 8;             // walk: steps of a sweep unrolled
   bool states_in_registers = false;  // walk: all states of one lane block in registers throughout; see lower.h
-  int blocks_per_task = 12;   // walk: lane blocks that one task carries through a tile
+  int blocks_per_task = 12;   // lane blocks that one task carries through a tile of a walk, or through sums of parts
   int ahead = 1;              // walk: lane blocks that memory is fetched ahead of; 0: left to the processor
   int pieces = 1;             // GPU, walk: lanes that share a channel, each with a piece of its states; see can_split
   bool staged = false;        // walk: values without lanes are copied into arrays of the tile first
@@ -23,8 +23,14 @@ struct Schedule {
   int tiles_ahead = 0;        // GPU, walk: 1: a tile's memory is read while the one before it is computed
   int blocks_per_sm = 1;      // GPU: blocks that a multiprocessor holds at least; caps the registers of a thread
   int exp_on_fma = 0;         // GPU, walk: of the decays of written-out steps one in so many is a polynomial; 0: none
+  int slots_per_task = 0;     // GPU: partial results that a task adds up, lanes sharing short rows; 0: all
+  int summing_tasks = 16;     // rows: tasks that leave partial results of sums over rows
   int rows_per_task = 16;     // rows: rows that one task takes
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
+  int kept_vectors = 0;       // GPU, rows: rows of so many vectors are written out and kept, longer ones read again
+  int rows_together = 4;      // rows: that go through the lanes together
+  int row_blocks = 8;         // rows: blocks that the innermost outer dimension is cut into, at least
+  int columns = 1;            // rows: neighbours that a lane has of a row and reads at once, where any order will do
 
   std::string str() const;    // "width=16 tile=32 ..."
   /// By the name of the axis; false when there is none of it.

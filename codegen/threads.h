@@ -5,6 +5,7 @@
 //   spread    loops over uniform values: each iteration goes to one thread
 //   ahead     where the schedule says so: what a whole tile loads of memory, a tile before
 //   barriers  between what one thread stores and another loads, or the other way round
+//   banks     what lanes of one channel read at the same time lies in different banks of shared memory
 //
 // A uniform value outside such loops is computed by every thread; the first one stores it.
 #pragma once
@@ -22,6 +23,7 @@ loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes);
 void share_arrays(loop::Stage& stage, int width, int64_t shared_bytes);
 void spread_loops(loop::Stage& stage);
 void fetch_tiles_ahead(const loop::Kernel& kernel, loop::Stage& stage);
+void spread_over_banks(loop::Stage& stage);
 void place_barriers(loop::Stage& stage, int width);
 
 }  // namespace mambac

@@ -12,6 +12,9 @@
 //                                                   if t + 1 is a whole tile { fetch what it loads }
 //                                                   ...
 //
+// A tile's time is less than what memory takes to answer. So the tiles after that one are brought into the cache that
+// all multiprocessors share, from where they come sooner.
+//
 // What is fetched lies in registers as it does in memory, since widening it would wait for it. It is fetched behind the
 // statement that takes the values of this tile, so that each has but one place.
 #include <algorithm>
@@ -33,6 +36,8 @@ using loop::Var;
 
 /// A thread holds at most so many values of one statement's.
 constexpr int64_t kMostValues = 64;
+/// Tiles from the one that is fetched to the one that is brought near.
+constexpr int64_t kTilesNear = 2;
 
 class TileFetcher {
  public:
@@ -80,15 +85,19 @@ class TileFetcher {
       std::vector<const Stmt*> loops;
       find(whole.body[i], loops, fetches);
       if (fetches.empty()) continue;
-      Block taken;
-      for (Fetch& fetch : fetches) taken.push_back(fetched(fetch));
+      Block taken, near;
+      for (Fetch& fetch : fetches) {
+        near.push_back(prefetched(fetch));
+        taken.push_back(fetched(fetch));
+      }
       const Stmt next = when_whole(tiles, loop::variable(tiles.var) + 1, taken);
+      const Stmt later = when_whole(tiles, loop::variable(tiles.var) + (1 + kTilesNear), near);
       first.push_back(when_whole(tiles, tiles.begin, taken));
       in_short_tile.push_back(fresh(next));
       size_t done = 0;
       replace(whole.body[i], fetches, done);
-      whole.body.insert(whole.body.begin() + static_cast<std::ptrdiff_t>(i) + 1, next);
-      ++i;
+      whole.body.insert(whole.body.begin() + static_cast<std::ptrdiff_t>(i) + 1, {next, later});
+      i += 2;
     }
     whole.otherwise.insert(whole.otherwise.begin(), in_short_tile.begin(), in_short_tile.end());
     scope_.pop_back();
@@ -142,6 +151,14 @@ class TileFetcher {
     s.comment.clear();
     s.array = fetch.array;
     s.place = fetch.place;
+    return around(fetch.loops, std::move(s));
+  }
+
+  static Stmt prefetched(const Fetch& fetch) {
+    Stmt s = fetch.load;
+    s.kind = StmtKind::Prefetch;
+    s.result = -1;
+    s.comment.clear();
     return around(fetch.loops, std::move(s));
   }
 

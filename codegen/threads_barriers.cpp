@@ -275,6 +275,7 @@ loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes) {
     spread_loops(stage);
     if (kernel.schedule.tiles_ahead > 0) fetch_tiles_ahead(kernel, stage);
     place_barriers(stage, kernel.schedule.width);
+    spread_over_banks(stage);
   }
   return kernel;
 }

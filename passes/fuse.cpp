@@ -164,7 +164,7 @@ void Fuser::place(NodeId id) {
   const int g = open_group(id, base + 1, false);
   if (!why.empty()) breaks_.push_back({"stopped", id, {}, why});
   std::optional<std::vector<Member>> added = fitting(id, g, {}, &why);
-  if (!added && describe_group(graph_, lanes_, {{id}}, &why)) {
+  if (!added && describe({{id}}, &why)) {
     for (NodeId o : n.operands)
       if (o.present() && is_computed(o)) store(o, id, why);
     added.emplace();
@@ -261,7 +261,7 @@ std::optional<std::vector<Member>> Fuser::fitting(NodeId id, int group, const st
                                                   std::string* why) const {
   for (Again again : {Again::cheap, Again::wide}) {
     const std::vector<Member> added = close_over(id, group, members, again);
-    if (describe_group(graph_, lanes_, merged(members, added, {id}), why)) return added;
+    if (describe(merged(members, added, {id}), why)) return added;
   }
   return std::nullopt;
 }
@@ -404,6 +404,13 @@ std::vector<bool> values_in_memory(const Graph& fused) {
   for (uint32_t i = 0; i < fused.size(); ++i)
     if (fused.node(NodeId{i}).op == Op::ChunkStarts) stored[i] = true;
   return stored;
+}
+
+FuseOptions gpu_fuse_options() {
+  FuseOptions options;
+  options.fuse_projections = false;  // matrix units are faster at them than a walk that is bound by issue slots
+  options.few_kernels = true;        // a launch costs as much as a small layer's product
+  return options;
 }
 
 Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks) {

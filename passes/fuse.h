@@ -17,8 +17,14 @@ namespace mambac {
 struct FuseOptions {
   bool library_contractions = true;  // false: matrix-vector kernels are generated (one step, small batch)
   bool fuse_projections = true;      // small projections (of dt) are computed inside the walk; false: library calls
-  int recompute = 8;                 // steps between stored states of a recurrence that is made again
+  /// Without library contractions: a kernel costs more than to compute in each of its blocks what their rows have in
+  /// common (the norm before a projection), or in all lanes alike what follows a row's product (a short convolution).
+  bool few_kernels = false;
+  int recompute = 8;  // steps between stored states of a recurrence that is made again
 };
+
+/// For a GPU.
+FuseOptions gpu_fuse_options();
 
 /// The same graph with Node::kernel and Graph::kernels set and recomputed nodes written out.
 Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks);

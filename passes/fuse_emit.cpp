@@ -107,7 +107,7 @@ void Fuser::emit_unit(int g) {
     kernel.name = fmt::format("k{}_{}", number, name_of(node(group.members[0].node).op));
   } else {
     std::string why;
-    auto described = describe_group(graph_, lanes_, group.members, &why);
+    auto described = describe(group.members, &why);
     if (!described) throw InternalError(fmt::format("fuse: a group lost its loops: {}", why));
     kernel = *described;
     name_kernel(kernel, group.members, number);

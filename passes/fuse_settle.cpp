@@ -53,7 +53,7 @@ void Fuser::drop_unneeded() {
   }
   for (size_t g = 0, count = groups_.size(); g < count; ++g) {
     std::string why;
-    if (groups_[g].alive && !groups_[g].library && !describe_group(graph_, lanes_, groups_[g].members, &why))
+    if (groups_[g].alive && !groups_[g].library && !describe(groups_[g].members, &why))
       split(static_cast<int>(g), why);
   }
 }
@@ -74,13 +74,13 @@ void Fuser::split(int g, const std::string& why) {
     if (home_[m.node.index] != g) continue;
     std::vector<Member> wanted = with_remade(m, old);
     std::string reason;
-    if (!describe_group(graph_, lanes_, wanted, &reason)) wanted = {m};  // what it remade is read from memory
+    if (!describe(wanted, &reason)) wanted = {m};  // what it remade is read from memory
     const std::vector<Member>& there = groups_[piece].members;
     std::vector<Member> all = there;
     for (const Member& w : wanted) all = merged(all, {}, w);
-    if (!reads_cut_of(wanted, there) && describe_group(graph_, lanes_, all, &reason)) {
+    if (!reads_cut_of(wanted, there) && describe(all, &reason)) {
       groups_[piece].members = all;
-    } else if (describe_group(graph_, lanes_, wanted, &reason)) {
+    } else if (describe(wanted, &reason)) {
       groups_.push_back({groups_[g].level, false, true, true, wanted});
       piece = static_cast<int>(groups_.size()) - 1;
     } else if (is_view(graph_, m.node)) {
@@ -196,7 +196,7 @@ bool Fuser::can_be_one(const std::vector<Member>& members, std::string* why) con
     *why = fmt::format("no kernel leaves the states of {}", node(source).name);
     return false;
   }
-  return describe_group(graph_, lanes_, members, why).has_value();
+  return describe(members, why).has_value();
 }
 
 bool Fuser::unite() {
@@ -352,7 +352,7 @@ void Fuser::remark_repeated_walks() {
       for (int g : holders)
         for (const Member& m : groups_[g].members) all = merged(all, {}, m);
       std::string why = "they wait for each other";
-      describe_group(graph_, lanes_, all, &why);
+      describe(all, &why);
       remarks_.push_back({"fuse", "again", node(id).location, node(id).name,
                           fmt::format("walked by {} kernels: {}", holders.size(), why)});
     }

@@ -27,6 +27,7 @@ class Fuser {
       : graph_(graph),
         options_(options),
         remarks_(remarks),
+        few_kernels_(options.few_kernels && !options.library_contractions),
         widths_(graph, options.fuse_projections),
         lanes_(graph, widths_),
         home_(graph.size(), -1),
@@ -63,6 +64,9 @@ class Fuser {
 
   // ---- placing a node ----
 
+  std::optional<KernelGroup> describe(const std::vector<Member>& members, std::string* why) const {
+    return describe_group(graph_, lanes_, members, few_kernels_, why);
+  }
   /// What a group may compute again: wide values, which it must, and cheap ones.
   enum class Again { cheap, wide };
 
@@ -170,6 +174,7 @@ class Fuser {
   const Graph& graph_;
   const FuseOptions& options_;
   Remarks& remarks_;
+  const bool few_kernels_;
   const Widths widths_;
   Lanes lanes_;
   std::vector<int> home_;  // the group that computes a node whole

@@ -1,5 +1,3 @@
-#include "passes/group.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,6 +5,7 @@
 #include <tuple>
 
 #include "ir/dims.h"
+#include "passes/group_loops.h"
 
 namespace mambac {
 
@@ -18,39 +17,6 @@ std::tuple<bool, int64_t, size_t> width_of(const Graph& graph, const Lanes& lane
   int64_t size = 1;
   for (DimId d : static_dims(graph, type)) size *= graph.dim(d).size;
   return {lanes.of(graph, type) != DimId{}, size, type.dims.size()};
-}
-
-/// All dims that members touch, in order of first appearance, free ones in order of declaration first.
-std::vector<DimId> domain_of(const Graph& graph, const std::vector<Member>& members) {
-  std::vector<DimId> free, fixed;
-  auto add = [&](const Type& type) {
-    for (DimId d : type.dims) {
-      auto& list = graph.dim(d).is_free() ? free : fixed;
-      if (!contains(list, d)) list.push_back(d);
-    }
-  };
-  for (const Member& member : members) {
-    const Node& node = graph.node(member.node);
-    for (NodeId o : node.operands)
-      if (o.present()) add(graph.node(o).type);
-    add(node.type);
-  }
-  std::sort(free.begin(), free.end());
-  free.insert(free.end(), fixed.begin(), fixed.end());
-  return free;
-}
-
-/// Static dims over which a member reduces and whose result another member reads.
-std::set<DimId> dims_reduced_inside(const Graph& graph, const std::vector<Member>& members) {
-  std::set<uint32_t> read;
-  for (const Member& member : members)
-    for (NodeId o : graph.node(member.node).operands)
-      if (o.present()) read.insert(o.index);
-  std::set<DimId> dims;
-  for (const Member& member : members)
-    if (read.count(member.node.index))
-      for (DimId d : reduced_dims(graph.node(member.node))) dims.insert(d);
-  return dims;
 }
 
 struct WalkFacts {
@@ -148,17 +114,6 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
   return true;
 }
 
-/// at, slice and shift inside a kernel look at other indices of inner loops, or at one end of a walk.
-bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node, std::string* why) {
-  if (node.op != Op::At && node.op != Op::Slice && node.op != Op::Shift) return true;
-  const DimId d = node.attrs.dims[0];
-  const bool gathers = node.op == Op::Slice && node.attrs.dims[1] == group.lane;  // lanes from other lanes
-  if (contains(group.inner, d) && !gathers) return true;
-  if (node.op == Op::At && group.kind == KernelGroup::walk && d == group.along) return true;
-  *why = fmt::format("{} moves along {}, which is no inner loop", node.name, graph.dim(d).name);
-  return false;
-}
-
 /// at, slice and the like, which a loop within a lane serves.
 bool moves_along(const Node& node, DimId dim) {
   const bool moves = node.op == Op::At || node.op == Op::Slice || node.op == Op::Shift || node.op == Op::Put;
@@ -220,96 +175,62 @@ std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& fa
   return group;
 }
 
-/// Lane of a group without a walk: a long reduced dimension, else one whose elements are neighbours in memory.
-DimId rows_lane(const Graph& graph, const std::vector<Member>& members, const std::set<DimId>& reduced,
-                const std::vector<DimId>& fixed) {
-  for (const Member& member : members) {
-    const Node& node = graph.node(member.node);
-    if (node.op != Op::Dot) continue;
-    for (NodeId o : node.operands) {
-      const Type& type = graph.node(o).type;
-      if (!type.dims.empty() && graph.dim(type.dims.back()).size >= 16 && contains(node.attrs.dims, type.dims.back()) &&
-          static_dims(graph, type).size() >= 2)
-        return type.dims.back();
-    }
-  }
-  std::vector<DimId> long_reduced, kept;
-  for (DimId d : fixed) {
-    if (!reduced.count(d))
-      kept.push_back(d);
-    else if (graph.dim(d).size > 64)
-      long_reduced.push_back(d);
-  }
-  if (!long_reduced.empty()) return largest(graph, long_reduced);
-  if (kept.empty()) return largest(graph, fixed);
-  // The last dimension of the widest member is contiguous.
-  const Node* widest = nullptr;
-  for (const Member& member : members) {
-    const Node& node = graph.node(member.node);
-    if (!widest || node.type.dims.size() > widest->type.dims.size()) widest = &node;
-  }
-  for (auto d = widest->type.dims.rbegin(); d != widest->type.dims.rend(); ++d)
-    if (contains(kept, *d) && (graph.dim(*d).size >= 8 || kept.size() == 1)) return *d;
-  return largest(graph, kept);
-}
-
-std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<Member>& members, std::string* why) {
-  KernelGroup group;
-  group.kind = KernelGroup::rows;
-  std::set<DimId> reduced = dims_reduced_inside(graph, members);
-  for (const Member& member : members)  // shifted dims are inner loops too
-    if (graph.node(member.node).op == Op::Shift) reduced.insert(graph.node(member.node).attrs.dims[0]);
-  const std::vector<DimId> domain = domain_of(graph, members);
-  std::vector<DimId> fixed;
-  for (DimId d : domain)
-    if (!graph.dim(d).is_free()) fixed.push_back(d);
-  for (DimId d : reduced)
-    if (graph.dim(d).is_free()) {
-      *why = fmt::format("the sum over {} is complete only after the kernel", graph.dim(d).name);
-      return std::nullopt;
-    }
-  if (!fixed.empty()) group.lane = rows_lane(graph, members, reduced, fixed);
-  for (DimId d : domain) {
-    if (d == group.lane) continue;
-    if (graph.dim(d).is_free() || !reduced.count(d)) {
-      group.outer.push_back(d);
-    } else if (graph.dim(d).size <= 64) {
-      group.inner.push_back(d);
-    } else {
-      *why = fmt::format("two long reductions, over {} and {}", graph.dim(group.lane).name, graph.dim(d).name);
-      return std::nullopt;
-    }
-  }
-  for (const Member& member : members) {  // beside one, the others would be computed one channel at a time
-    const Node& node = graph.node(member.node);
-    if (node.op != Op::Dot || !contains(node.attrs.dims, group.lane) || group.inner.empty()) continue;
-    *why = fmt::format("{} is a matrix-vector product, the others have inner loops", node.name);
-    return std::nullopt;
-  }
-  for (const Member& member : members) {
-    const Node& node = graph.node(member.node);
-    int64_t repeated = 1;
-    bool repeated_free = false;
-    for (DimId d : group.outer) {
-      if (touches(graph, node, d)) continue;
-      if (graph.dim(d).is_free())
-        repeated_free = true;
-      else
-        repeated *= graph.dim(d).size;
-    }
-    const bool reduces = !reduced_dims(node).empty();
-    const bool cheap = !reduces && info(node.op).exponentials == 0 && node.op != Op::Gather;
-    if ((repeated_free || repeated > 1) && !(cheap && repeated <= 64 && !repeated_free) &&
-        class_of(node.op) != OpClass::Source && !(cheap && node.type.dims.empty())) {
-      *why = fmt::format("{} would be computed again for every element of other dimensions", node.name);
-      return std::nullopt;
-    }
-    if (!moves_inside(graph, group, node, why)) return std::nullopt;
-  }
-  return group;
-}
-
 }  // namespace
+
+std::vector<DimId> domain_of(const Graph& graph, const std::vector<Member>& members) {
+  std::vector<DimId> free, fixed;
+  auto add = [&](const Type& type) {
+    for (DimId d : type.dims) {
+      auto& list = graph.dim(d).is_free() ? free : fixed;
+      if (!contains(list, d)) list.push_back(d);
+    }
+  };
+  for (const Member& member : members) {
+    const Node& node = graph.node(member.node);
+    for (NodeId o : node.operands)
+      if (o.present()) add(graph.node(o).type);
+    add(node.type);
+  }
+  std::sort(free.begin(), free.end());
+  free.insert(free.end(), fixed.begin(), fixed.end());
+  return free;
+}
+
+std::set<NodeId> nodes_of(const std::vector<Member>& members) {
+  std::set<NodeId> nodes;
+  for (const Member& member : members) nodes.insert(member.node);
+  return nodes;
+}
+
+std::set<NodeId> values_read_by(const Graph& graph, const std::vector<Member>& members) {
+  std::set<NodeId> values;
+  for (const Member& member : members)
+    for (NodeId o : graph.node(member.node).operands)
+      if (o.present()) values.insert(o);
+  return values;
+}
+
+bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node, std::string* why) {
+  if (node.op != Op::At && node.op != Op::Slice && node.op != Op::Shift) return true;
+  const DimId d = node.attrs.dims[0];
+  const bool gathers = node.op == Op::Slice && node.attrs.dims[1] == group.lane;  // lanes from other lanes
+  if (contains(group.inner, d) && !gathers) return true;
+  if (node.op == Op::At && group.kind == KernelGroup::walk && d == group.along) return true;
+  *why = fmt::format("{} moves along {}, which is no inner loop", node.name, graph.dim(d).name);
+  return false;
+}
+
+bool reads_no_late_value(const Graph& graph, const KernelGroup& group, const std::vector<Member>& members,
+                         std::string* why) {
+  const std::set<NodeId> read = values_read_by(graph, members);
+  for (const Member& member : members) {
+    const Node& node = graph.node(member.node);
+    if (!read.count(member.node) || !is_late(graph, group, node)) continue;
+    *why = fmt::format("{} is complete only after the kernel", node.name);
+    return false;
+  }
+  return true;
+}
 
 bool touches(const Graph& graph, const Node& node, DimId dim) {
   if (node.type.has(dim)) return true;
@@ -318,29 +239,19 @@ bool touches(const Graph& graph, const Node& node, DimId dim) {
 }
 
 std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members,
-                                          std::string* why) {
+                                          bool few_kernels, std::string* why) {
   WalkFacts facts;
   if (!common_walk(graph, lanes, members, &facts, why)) return std::nullopt;
-  std::optional<KernelGroup> group =
-      facts.any ? describe_walk(graph, facts, members, why) : describe_rows(graph, members, why);
-  if (!group && facts.any && members.size() == 1 && !is_directional(graph.node(members[0].node).op))
-    group = describe_rows(graph, members, why);  // on its own it need not follow a walk
-  if (!group) return std::nullopt;
-  std::set<uint32_t> read;
-  for (const Member& member : members)
-    for (NodeId o : graph.node(member.node).operands)
-      if (o.present()) read.insert(o.index);
+  if (!facts.any) return describe_rows(graph, members, few_kernels, why);
+  std::optional<KernelGroup> group = describe_walk(graph, facts, members, why);
+  if (!group && members.size() == 1 && !is_directional(graph.node(members[0].node).op))
+    return describe_rows(graph, members, few_kernels, why);  // on its own it need not follow a walk
+  if (!group || !reads_no_late_value(graph, *group, members, why)) return std::nullopt;
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
-    if (!is_late(graph, *group, node)) continue;
-    if (read.count(member.node.index)) {
-      *why = fmt::format("{} is complete only after the kernel", node.name);
-      return std::nullopt;
-    }
-    if (group->kind == KernelGroup::walk && !touches(graph, node, group->along)) {
-      *why = fmt::format("{} has no steps along {}", node.name, graph.dim(group->along).name);
-      return std::nullopt;
-    }
+    if (!is_late(graph, *group, node) || touches(graph, node, group->along)) continue;
+    *why = fmt::format("{} has no steps along {}", node.name, graph.dim(group->along).name);
+    return std::nullopt;
   }
   return group;
 }

@@ -20,10 +20,10 @@ struct Member {
 /// Inner loops are written out or kept in small arrays: a dimension of at most this size can be one.
 constexpr int64_t kMaxInner = 256;
 
-/// The loops that all members can share; nothing, with the reason in *why, when they cannot.
-/// The result's name is not set.
+/// The loops that all members can share; nothing, with the reason in *why, when they cannot. `few_kernels`: see
+/// FuseOptions. The result's name is not set.
 std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members,
-                                          std::string* why);
+                                          bool few_kernels, std::string* why);
 
 /// True when the node's value exists only after the whole kernel has run: a sum over lanes or outer loops, or one end
 /// of a walk. Its readers are in later kernels.

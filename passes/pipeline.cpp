@@ -82,7 +82,7 @@ std::vector<Stage> make_stages() {
        [](const Graph& g, Options o, Remarks&) { return separate_walks(g, o.fuse.fuse_projections); }},
       {"precision",
        "after differentiate, so that a value and its gradient agree; before fuse, which decides by what is stored", all,
-       [](const Graph& g, Options o, Remarks&) { return lower_precision(g, o.storage); }},
+       [](const Graph& g, Options o, Remarks&) { return lower_precision(g, o.storage, o.fuse.fuse_projections); }},
       {"parameters",
        "after precision, whose casts of parameters it takes away",
        {prefill, step, eval},

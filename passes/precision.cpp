@@ -25,7 +25,8 @@ bool sums_free(const Graph& graph, const Node& dot) {
 
 class Planner {
  public:
-  explicit Planner(const Graph& graph) : graph_(graph), users_(users_of(graph)), is_output_(output_nodes(graph)) {}
+  Planner(const Graph& graph, bool fuse_projections)
+      : graph_(graph), widths_(graph, fuse_projections), users_(users_of(graph)), is_output_(output_nodes(graph)) {}
 
   Plan plan() const {
     Plan plan;
@@ -33,9 +34,8 @@ class Planner {
     plan.narrow_result.resize(graph_.size());
     plan.cast.resize(graph_.size());
     plan.cast_for_all.resize(graph_.size());
-    const Widths widths(graph_);
     for (uint32_t i = 0; i < graph_.size(); ++i) {
-      plan.large[i] = widths.large({i});
+      plan.large[i] = widths_.large({i});
       if (!plan.large[i]) continue;
       const Node& dot = graph_.nodes()[i];
       plan.narrow_result[i] = !sums_free(graph_, dot) && !is_wanted_whole(NodeId{i});
@@ -67,14 +67,18 @@ class Planner {
   }
 
   const Graph& graph_;
+  Widths widths_;
   std::vector<std::vector<NodeId>> users_;
   std::vector<bool> is_output_;
 };
 
 class Lowering {
  public:
-  Lowering(const Graph& graph, DType storage)
-      : rewriter_(graph), storage_(storage), plan_(Planner(graph).plan()), narrow_(graph.size()) {}
+  Lowering(const Graph& graph, DType storage, bool fuse_projections)
+      : rewriter_(graph),
+        storage_(storage),
+        plan_(Planner(graph, fuse_projections).plan()),
+        narrow_(graph.size()) {}
 
   Graph run() {
     for (uint32_t i = 0; i < rewriter_.from.size(); ++i) visit({i});
@@ -143,10 +147,10 @@ class Lowering {
 
 }  // namespace
 
-Graph lower_precision(const Graph& graph, DType storage) {
+Graph lower_precision(const Graph& graph, DType storage, bool fuse_projections) {
   if (storage == DType::f32) return graph;
   check(storage == DType::bf16 || storage == DType::f16, "values are stored as f32, bf16 or f16");
-  return Lowering(graph, storage).run();
+  return Lowering(graph, storage, fuse_projections).run();
 }
 
 namespace {

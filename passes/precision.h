@@ -17,9 +17,11 @@ namespace mambac {
 ///                                    what a maximum is taken over (logits)
 ///   everything else                  f32: states, decays, statistics of norms, accumulation, small contractions
 ///
+/// What contractions are large depends on `fuse_projections` (passes/widths.h).
+///
 /// After differentiate, so that one decision holds for a value and for its gradient; before fuse, because what is
 /// stored between kernels is decided here.
-Graph lower_precision(const Graph& graph, DType storage);
+Graph lower_precision(const Graph& graph, DType storage, bool fuse_projections = true);
 
 /// The graph with parameters of type `storage` in place of those that are only ever read rounded to it or as a table
 /// of rows: half the bytes to read. For graphs that do not train; f32: unchanged.

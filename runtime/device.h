@@ -10,6 +10,7 @@
 #include "codegen/loop_ir.h"
 #include "codegen/place.h"
 #include "ir/graph.h"
+#include "passes/fuse.h"
 #include "runtime/cuda/kernel_use.h"
 
 namespace mambac {
@@ -80,8 +81,8 @@ class Device {
     static_cast<void>(calls);
     return nullptr;
   }
-  /// Whether small projections are better computed in the walks that use them (FuseOptions::fuse_projections).
-  virtual bool fuses_projections() const { return true; }
+  /// What fusion does best for this device.
+  virtual FuseOptions fuse_options() const { return {}; }
   /// How a kernel of a fused graph is mapped when nothing better is known.
   virtual Schedule schedule(const Graph& fused, int number) const = 0;
   /// Compiles many kernels at once; equal ones are compiled once.

@@ -79,6 +79,28 @@ Case reverse_states_case(int64_t channels = 21, int64_t states = 3) {
   return c;
 }
 
+/// A norm and the loss of its rows, with gradients: sums over rows of values with lanes and without, rows that several
+/// passes read, and numbers of lanes.
+Case rows_case(int64_t channels) {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", channels);
+  const NodeId x = b.input("x", {DType::f32, {B, L, D}}), target = b.input("target", {DType::u8, {B, L}});
+  const NodeId weight = b.input("weight", {DType::f32, {D}}), bias = b.input("bias", {DType::f32, {D}});
+  const NodeId size = b.constant(static_cast<double>(channels));
+  const NodeId centred = b.Sub(x, b.Div(b.sum(x, {D}), size));
+  const NodeId variance = b.Div(b.sum(b.Mul(centred, centred), {D}), size);
+  const NodeId norm = b.Mul(centred, b.Rsqrt(b.Add(variance, b.constant(1e-3))));
+  const NodeId logits = b.Add(b.Mul(norm, weight), bias);
+  const NodeId shifted = b.Sub(logits, b.Stop(b.op(Op::Amax, {logits}, {.dims = {D}})));
+  const NodeId here = b.Eq(b.op(Op::Iota, {}, {.dims = {D}}), b.cast(target, DType::f32));
+  const NodeId loss = b.Sub(b.Log(b.sum(b.Exp(shifted), {D})), b.sum(b.Mul(shifted, here), {D}));
+  c.graph.outputs() = {{"logits", logits}, {"loss", b.sum(loss, {B, L})}};
+  c.graph = simplify(differentiate_with_seeds(c.graph));
+  c.ranges = {{"target", {Range::integer, 0, static_cast<double>(channels - 1)}}};
+  return c;
+}
+
 /// A window of an input, one of what is made of it, and a delay of that, all in one kernel; sums over time, and the end.
 /// `packed`: with a history, and sequences that begin within.
 Case windows_case(int64_t taps, bool packed, int64_t channels = 21) {
@@ -126,6 +148,14 @@ Program::Scheduler as_far_as_legal(const Schedule& wanted) {
   };
 }
 
+void draw_rows(Random& random, Schedule& schedule) {
+  schedule.rows_together = random.pick<int>({1, 2, 4});
+  schedule.row_blocks = random.pick<int>({1, 8, 1000});
+  schedule.columns = random.pick<int>({1, 2, 8});
+  schedule.kept_vectors = random.pick<int>({0, 1, 64});
+  schedule.summing_tasks = random.pick<int>({1, 3, 16, 128});
+}
+
 Schedule draw_schedule(Random& random) {
   Schedule schedule;
   schedule.width = random.chance(0.5) ? 8 : 16;
@@ -137,6 +167,7 @@ Schedule draw_schedule(Random& random) {
   schedule.steps_per_task = random.pick<int>({0, 1, 2, 5});
   schedule.rows_per_task = random.pick<int>({1, 3, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
+  draw_rows(random, schedule);
   return schedule;
 }
 
@@ -158,6 +189,8 @@ Schedule draw_gpu_schedule(Random& random) {
   schedule.tiles_ahead = random.pick<int>({0, 1, 1});
   schedule.rows_per_task = random.pick<int>({1, 2, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
+  schedule.slots_per_task = random.pick<int>({0, 2, 32});
+  draw_rows(random, schedule);
   return schedule;
 }
 
@@ -221,6 +254,9 @@ TEST(Schedules, OfScansFromTheEndAgree) {
   expect_agreement(scans_case(true), 4, 30);
   expect_agreement(reverse_states_case(), 5, 30);
 }
+TEST(Schedules, OfRowsAgree) {
+  for (const int64_t channels : {1, 37, 256}) expect_agreement(rows_case(channels), 9, 12);
+}
 
 TEST(Schedules, OfWindowsAgree) {
   for (const bool packed : {false, true})
@@ -265,6 +301,9 @@ TEST(GpuSchedules, OfUniformAndPlainScansAgree) {
 TEST(GpuSchedules, OfScansFromTheEndAgree) {
   expect_gpu_agreement(scans_case(true, 70), 14, 10);
   expect_gpu_agreement(reverse_states_case(70, 4), 15, 10);
+}
+TEST(GpuSchedules, OfRowsAgree) {
+  for (const int64_t channels : {1, 70, 256}) expect_gpu_agreement(rows_case(channels), 20, 5);
 }
 
 TEST(GpuSchedules, OfWindowsAgree) {

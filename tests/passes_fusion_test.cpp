@@ -236,5 +236,41 @@ INSTANTIATE_TEST_SUITE_P(All, ShippedMixers,
                            return text;
                          });
 
+// ---- one step in few kernels ----------------------------------------------------------------------------------------
+
+/// Kernels of a step that run every time: of values with a free dimension.
+int kernels_of_a_step(const std::string& name, int64_t layers, bool few_kernels) {
+  Model model = load_model(name);
+  if (layers > 0) set(model, {{"layers", layers}});
+  PipelineOptions options;
+  options.kind = GraphKind::step;
+  options.storage = DType::bf16;
+  options.narrow_parameters = true;
+  options.fuse.library_contractions = false;
+  options.fuse.few_kernels = few_kernels;
+  const Graph graph = run_pipeline(instantiate(model), options).graph;
+  std::set<int> kernels;
+  for (const Node& node : graph.nodes())
+    if (node.kernel >= 0 &&
+        std::any_of(node.type.dims.begin(), node.type.dims.end(), [&](DimId d) { return graph.dim(d).is_free(); }))
+      kernels.insert(node.kernel);
+  return static_cast<int>(kernels.size());
+}
+
+/// Norm, product, short convolution; x projection; dt projection, states, gate; product and residual. Beside these, the
+/// look-up and the head with its norm.
+TEST(FewKernels, ALayerOfMambaTakesFour) {
+  EXPECT_EQ(kernels_of_a_step("mambabyte:353m", 3, true), 3 * 4 + 2);
+  EXPECT_EQ(kernels_of_a_step("mamba-lm:130m", 2, true), 2 * 4 + 2);
+  EXPECT_EQ(kernels_of_a_step("mambabyte:353m", 3, false), 3 * 7 + 3);
+}
+
+/// Products that follow one another need a kernel each; what lies between them goes along.
+TEST(FewKernels, OtherMixersTakeOneForEachProductInARow) {
+  EXPECT_EQ(kernels_of_a_step("mingru", 0, true), 2);
+  EXPECT_EQ(kernels_of_a_step("rg-lru", 0, true), 3);
+  EXPECT_EQ(kernels_of_a_step("s5-diagonal", 0, true), 2);
+}
+
 }  // namespace
 }  // namespace mambac::test

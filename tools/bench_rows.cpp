@@ -25,17 +25,11 @@ model layer<E = 768, D = 2 * E, N = 16, K = 4, R = ceil(E / 16), layers = 24>(x:
 }
 )";
 
-constexpr const char* kByteLayer = R"(
-import "mamba.mb"
-free B, L
-
-model layer<E = 1024, D = 2 * E, N = 16, K = 4, R = ceil(E / 16), layers = 53>(x: [B, L, E]) -> [B, L, E] {
-  return y = x + mixer<E, D, N, K, R, layers>(layer_norm<E>(x))
-}
-)";
-
 constexpr const char* kLanguageModel = "mamba-lm:130m";
 constexpr int64_t kVocabulary = 50280, kBytes = 256;
+
+const Bindings kShort{{"B", 1}, {"L", 512}}, kLong{{"B", 1}, {"L", 2048}};
+const Bindings kEight{{"B", 8}, {"L", 2048}}, kEightLong{{"B", 8}, {"L", 8192}};
 
 BenchPart make_part(const Graph& source, const PipelineOptions& options, const Bindings& sizes, const BenchTarget& target) {
   BenchPart part{compile(source, options, sizes, target.device, target.schedule), {}};
@@ -69,11 +63,22 @@ PreparedRow scan_row(const BenchTarget& target) {
                   target, filling);
 }
 
-PreparedRow layer_row(const BenchTarget& target, const char* text, const Bindings& sizes, bool backward) {
-  PipelineOptions options = options_for(backward ? GraphKind::train : GraphKind::eval, DType::bf16, sizes);
+PreparedRow layer_row(const BenchTarget& target, bool backward) {
+  PipelineOptions options = options_for(backward ? GraphKind::train : GraphKind::eval, DType::bf16, kLong);
   options.seeds = backward;
   options.narrow_parameters = !backward;
-  return make_row(instantiate(model_from_text(text, "layer")), options, sizes, target);
+  return make_row(instantiate(model_from_text(kLayer, "layer")), options, kLong, target);
+}
+
+/// The training graph of a model that is cut down to its first layer, without the optimiser.
+PreparedRow one_layer_row(const BenchTarget& target, const std::string& name, const Bindings& sizes,
+                          int64_t vocabulary) {
+  Model model = load_model(name);
+  set(model, {{"layers", 1}});
+  Filling filling;
+  filling.below = vocabulary;
+  return make_row(with_output(training_graph(model), "loss"), options_for(GraphKind::train, DType::bf16, sizes), sizes,
+                  target, filling);
 }
 
 PreparedRow prefill_row(const BenchTarget& target) {
@@ -158,9 +163,6 @@ PreparedRow train_row(const BenchTarget& target, const std::string& name, const 
   return row;
 }
 
-const Bindings kShort{{"B", 1}, {"L", 512}}, kLong{{"B", 1}, {"L", 2048}};
-const Bindings kEight{{"B", 8}, {"L", 2048}}, kEightLong{{"B", 8}, {"L", 8192}};
-
 void add_decoding(std::vector<BenchRow>& rows, const std::string& model, int64_t vocabulary) {
   const std::string size = model.substr(model.find(':') + 1);
   for (const int64_t batch : {1, 8, 32, 64})
@@ -174,9 +176,9 @@ std::vector<BenchRow> all_rows() {
   std::vector<BenchRow> rows = {
       {"scan", "the forward walk, f32, L 2048, D 1536, N 16, B 1", 1.3, 1.8, scan_row},
       {"layer-forward", "one layer of mamba-lm:130m, bf16, B 1, L 2048", 1.3, 1.5,
-       [](const BenchTarget& target) { return layer_row(target, kLayer, kLong, false); }},
+       [](const BenchTarget& target) { return layer_row(target, false); }},
       {"layer-forward-backward", "the same with all gradients", 1.4, 1.7,
-       [](const BenchTarget& target) { return layer_row(target, kLayer, kLong, true); }},
+       [](const BenchTarget& target) { return layer_row(target, true); }},
       {"train-130m", "mamba-lm:130m, one optimiser step, bf16, B 1, L 512", 1.5, 1.8,
        [](const BenchTarget& target) { return train_row(target, kLanguageModel, kShort, kVocabulary); }},
       {"prefill-130m", "mamba-lm:130m, bf16, B 1, L 2048", 1.4, 1.6, prefill_row},
@@ -184,10 +186,12 @@ std::vector<BenchRow> all_rows() {
        [](const BenchTarget& target) { return decode_row(target, kLanguageModel, DType::f32, 1, kVocabulary); }},
       {"decode-bf16", "mamba-lm:130m, one step, weights in bf16, B 1", 1.25, 1.25,
        [](const BenchTarget& target) { return decode_row(target, kLanguageModel, DType::bf16, 1, kVocabulary); }},
-      {"layer-353m", "one layer of mambabyte:353m with all gradients, bf16, B 8, L 8192", 0, 0,
-       [](const BenchTarget& target) { return layer_row(target, kByteLayer, kEightLong, true); }},
-      {"layer-130m", "one layer of mamba-lm:130m with all gradients, bf16, B 8, L 2048", 0, 0,
-       [](const BenchTarget& target) { return layer_row(target, kLayer, kEight, true); }},
+      {"layer-353m", "mambabyte:353m with one layer, loss and gradients, bf16, B 8, L 8192", 0, 0,
+       [](const BenchTarget& target) { return one_layer_row(target, "mambabyte:353m", kEightLong, kBytes); }},
+      {"layer-130m", "mamba-lm:130m with one layer, loss and gradients, bf16, B 8, L 2048", 0, 0,
+       [](const BenchTarget& target) { return one_layer_row(target, kLanguageModel, kEight, kVocabulary); }},
+      {"train-353m-2k", "mambabyte:353m, one optimiser step, bf16, B 8, L 2048", 0, 0,
+       [](const BenchTarget& target) { return train_row(target, "mambabyte:353m", kEight, kBytes); }},
       {"train-353m", "mambabyte:353m, one optimiser step, bf16, B 8, L 8192", 0, 0,
        [](const BenchTarget& target) { return train_row(target, "mambabyte:353m", kEightLong, kBytes); }},
   };

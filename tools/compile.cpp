@@ -81,10 +81,16 @@ PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes
   return options;
 }
 
+FuseOptions device_options(FuseOptions device, const FuseOptions& model) {
+  device.library_contractions = model.library_contractions;
+  device.few_kernels &= !model.library_contractions;
+  return device;
+}
+
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                                   Device& device, const Program::Scheduler& schedule) {
   PipelineOptions fitting = options;
-  fitting.fuse.fuse_projections = device.fuses_projections();
+  fitting.fuse = device_options(device.fuse_options(), options.fuse);
   PipelineResult result = run_pipeline(source, fitting);
   auto compiled = std::make_unique<Compiled>();
   compiled->program = std::make_unique<Program>(std::move(result.graph), schedule, device);

@@ -41,6 +41,9 @@ constexpr int64_t kMatrixVectorRows = 4;
 /// What the pipeline is told. `sizes` need not be complete.
 PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes);
 
+/// The options of a device, but for what is the graph's own choice.
+FuseOptions device_options(FuseOptions device, const FuseOptions& model);
+
 /// A compiled graph and, once sizes are bound, an executable of it.
 struct Compiled {
   std::unique_ptr<Program> program;

@@ -25,7 +25,7 @@ std::string architecture_named(const std::string& device) {
 
 PipelineOptions gpu_options_for(GraphKind kind, DType storage, const Bindings& sizes) {
   PipelineOptions options = options_for(kind, storage, sizes);
-  options.fuse.fuse_projections = false;  // matrix units are faster at them than a walk that is bound by issue slots
+  options.fuse = device_options(gpu_fuse_options(), options.fuse);
   return options;
 }
 

@@ -263,7 +263,9 @@ class StageText : public loop::LoopWriter {
       hoist_pointers(s.body, vars, names);
       hoist_pointers(s.otherwise, vars, names);
       const bool block = s.kind == StmtKind::LoadBlock || s.kind == StmtKind::StoreBlock;
-      if (s.kind != StmtKind::Load && s.kind != StmtKind::Fetch && s.kind != StmtKind::Store && !block) continue;
+      const bool single = s.kind == StmtKind::Load || s.kind == StmtKind::Fetch || s.kind == StmtKind::Prefetch ||
+                          s.kind == StmtKind::Store;
+      if (!single && !block) continue;
       const auto moving = factors(s.offset, vars);
       if (!moving || moving->empty()) continue;
       std::map<loop::Var, Int> zero;
@@ -383,6 +385,11 @@ class StageText : public loop::LoopWriter {
         break;
       }
       case StmtKind::Fetch: fetch(s); break;
+      case StmtKind::Prefetch: {
+        const std::string condition = exists(s.valid);
+        line("{}mb_prefetch({});", condition.empty() ? "" : fmt::format("if ({}) ", condition), target(s, place(s)));
+        break;
+      }
       case StmtKind::Store: store(s); break;
       case StmtKind::LoadBlock: load_block(s); break;
       case StmtKind::StoreBlock: store_block(s); break;

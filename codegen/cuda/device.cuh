@@ -142,6 +142,9 @@ template <class T, class I>
 MB_FN void mb_clear(T* to, I at) { to[at] = T(); }
 
 template <class T, class I>
+MB_FN void mb_prefetch(const T* p, I i) { asm volatile("prefetch.global.L2 [%0];" : : "l"(p + i)); }
+
+template <class T, class I>
 MB_FN int mb_load_int(const T* p, I i) { return (int)p[i]; }
 
 template <class T, class I>

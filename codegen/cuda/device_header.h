@@ -15,6 +15,7 @@
 //     An element of a buffer or a shared array, as f32. Narrow floats are rounded to nearest even, integers towards 0.
 //   mb_take(local, at, p, i)   local[at] = the element i of a buffer, as it lies there; mb_load(local, at) widens it
 //   mb_clear(local, at)        local[at] = 0
+//   mb_prefetch(p, i)          the element i of a buffer will be loaded soon
 //   mb_load_int(p, i)   an element of a buffer of int or unsigned char, as int
 //   mb_load_block<C>(float* out, p, i), mb_store_block<C>(p, i, const float* in)
 //     C (2, 4, 8, 16) neighbours in the widest accesses there are; element i lies at a multiple of min(16, C * bytes).

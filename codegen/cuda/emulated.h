@@ -245,6 +245,9 @@ MB_HOT float mb_load(mb_local<T, N>& array, I i, int line = __builtin_LINE()) { 
 template <class A, class I, class P, class J>
 MB_HOT void mb_take(A& to, I at, const P& p, J i, int line = __builtin_LINE()) { to.write(at, p.read(i, line), line); }
 
+template <class P, class I>
+MB_HOT void mb_prefetch(const P& p, I i, int line = __builtin_LINE()) { p.touch(i, false, line); }
+
 template <class A, class I>
 MB_HOT void mb_clear(A& to, I at, int line = __builtin_LINE()) { to.write(at, typename A::element(), line); }
 

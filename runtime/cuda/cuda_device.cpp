@@ -100,8 +100,7 @@ class ProgramDevice : public mambac::Device {
     return std::make_unique<ProgramGraph>(stream_, stream_.capture(calls));
   }
 
-  /// Matrix units are faster at them than a walk that is bound by issue slots.
-  bool fuses_projections() const override { return false; }
+  FuseOptions fuse_options() const override { return gpu_fuse_options(); }
 
   Schedule schedule(const mambac::Graph& fused, int number) const override {
     return default_gpu_schedule(fused, number);

@@ -92,7 +92,7 @@ class EmulatedDevice : public Device {
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
 
-  bool fuses_projections() const override { return false; }
+  FuseOptions fuse_options() const override { return gpu_fuse_options(); }
 
   Schedule schedule(const Graph& fused, int number) const override { return default_gpu_schedule(fused, number); }
 

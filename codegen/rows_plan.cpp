@@ -1,0 +1,196 @@
+#include "codegen/rows_plan.h"
+
+#include <algorithm>
+
+#include "passes/group.h"
+
+namespace mambac {
+
+namespace {
+
+constexpr int64_t kBlockElements = int64_t{1} << 18;
+
+bool contains(const std::vector<NodeId>& nodes, NodeId id) {
+  return std::ranges::find(nodes, id) != nodes.end();
+}
+
+}  // namespace
+
+RowsPlan::RowsPlan(KernelWriter& writer) : w_(writer), group_(writer.group()), s_(writer.schedule()) {
+  lane_size_ = group_.lane == DimId{} ? 1 : w_.graph().dim(group_.lane).size;
+  vectors_ = (lane_size_ + s_.width - 1) / s_.width;
+  decide_lane_tasks();
+  if (splits_rows()) {
+    parts_ = vectors_;
+    vectors_ = 1;
+  }
+  plan_shared_and_own();
+  for (auto id = w_.nodes().rbegin(); id != w_.nodes().rend(); ++id) find_reading_phases(*id);
+}
+
+// ---- what each node is ----------------------------------------------------------------------------------------------
+
+bool RowsPlan::late(NodeId id) const {
+  return is_late(w_.graph(), group_, w_.node(id)) || (lane_tasks_ && sums_lanes(id));
+}
+
+bool RowsPlan::any_late() const {
+  return std::ranges::any_of(w_.nodes(), [&](NodeId id) { return late(id); });
+}
+
+bool RowsPlan::crosses_index(NodeId reader) const {
+  const Op op = w_.node(reader).op;
+  return op == Op::At || op == Op::Slice || op == Op::Shift;
+}
+
+std::vector<DimId> RowsPlan::loops_of(NodeId id, bool of_type) const {
+  std::vector<DimId> dims;
+  for (DimId d : group_.inner)
+    if (of_type ? w_.has(id, d) : w_.spans(id, d)) dims.push_back(d);
+  if (of_type ? result_has_lane(id) : has_lane(id)) dims.push_back(group_.lane);
+  return dims;
+}
+
+bool RowsPlan::sums_in_phase(NodeId id) const {
+  const std::vector<DimId> reduced = reduced_dims(w_.node(id));
+  return std::ranges::any_of(
+      reduced, [&](DimId d) { return d == group_.lane || std::ranges::find(group_.inner, d) != group_.inner.end(); });
+}
+
+std::vector<DimId> RowsPlan::inner_of(NodeId id) const {
+  std::vector<DimId> dims;
+  for (DimId d : group_.inner)
+    if (w_.has(id, d)) dims.push_back(d);
+  return dims;
+}
+
+int64_t RowsPlan::nest(const std::vector<DimId>& dims) const {
+  int64_t bodies = 1;
+  for (DimId d : dims) bodies *= w_.graph().dim(d).size;
+  return bodies;
+}
+
+// ---- phases ---------------------------------------------------------------------------------------------------------
+
+bool RowsPlan::lacks_rows(NodeId id) const {
+  return !group_.outer.empty() && !w_.graph().dim(group_.outer.back()).is_free() && !w_.spans(id, group_.outer.back());
+}
+
+void RowsPlan::plan_shared_and_own() {
+  const bool any = std::ranges::any_of(w_.nodes(), [&](NodeId id) { return lacks_rows(id) && sums_in_phase(id); });
+  std::vector<NodeId> shared, own;
+  for (NodeId id : w_.nodes()) (any && lacks_rows(id) ? shared : own).push_back(id);
+  add_phases(shared);
+  shared_phases_ = phases_.size();
+  add_phases(own);
+}
+
+void RowsPlan::add_phases(const std::vector<NodeId>& nodes) {
+  PhaseRules rules;
+  rules.inner = [&](NodeId id) { return loops_of(id, w_.node(id).op == Op::At || w_.node(id).op == Op::Slice); };
+  rules.against = [](NodeId) { return std::optional<bool>(); };
+  rules.after_phase = [&](NodeId reader, NodeId operand) { return sums_in_phase(operand) || crosses_index(reader); };
+  const PhasePlan plan = plan_phases(w_.graph(), uniform_first(nodes), rules);
+  for (const auto& [id, slot] : plan.slots) phase_[id] = slot.phase + static_cast<int>(phases_.size());
+  phases_.insert(phases_.end(), plan.phases.begin(), plan.phases.end());
+}
+
+std::vector<NodeId> RowsPlan::uniform_first(const std::vector<NodeId>& nodes) const {
+  std::vector<NodeId> uniform, rest;
+  for (NodeId id : nodes) {
+    const bool needs_loop = !loops_of(id, false).empty() || std::ranges::any_of(w_.node(id).operands, [&](NodeId o) {
+      return o.present() && contains(nodes, o) && !contains(uniform, o);
+    });
+    (needs_loop ? rest : uniform).push_back(id);
+  }
+  uniform.insert(uniform.end(), rest.begin(), rest.end());
+  return uniform;
+}
+
+// ---- rows -----------------------------------------------------------------------------------------------------------
+
+void RowsPlan::decide_lane_tasks() {
+  if (!group_.outer.empty() || !group_.inner.empty() || vectors_ < 64) return;
+  lane_tasks_ = std::ranges::all_of(w_.nodes(), [&](NodeId id) { return !sums_lanes(id) || w_.readers(id).empty(); });
+}
+
+bool RowsPlan::splits_rows() const {
+  if (group_.inner.empty() || lane_tasks_ || vectors_ == 1 || lane_size_ % s_.width != 0) return false;
+  return std::ranges::all_of(w_.nodes(), [&](NodeId id) {
+    return result_has_lane(id) && !sums_lanes(id) && !is_late(w_.graph(), group_, w_.node(id)) &&
+           nest(inner_of(id)) <= kMostWrittenOut;
+  });
+}
+
+bool RowsPlan::sums_any_lanes() const {
+  return !lane_tasks_ && !group_.outer.empty() &&
+         std::ranges::any_of(w_.nodes(), [&](NodeId id) { return sums_lanes(id); });
+}
+
+int64_t RowsPlan::rows_together() const {
+  if (!sums_any_lanes() || !group_.inner.empty()) return 1;
+  const bool in_one_block = shared_phases_ == 0 || w_.graph().dim(group_.outer.back()).size % s_.rows_together == 0;
+  return in_one_block ? s_.rows_together : 1;
+}
+
+bool RowsPlan::whole_blocks() const {
+  if (!sums_any_lanes() || (!group_.inner.empty() && shared_phases_ == 0)) return false;
+  const Dim& rows = w_.graph().dim(group_.outer.back());
+  return !rows.is_free() && rows.size % rows_together() == 0;
+}
+
+int64_t RowsPlan::block_rows() const {
+  const int64_t together = rows_together(), size = w_.graph().dim(group_.outer.back()).size;
+  const int64_t most = std::min(size / s_.row_blocks, kBlockElements / lane_size_);
+  int64_t rows = std::max(most / together, int64_t{1}) * together;
+  while (size % rows != 0) rows -= together;
+  return rows;
+}
+
+// ---- arrays ---------------------------------------------------------------------------------------------------------
+
+int64_t RowsPlan::array_size(NodeId id) const {
+  return nest(inner_of(id)) * (result_has_lane(id) ? vectors_ : 1);
+}
+
+bool RowsPlan::computed_again(NodeId id) const {
+  return s_.kept_vectors > 0 && !writes_out_vectors() && result_has_lane(id) && is_pointwise(w_.node(id).op);
+}
+
+/// Its readers come first.
+void RowsPlan::find_reading_phases(NodeId id) {
+  std::set<int>& phases = reading_phases_[id];
+  for (NodeId r : w_.readers(id)) {
+    phases.insert(phase_of(r));
+    if (computed_again(r)) phases.insert(reading_phases_[r].begin(), reading_phases_[r].end());
+  }
+}
+
+bool RowsPlan::is_kept(NodeId id) const {
+  const bool elsewhere = std::ranges::any_of(reading_phases_.at(id), [&](int phase) { return phase != phase_of(id); });
+  return sums_in_phase(id) || (elsewhere && !computed_again(id));
+}
+
+bool RowsPlan::sums_in_task(NodeId id) const {
+  return !lane_tasks_ && std::ranges::none_of(group_.outer, [&](DimId d) { return w_.has(id, d); });
+}
+
+bool RowsPlan::is_written_out_array(NodeId id) const {
+  const bool vectors = !result_has_lane(id) || writes_out_vectors();
+  const int64_t bodies = nest(inner_of(id));
+  return parts_ > 1 || (vectors && is_written_out(bodies, bodies));
+}
+
+int64_t RowsPlan::columns() const {
+  const bool fill = lane_size_ % (s_.columns * s_.width) == 0 && writes_out_vectors();
+  if (s_.columns == 1 || !fill || lane_tasks_ || group_.outer.empty() || parts_ > 1) return 1;
+  const bool any_order =
+      std::ranges::none_of(w_.nodes(), [&](NodeId id) { return w_.node(id).op == Op::Put && result_has_lane(id); });
+  return any_order ? s_.columns : 1;
+}
+
+int64_t RowsPlan::flights() const {
+  return std::max<int64_t>(1, std::min<int64_t>(rows_together() > 1 ? 2 : s_.row_unroll, vectors_));
+}
+
+}  // namespace mambac
