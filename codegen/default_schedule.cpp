@@ -54,7 +54,7 @@ int steps_per_task(const Graph& fused, int number, int tile) {
     if (node.kernel == number && contains(reduced_dims(node), group.along))
       left += elements_without(fused, node.type, group.lane);
   const int64_t twice = (*remembered + tile - 1) / tile * tile;
-  const int64_t steps = std::max({int64_t{64}, 8 * twice, 8 * left});
+  const int64_t steps = std::max({int64_t{64}, 16 * twice, 16 * left});
   return static_cast<int>((steps + tile - 1) / tile * tile);
 }
 

@@ -278,8 +278,8 @@ void WalkLowering::walk_tiles(const Int& first, const Int& end) {
   const Int number = b_->open_for(first, end);
   const Int index = group_.reverse ? tiles_ - 1 - number : number;
   t0_ = index * tile();
-  if (tile() == 1) {
-    one_tile(constant(1));
+  if (tile() == 1 || (warms_up() && !group_.reverse)) {  // no span follows the short tile
+    one_tile(constant(tile()));
   } else {
     const Int remaining = w_.size(group_.along) - t0_;
     b_->open_if(constant(tile() - 1), remaining);

@@ -88,7 +88,7 @@ void WalkLowering::make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot 
   if (taps_.count(id)) return;  // read from its taps
   bool crosses_phase = false, crosses_sweep = false;
   for (NodeId r : w_.readers(id)) {
-    if (!plan_->nodes.count(r) || w_.node(r).op == Op::ChunkStarts || (w_.node(r).op == Op::At && ends_state(r))) continue;
+    if (!plan_->nodes.count(r)) continue;
     auto other = plan.slots.find(r);
     if (other == plan.slots.end() || other->second.phase != slot.phase)
       crosses_phase = true;  // also: a uniform value read by lanes

@@ -15,8 +15,8 @@
 //   join         in the order of chunks: the states before each of them
 //   chunks       for each chunk, too: the walk as above, from the states before it
 //
-// A walk that remembers few steps (windows, no scans) needs no such states: in spans (Schedule::steps_per_task) it is one
-// stage, and a task first walks the few tiles before its own, without storing anything.
+// A walk that remembers few steps (windows, no scans) needs no such states: in spans (Schedule::steps_per_task) it is
+// one stage, and a task first walks the few tiles before its own, without storing anything.
 #pragma once
 
 #include <functional>
@@ -250,7 +250,7 @@ class WalkLowering {
   std::vector<DimId> dims_without_taps(NodeId id) const;
   void each_window(const Phase& phase, const std::function<void(NodeId, int64_t)>& body);
   void fill_taps(const Phase& phase);
-  /// All taps of a tile, where they lie in memory: in the order of the walk, the K - 1 values before the tile behind it.
+  /// All taps of a tile, where they lie in memory: in the order of the walk, the K - 1 values before the tile at last.
   void load_taps(NodeId id, int64_t k);
   /// The operand of a window at a step that may lie before the first.
   Value load_tap(NodeId id, const Int& t);
@@ -322,7 +322,8 @@ class WalkLowering {
 
   // Where the loops stand.
   Env env_;
-  Int chunk_, warm_up_tile_, first_tile_, end_tile_, part_, first_block_, block_count_, block_, t0_, length_, step_, own_step_;
+  Int chunk_, warm_up_tile_, first_tile_, end_tile_;
+  Int part_, first_block_, block_count_, block_, t0_, length_, step_, own_step_;
   int step_loops_ = 1;
   DimId split_{};                     // that the lanes of a channel share
   std::map<NodeId, int> piece_sums_;  // in a tile: what each lane has of a sum over it

@@ -101,7 +101,7 @@ Case rows_case(int64_t channels) {
   return c;
 }
 
-/// A window of an input, one of what is made of it, and a delay of that, all in one kernel; sums over time, and the end.
+/// A window of an input, one of what is made of it, and a delay of that, in one kernel; sums over time, and the end.
 /// `packed`: with a history, and sequences that begin within.
 Case windows_case(int64_t taps, bool packed, int64_t channels = 21) {
   Case c;
@@ -365,7 +365,7 @@ TEST(Schedules, WalksOfWindowsRememberFewSteps) {
   const Graph graph = fused(windows_case(4, true).graph);
   for (const Op op : {Op::Window, Op::Delay}) {
     ASSERT_EQ(kernel_of(graph, op), kernel_of(graph, Op::Window));
-    EXPECT_EQ(steps_remembered(graph, kernel_of(graph, op)), 3);  // two taps and a step; the first window's lie in memory
+    EXPECT_EQ(steps_remembered(graph, kernel_of(graph, op)), 3);  // two taps and a step, but none that lie in memory
   }
 }
 

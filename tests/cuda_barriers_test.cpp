@@ -109,7 +109,7 @@ bool is_reported(const Mutants& mutants, size_t barrier) {
   });
 }
 
-/// Removes each barrier of each kernel of the graph. `change`: of the schedules of walks.
+/// Removes each barrier of each kernel of the graph. `change`: of the schedules of scans.
 Found expect_needed(const Graph& fused, const std::function<void(Schedule&, int kernel)>& change = {}) {
   const Layouts layouts(fused);
   Found found;
@@ -117,7 +117,8 @@ Found expect_needed(const Graph& fused, const std::function<void(Schedule&, int 
     const KernelGroup& group = fused.kernels[static_cast<size_t>(k)];
     if (group.kind == KernelGroup::library) continue;
     Schedule schedule = default_gpu_schedule(fused, k);
-    if (change && group.kind == KernelGroup::walk) change(schedule, k);
+    if (schedule.steps_per_task > 0) schedule.steps_per_task = schedule.tile;  // several spans of these lengths
+    if (change && has_scan(fused, k)) change(schedule, k);
     const Mutants mutants(fused, lower(fused, layouts, k, schedule));
     for (const Bindings& sizes : kSizes) EXPECT_NO_THROW(mutants.run(sizes)) << group.name;
     for (size_t i = 0; i < mutants.count(); ++i)
@@ -166,25 +167,11 @@ TEST(BarriersOfSchedules, OfChunksAreNeeded) {
   const Graph fused = fused_mixer(GraphKind::prefill, DType::f32, true);
   size_t cut = 0;
   expect_some_needed(GraphKind::prefill, expect_needed(fused, [&](Schedule& schedule, int kernel) {
-                       if (!has_scan(fused, kernel)) return;
                        ASSERT_TRUE(can_chunk(fused, kernel));
                        schedule.chunks = 3;
                        ++cut;
                      }));
   EXPECT_GT(cut, 0u);
-}
-
-TEST(BarriersOfSchedules, OfSpansAreNeeded) {
-  for (const GraphKind kind : kKinds) {
-    const Graph fused = fused_mixer(kind, DType::f32, true);
-    size_t cut = 0;
-    expect_some_needed(kind, expect_needed(fused, [&](Schedule& schedule, int kernel) {
-                         if (!steps_remembered(fused, kernel)) return;
-                         schedule.steps_per_task = schedule.tile;
-                         ++cut;
-                       }));
-    EXPECT_GT(cut, 0u);
-  }
 }
 
 /// Two blocks of lanes of a task, states in registers or not.
