@@ -178,7 +178,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.tile = tile_for(fused, number, 8);
     schedule.states_in_registers = true;
     schedule.staged = true;
-    schedule.tiles_ahead = 1;
+    schedule.tiles_ahead = 3;
     schedule.pieces = pieces_for(fused, number, schedule);
     schedule.steps_per_task = steps_per_task(fused, number, schedule.tile);
   } else {

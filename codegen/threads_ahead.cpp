@@ -36,8 +36,6 @@ using loop::Var;
 
 /// A thread holds at most so many values of one statement's.
 constexpr int64_t kMostValues = 64;
-/// Tiles from the one that is fetched to the one that is brought near.
-constexpr int64_t kTilesNear = 2;
 constexpr int64_t kLineBytes = 128;
 
 class TileFetcher {
@@ -93,7 +91,8 @@ class TileFetcher {
       }
       const Stmt next = when_whole(tiles, loop::variable(tiles.var) + 1, taken);
       Block behind{next};
-      if (!near.empty()) behind.push_back(when_whole(tiles, loop::variable(tiles.var) + (1 + kTilesNear), near));
+      if (!near.empty() && kernel_.schedule.tiles_ahead > 1)
+        behind.push_back(when_whole(tiles, loop::variable(tiles.var) + kernel_.schedule.tiles_ahead, near));
       first.push_back(when_whole(tiles, tiles.begin, taken));
       in_short_tile.push_back(fresh(next));
       size_t done = 0;

@@ -186,7 +186,7 @@ Schedule draw_gpu_schedule(Random& random) {
   schedule.pieces = random.pick<int>({1, 1, 2, 4});
   schedule.exp_on_fma = random.pick<int>({0, 0, 1, 2, 3});
   schedule.blocks_per_sm = random.pick<int>({1, 4});
-  schedule.tiles_ahead = random.pick<int>({0, 1, 1});
+  schedule.tiles_ahead = random.pick<int>({0, 1, 2, 3});
   schedule.inner_unroll = random.pick<int>({1, 4, 16});
   schedule.rows_per_task = random.pick<int>({1, 2, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
