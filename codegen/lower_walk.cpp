@@ -361,6 +361,7 @@ void WalkLowering::phases(const PhasePlan& plan, bool with_lanes) {
     turns_ = splits() && with_lanes && !split;
     zero_phase_sums(phase);
     fill_taps(phase);
+    hand_out(phase);
     open_inner(phase.inner);
     preload(phase);
     for (const Sweep& sweep : phase.sweeps)

@@ -182,6 +182,7 @@ class WalkLowering {
   }
   Value load_step(NodeId id, int array);
   void open_turns();
+  void hand_out(const Phase& phase);
   void gather_pieces(const Phase& phase);
   Env env_to_store(NodeId id) const;
 
@@ -326,6 +327,7 @@ class WalkLowering {
   Int part_, first_block_, block_count_, block_, t0_, length_, step_, own_step_;
   int step_loops_ = 1;
   DimId split_{};                     // that the lanes of a channel share
+  std::map<NodeId, int> handed_out_;  // in a phase: values of all steps, of those that lanes take by turns
   std::map<NodeId, int> piece_sums_;  // in a tile: what each lane has of a sum over it
   Int local_, turn_, within_;  // index in the lane's piece; by turns: the number of the step, and the step itself
   bool turns_ = false;                // whether the phase under way goes by turns

@@ -19,9 +19,27 @@ Int WalkLowering::place(NodeId id) const {
   return index;
 }
 
+/// Before the loops over states, which would hand them out again for each.
+void WalkLowering::hand_out(const Phase& phase) {
+  handed_out_.clear();
+  if (!splits() || turns_ || !with_lanes_) return;
+  for (const Sweep& sweep : phase.sweeps)
+    for (NodeId id : sweep.nodes)
+      for (NodeId o : w_.node(id).operands) {
+        const auto array = o.present() ? tile_arrays_.find(o) : tile_arrays_.end();
+        if (array == tile_arrays_.end() || !takes_turns(o) || !inner_of_type(o).empty() || handed_out_.count(o))
+          continue;
+        const int all = handed_out_[o] = b_->array(plain_name(w_.node(o).name) + ".all", tile(), true, true);
+        for (int64_t step = 0; step < tile(); ++step)
+          b_->store_array(all, constant(step),
+                          b_->load_piece(array->second, constant(step / s_.pieces), constant(step % s_.pieces)));
+      }
+}
+
 /// Outside of turns, a value of one lane is handed to all of its channel.
 Value WalkLowering::load_step(NodeId id, int array) {
   if (!takes_turns(id) || turns_) return b_->load_array(array, step_place(id));
+  if (const auto all = handed_out_.find(id); all != handed_out_.end()) return b_->load_array(all->second, step_);
   return b_->load_piece(array, place(id) * steps(id) + step_ / s_.pieces, step_ % s_.pieces);
 }
 
@@ -102,8 +120,8 @@ bool can_split(const Graph& fused, int number, const Schedule& schedule) {
     if (is_directional(node.op) && !has_lane) return true;  // every lane walks what is uniform
     if (moves && (node.attrs.dims[0] == shared || (node.op == Op::Slice && node.attrs.dims[1] == shared))) return false;
     if (node.op == Op::At && node.attrs.dims[0] == group.along)
-      return fused.node(node.operands[0]).op == Op::Scan &&
-             node.attrs.integer == (group.reverse ? 0 : -1) && node.type.has(shared);
+      return fused.node(node.operands[0]).op == Op::Scan && node.attrs.integer == (group.reverse ? 0 : -1) &&
+             node.type.has(shared);
     if (node.op == Op::Put && node.attrs.dims[0] == group.along) return false;
     if (has_lane && reduces(shared) && (node.op == Op::Amax || !has_time)) return false;
     if (!reduces(group.lane)) return true;
