@@ -1,7 +1,8 @@
 // Rows: a task takes some rows (combinations of the outer indices) and runs the phases on each: loops over the lane
 // dimension in vectors and over inner dimensions. A sum over lanes or inner loops ends a phase. Sums over rows are kept
 // per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes.
-// What lacks the innermost outer dimension, and has sums, is computed once for a block of rows, in phases before theirs.
+// What lacks the innermost outer dimension, and has sums, is computed once for a block of rows, in phases before
+// theirs.
 
 #include <algorithm>
 #include <functional>

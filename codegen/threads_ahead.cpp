@@ -125,7 +125,8 @@ class TileFetcher {
     for (const Stmt* loop : loops) known.insert(loop->var);
     const bool of_one_thread =
         load.lane_stride || std::any_of(loops.begin(), loops.end(), [](const Stmt* l) { return l->spread; });
-    return of_one_thread && std::ranges::all_of(loop::variables(load.offset), [&](Var v) { return known.count(v) > 0; });
+    return of_one_thread &&
+           std::ranges::all_of(loop::variables(load.offset), [&](Var v) { return known.count(v) > 0; });
   }
 
   /// Numbers the values that a thread loads. False when there are too many, or nobody knows how many.

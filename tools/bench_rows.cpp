@@ -31,7 +31,8 @@ constexpr int64_t kVocabulary = 50280, kBytes = 256;
 const Bindings kShort{{"B", 1}, {"L", 512}}, kLong{{"B", 1}, {"L", 2048}};
 const Bindings kEight{{"B", 8}, {"L", 2048}}, kEightLong{{"B", 8}, {"L", 8192}};
 
-BenchPart make_part(const Graph& source, const PipelineOptions& options, const Bindings& sizes, const BenchTarget& target) {
+BenchPart make_part(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
+                    const BenchTarget& target) {
   BenchPart part{compile(source, options, sizes, target.device, target.schedule), {}};
   part.work = kernel_work(part.compiled->program->graph(), sizes);
   return part;

@@ -394,8 +394,9 @@ class StageText : public loop::LoopWriter {
       case StmtKind::LoadBlock: load_block(s); break;
       case StmtKind::StoreBlock: store_block(s); break;
       case StmtKind::LoadArray: {
-        const bool raw = stage_.arrays.at(static_cast<size_t>(s.buffer)).dtype != DType::f32;
-        define(s, raw ? fmt::format("mb_load({}, {})", arrays_.at(static_cast<size_t>(s.buffer)), str(s.offset)) : array(s));
+        const auto number = static_cast<size_t>(s.buffer);
+        const bool raw = stage_.arrays.at(number).dtype != DType::f32;
+        define(s, raw ? fmt::format("mb_load({}, {})", arrays_.at(number), str(s.offset)) : array(s));
         break;
       }
       case StmtKind::StoreArray: {
