@@ -77,25 +77,27 @@ bool is_same(const Int& a, const Int& b) {
   return is_leaf(a) ? a->value == b->value : is_same(a->a, b->a) && is_same(a->b, b->b);
 }
 
-std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& largest) {
+std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& largest,
+                                   std::optional<int64_t> largest_size) {
   if (a->op == IntOp::Const) return a->value;
-  if (a->op == IntOp::Size) return std::nullopt;
+  if (a->op == IntOp::Size) return largest_size;
   if (a->op == IntOp::Piece) return a->value - 1;
   if (a->op == IntOp::Var) {
     const auto found = largest.find(static_cast<Var>(a->value));
     return found == largest.end() ? std::nullopt : std::optional(found->second);
   }
-  const std::optional<int64_t> x = upper_bound(a->a, largest), y = upper_bound(a->b, largest);
+  const std::optional<int64_t> x = upper_bound(a->a, largest, largest_size);
+  const std::optional<int64_t> y = upper_bound(a->b, largest, largest_size);
   if (a->op == IntOp::Min) return x && y ? std::min(*x, *y) : x ? x : y;
   int64_t k = 0;
-  if (a->op == IntOp::Mod) return is_constant(a->b, &k) ? std::optional(k - 1) : std::nullopt;
+  if (a->op == IntOp::Mod) return y ? std::optional(*y - 1) : x;
+  if (a->op == IntOp::Div) return x && is_constant(a->b, &k) && k > 0 ? std::optional(*x / k) : x;
   if (!x || !y) return std::nullopt;
   switch (a->op) {
     case IntOp::Add: return *x + *y;
     case IntOp::Sub:
       return is_constant(a->b, &k) ? std::optional(*x - k) : is_not_negative(a->b, largest) ? x : std::nullopt;
     case IntOp::Mul: return *x >= 0 && is_constant(a->b, &k) && k >= 0 ? std::optional(*x * k) : std::nullopt;
-    case IntOp::Div: return is_constant(a->b, &k) && k > 0 ? std::optional(*x / k) : std::nullopt;
     case IntOp::Max: return std::max(*x, *y);
     default: return std::nullopt;
   }

@@ -22,8 +22,9 @@ std::set<Var> variables(const Int& a);
 bool is_same(const Int& a, const Int& b);
 
 /// The largest value that an expression is known to stay below or at; nothing when that depends on the run. Variables
-/// in `largest` are not negative.
-std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& largest);
+/// in `largest` are not negative; `largest_size`: of sizes, where that is known.
+std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& largest,
+                                   std::optional<int64_t> largest_size = std::nullopt);
 
 /// The smallest value that an expression is known to have, sizes being 1 at least; nothing when that is not known.
 std::optional<int64_t> lower_bound(const Int& a);

@@ -172,6 +172,77 @@ TEST(SharedArrays, SumsOfGroupsComeFirst) {
   EXPECT_EQ(none.barriers(), 0);
 }
 
+/// Tiles of 8 steps, of which the last may be short: y[step] = x[step], lanes being neighbours.
+Kernel tiles(int tiles_ahead) {
+  Kernel kernel;
+  kernel.name = "k";
+  kernel.sizes = {"L"};
+  kernel.buffers = {{"x", DType::bf16, false}, {"y", DType::f32, true}};
+  kernel.schedule.width = kWidth;
+  kernel.schedule.tiles_ahead = tiles_ahead;
+  Stage& stage = kernel.stages.emplace_back();
+  stage.name = "s";
+  stage.tasks = constant(1);
+  StageBuilder b(stage);
+  const Int length = std::make_shared<IntNode>(IntNode{IntOp::Size, 0, nullptr, nullptr});
+  const auto steps = [&](const Int& first, const Int& end, bool unroll) {
+    const Int step = b.open_for(constant(0), end, 1, unroll);
+    const Int at = (first + step) * kWidth;
+    b.store(1, at, b.load(0, at, constant(1)), constant(1));
+    b.close();
+  };
+  const Int tile = b.open_for(constant(0), (length + 7) / 8);
+  b.open_if(constant(7), length - tile * 8);
+  steps(tile * 8, constant(8), true);
+  b.open_else(true);
+  steps(tile * 8, length - tile * 8, false);
+  b.close();
+  b.close();
+  verify(kernel);
+  return for_threads(kernel, 1024);
+}
+
+TEST(TilesAhead, WholeTilesAreFetchedOneBefore) {
+  const auto count = [](const Kernel& kernel, StmtKind kind) {
+    return Written::count(kernel.stages[0].body, kind);
+  };
+  EXPECT_EQ(count(tiles(0), StmtKind::Fetch), 0);
+  // Before the first tile, behind a whole one, and before a short one.
+  const Kernel one = tiles(1);
+  verify(one);
+  EXPECT_EQ(count(one, StmtKind::Fetch), 3);
+  EXPECT_EQ(count(one, StmtKind::Prefetch), 0);
+  EXPECT_EQ(count(one, StmtKind::Load), 1) << "that of the short tile";
+  EXPECT_EQ(one.stages[0].arrays.back().dtype, DType::bf16) << "as it lies in memory";
+  const Kernel three = tiles(3);
+  verify(three);
+  EXPECT_EQ(count(three, StmtKind::Prefetch), 1);
+}
+
+TEST(Banks, LanesOfAChannelReadDifferentOnes) {
+  Kernel kernel;
+  kernel.name = "k";
+  kernel.buffers = {{"x", DType::f32, false}, {"y", DType::f32, true}};
+  kernel.schedule.width = kWidth;
+  kernel.schedule.pieces = 2;
+  Stage& stage = kernel.stages.emplace_back();
+  stage.name = "s";
+  stage.tasks = constant(1);
+  stage.pieces = 2;
+  StageBuilder b(stage);
+  const int a = b.array("a", 128, false, false);
+  fill(b, a, 128);
+  const Int i = b.open_for(constant(0), constant(64), 1, true);
+  b.store(1, piece(2) * 64 + i, b.load_array(a, piece(2) * 64 + i), constant(128));
+  b.close();
+  verify(kernel);
+  const Kernel threads = for_threads(kernel, 1024);
+  verify(threads);
+  const Array& moved = threads.stages[0].arrays[static_cast<size_t>(a)];
+  EXPECT_GT(moved.count, 128);
+  EXPECT_NE(moved.count / 2 % 32, 0) << "the pieces begin in different banks";
+}
+
 TEST(Bounds, OfTheLeastValue) {
   const Int size = std::make_shared<IntNode>(IntNode{IntOp::Size, 0, nullptr, nullptr});
   EXPECT_EQ(lower_bound((size + 7) / 8), 1);

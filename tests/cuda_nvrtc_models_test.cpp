@@ -23,6 +23,7 @@
 #include "tools/compile.h"
 #include "tools/cuda_kernels.h"
 #include "tools/gpu_cost.h"
+#include "tools/schedule_option.h"
 
 namespace mambac::cuda {
 namespace {
@@ -173,8 +174,9 @@ TEST_F(ModelKernels, OfATrainingGraphAreFew) {
   EXPECT_GT(launches, 53 * 5);
 }
 
-/// Per state update, in what reads machine code here: SASS where there is nvdisasm, and PTX. A walk multiplies by dt,
-/// takes an exponential, updates, and sums with C, so 5 are the least; a walk back has at least as much again, twice.
+/// Per state update, a lane for each channel, in what reads machine code here: SASS where there is nvdisasm, and PTX. A
+/// walk multiplies by dt, takes an exponential, updates, and sums with C, so 5 are the least; a walk back has at least as
+/// much again, twice.
 TEST_F(ModelKernels, IssueFewInstructionsPerState) {
   const TemporaryFolder folder;
   setenv("MAMBAC_CACHE", (folder / "cache").c_str(), 1);
@@ -182,7 +184,8 @@ TEST_F(ModelKernels, IssueFewInstructionsPerState) {
   const Graph fused = tools::graph_for_gpu(selection.model, GraphKind::train, DType::bf16, selection.sizes);
   for (const char* disassembler : {static_cast<const char*>(nullptr), "none"}) {
     if (disassembler) setenv("MAMBAC_NVDISASM", disassembler, 1);
-    const tools::GpuCost cost = tools::gpu_cost(fused, GraphKind::train, selection.sizes, "sm_90");
+    const tools::GpuCost cost = tools::gpu_cost(fused, GraphKind::train, selection.sizes, "sm_90",
+                                                tools::with_settings(default_gpu_schedule, {"scan:pieces=1"}));
     int scans = 0;
     for (const tools::GpuKernelCost& kernel : cost.kernels) {
       if (kernel.updates == 0) continue;

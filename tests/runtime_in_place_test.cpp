@@ -7,6 +7,7 @@
 
 #include "ir/builder.h"
 #include "passes/fuse.h"
+#include "runtime/cuda/emulated_device.h"
 #include "runtime/program.h"
 
 namespace mambac {
@@ -125,16 +126,17 @@ TEST_P(InPlace, RefusedForTwoOutputs) {
 
 INSTANTIATE_TEST_SUITE_P(Lanes, InPlace, testing::Values(64, 37, 2085));
 
-TEST(InPlaceOfAVector, TasksShareTheLanes) {
+/// x + x * y in the place of x.
+void expect_vector_in_place(int64_t elements, Device& device) {
   Graph graph;
   Builder build(graph);
-  const Type type{DType::f32, {graph.add_dim("P", 5003)}};
+  const Type type{DType::f32, {graph.add_dim("P", elements)}};
   const NodeId x = build.input("x", type), y = build.input("y", type);
-  graph.outputs() = {{"sum", build.Add(x, y)}};
+  graph.outputs() = {{"sum", build.Add(x, build.Mul(x, y))}};
   Remarks remarks;
-  const Program program(fuse(graph, {}, remarks));
+  const Program program(fuse(graph, {}, remarks), {}, device);
   const auto executable = program.instantiate({});
-  std::vector<float> a(5003), b(5003, 0.5f), sum(5003);
+  std::vector<float> a(static_cast<size_t>(elements)), b(a.size(), 0.5f), sum(a.size());
   for (size_t i = 0; i < a.size(); ++i) a[i] = static_cast<float>(i);
   executable->bind("x", a.data());
   executable->bind("y", b.data());
@@ -144,6 +146,11 @@ TEST(InPlaceOfAVector, TasksShareTheLanes) {
   executable->run();
   EXPECT_EQ(a, sum);
 }
+
+TEST(InPlaceOfAVector, TasksShareTheLanes) { expect_vector_in_place(5003, cpu_device()); }
+
+/// More than a block's threads keep in registers.
+TEST(InPlaceOfAVector, ThreadsShareTheLanes) { expect_vector_in_place(70003, *emulated_cuda_device()); }
 
 }  // namespace
 }  // namespace mambac

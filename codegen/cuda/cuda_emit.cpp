@@ -45,7 +45,10 @@ class StageText : public loop::LoopWriter {
 
   void write() {
     for (const loop::Buffer& buffer : kernel_.buffers) buffers_.push_back(names_.make(buffer.name));
-    for (const std::string& size : kernel_.sizes) sizes_.push_back(names_.make(size));
+    for (const std::string& size : kernel_.sizes) {
+      sizes_.push_back(names_.make(size));
+      long_sizes_.push_back(names_.make(size + "_size"));
+    }
     std::map<loop::Value, Definition> definitions;
     find_powers(stage_.body, 0, definitions);
     open_nest({});
@@ -59,6 +62,7 @@ class StageText : public loop::LoopWriter {
     line("const int i{} = (int)mb_task();  // of {}", stage_.task, str(stage_.tasks));
     largest_[stage_.task] = INT32_MAX;  // of a grid's first dimension
     scope_.insert(stage_.task);
+    for (size_t i = 0; i < sizes_.size(); ++i) line("const int {} = (int){};", sizes_[i], long_sizes_[i]);
     name_numbers(stage_.body);
     for (const loop::Array& array : stage_.arrays) declare(array);
     block(stage_.body);
@@ -130,7 +134,7 @@ class StageText : public loop::LoopWriter {
       parameters.push_back(fmt::format("{}{}({}) {}", buffer.written ? "MB_OUT" : "MB_IN",
                                        in_place.count(i) ? "_PLACE" : "", type_name(buffer.dtype), buffers_[i]));
     }
-    for (const std::string& size : sizes_) parameters.push_back(fmt::format("mb_long {}", size));
+    for (const std::string& size : long_sizes_) parameters.push_back(fmt::format("mb_long {}", size));
     line("    {}) {{", fmt::join(parameters, ", "));
   }
 
@@ -144,9 +148,8 @@ class StageText : public loop::LoopWriter {
 
   /// What stays below 2^31 is computed in 32 bits.
   bool is_small(const Int& a) const {
-    const auto bound = upper_bound(a, largest_);
-    return bound && *bound <= INT32_MAX && (a->op == IntOp::Const || a->op == IntOp::Var || a->op == IntOp::Piece ||
-                                           (is_small(a->a) && is_small(a->b)));
+    const auto bound = upper_bound(a, largest_, kLargestSize);
+    return bound && *bound <= INT32_MAX && (!a->a || (is_small(a->a) && is_small(a->b)));
   }
 
   /// Divisions by numbers that are known when the kernel runs cost as much as hundreds of other instructions. Where
@@ -210,7 +213,7 @@ class StageText : public loop::LoopWriter {
   }
 
   void loop(const Stmt& s) {
-    const auto end = upper_bound(s.end, largest_);
+    const auto end = upper_bound(s.end, largest_, kLargestSize);
     const bool small = is_small(s.end) && is_small(s.begin);
     const char* type = small ? "int" : "mb_long";
     if (small) largest_[s.var] = std::max<int64_t>(*end, 0);
@@ -530,7 +533,7 @@ class StageText : public loop::LoopWriter {
   const loop::Stage& stage_;
   const std::string symbol_;
   Names names_;
-  std::vector<std::string> buffers_, sizes_, arrays_;
+  std::vector<std::string> buffers_, sizes_, long_sizes_, arrays_;
   std::map<loop::Var, int64_t> largest_;  // of loop variables, where known
   // exp(x * y), as the decays of a scan are, where y is computed in fewer loops than x: y is scaled there, once.
   std::map<loop::Value, std::pair<loop::Value, loop::Value>> powers_;  // by the exponential: x and y
@@ -546,6 +549,13 @@ class StageText : public loop::LoopWriter {
 };
 
 }  // namespace
+
+void check_sizes(const std::vector<std::string>& names, const std::vector<int64_t>& sizes) {
+  for (size_t i = 0; i < sizes.size(); ++i)
+    if (sizes[i] > kLargestSize)
+      throw InputError(fmt::format("{}={} is more than kernels of a GPU take, which is {}", names.at(i), sizes[i],
+                                   kLargestSize));
+}
 
 std::string type_name(DType dtype) {
   switch (dtype) {

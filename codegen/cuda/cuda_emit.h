@@ -12,6 +12,11 @@ namespace mambac::cuda_emit {
 /// Shared memory that the arrays of a task may take; the rest of the 48 KiB is left to reductions.
 constexpr int64_t kSharedBytes = 40 << 10;
 
+/// Sizes that a kernel is called with: what is computed of them mostly fits into 32 bits, which take half as long.
+constexpr int64_t kLargestSize = int64_t{1} << 30;
+/// InputError for a size beyond that.
+void check_sizes(const std::vector<std::string>& names, const std::vector<int64_t>& sizes);
+
 /// The vocabulary's name of an element type.
 std::string type_name(DType dtype);
 

@@ -31,13 +31,14 @@ class ProgramMemory : public mambac::DeviceMemory {
 class ProgramKernel : public DeviceKernel {
  public:
   ProgramKernel(Stream& stream, std::shared_ptr<const LoadedText> text, const loop::Kernel& kernel)
-      : stream_(stream), text_(std::move(text)), threads_(kernel.schedule.width) {
+      : stream_(stream), text_(std::move(text)), threads_(kernel.schedule.width), sizes_(kernel.sizes) {
     for (size_t i = 0; i < kernel.stages.size(); ++i)
       stages_.push_back({cuda_emit::stage_symbol(kernel, i), kernel.stages[i].tasks});
     for (size_t i = 0; i < kernel.buffers.size(); ++i) addresses_.push_back({i, 0});
   }
 
   std::unique_ptr<Call> call(const std::vector<int64_t>& sizes, const std::vector<int64_t>&) const override {
+    cuda_emit::check_sizes(sizes_, sizes);
     std::vector<LaunchCall::Step> steps;
     for (const Stage& stage : stages_)
       steps.push_back({stage.symbol, loop::evaluate(stage.tasks, {}, sizes), threads_});
@@ -55,6 +56,7 @@ class ProgramKernel : public DeviceKernel {
   Stream& stream_;
   std::shared_ptr<const LoadedText> text_;
   int threads_;
+  std::vector<std::string> sizes_;  // their names
   std::vector<Stage> stages_;
   std::vector<LaunchCall::Address> addresses_;
 };

@@ -47,6 +47,7 @@ class EmulatedKernel : public DeviceKernel {
   EmulatedKernel(std::shared_ptr<const EmulatedModule> module, loop::Kernel kernel, const EmulationOptions& options)
       : module_(std::move(module)), kernel_(std::move(kernel)), options_(options) {}
   std::unique_ptr<Call> call(const std::vector<int64_t>& sizes, const std::vector<int64_t>& elements) const override {
+    cuda_emit::check_sizes(kernel_.sizes, sizes);
     return std::make_unique<EmulatedLaunch>(module_, kernel_, sizes, elements, options_);
   }
 
