@@ -59,7 +59,9 @@ class Nvrtc::Build {
 
  private:
   void compile() {
-    const std::vector<std::string> options = Nvrtc::options(request_);
+    std::vector<std::string> options = Nvrtc::options(request_);
+    // Where there is a driver, NVRTC 13 keeps code by itself, and what comes from there is without the report.
+    if (nvrtc_.major() >= 13) options.emplace_back("--no-cache");
     std::vector<const char*> texts;
     for (const std::string& option : options) texts.push_back(option.c_str());
     expect(api_.nvrtcCompileProgram(program_, static_cast<int>(texts.size()), texts.data()));
