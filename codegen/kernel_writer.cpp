@@ -65,6 +65,19 @@ bool KernelWriter::reduces(NodeId id, DimId dim) const {
   return std::find(reduced.begin(), reduced.end(), dim) != reduced.end();
 }
 
+std::vector<DimId> KernelWriter::inner_of_type(NodeId id) const {
+  std::vector<DimId> dims;
+  for (DimId d : group_.inner)
+    if (has(id, d)) dims.push_back(d);
+  return dims;
+}
+
+int64_t KernelWriter::count(const std::vector<DimId>& dims) const {
+  int64_t n = 1;
+  for (DimId d : dims) n *= graph_.dim(d).size;
+  return n;
+}
+
 Int KernelWriter::size(DimId dim) {
   const Dim& d = graph_.dim(dim);
   if (d.is_tiles()) return (size(d.base) + (d.divisor - 1)) / d.divisor;

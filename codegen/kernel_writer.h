@@ -57,6 +57,10 @@ class KernelWriter {
   void once(loop::StageBuilder& b, NodeId value, const Env& env, const std::function<void()>& store) const;
   /// The node's value, op and place in the definition, as a comment on the next statement.
   void comment(loop::StageBuilder& b, NodeId id) const;
+  /// The inner dimensions of the kernel that a value has, and how many combinations of indices dimensions have.
+  std::vector<DimId> inner_of_type(NodeId id) const;
+  int64_t count(const std::vector<DimId>& dims) const;
+
   /// From here on the index of `dim` (absent: of none) runs through all its values, each a constant, and all others
   /// stay the same. What lies in memory as [.., lane, dim] is then read and written in blocks of all its columns.
   /// Likewise with Env::lane_offset, for what lies there as [.., lane].

@@ -9,6 +9,8 @@
 namespace mambac {
 namespace {
 
+constexpr int kMostLanes = 1024;  // threads of a block
+
 /// States that are stored lie where tiles begin, and a recurrence that resumes from such restarts at every tile.
 std::string why_illegal_tile(const Graph& fused, int number, int tile) {
   for (const Node& node : fused.nodes()) {
@@ -54,6 +56,11 @@ std::string why_illegal_walk(const Graph& fused, int number, const Schedule& sch
 std::string why_illegal(const Graph& fused, int number, const Schedule& schedule) {
   for (const auto& [axis, value] : {std::pair{"width", schedule.width},
                                     {"tile", schedule.tile},
+                                    {"unroll", schedule.unroll},
+                                    {"blocks_per_task", schedule.blocks_per_task},
+                                    {"blocks_per_sm", schedule.blocks_per_sm},
+                                    {"row_unroll", schedule.row_unroll},
+                                    {"inner_unroll", schedule.inner_unroll},
                                     {"pieces", schedule.pieces},
                                     {"chunks", schedule.chunks},
                                     {"summing_tasks", schedule.summing_tasks},
@@ -62,6 +69,8 @@ std::string why_illegal(const Graph& fused, int number, const Schedule& schedule
                                     {"row_blocks", schedule.row_blocks},
                                     {"columns", schedule.columns}})
     if (value < 1) return fmt::format("{}={}: must be 1 or more", axis, value);
+  if (!std::has_single_bit(static_cast<unsigned>(schedule.width)) || schedule.width > kMostLanes)
+    return fmt::format("width={}: must be a power of two, at most {}", schedule.width, kMostLanes);
   if (!std::has_single_bit(static_cast<unsigned>(schedule.columns)) || schedule.columns > schedule.width)
     return fmt::format("columns={}: must be a power of two, and at most the width", schedule.columns);
   if (fused.kernels[static_cast<size_t>(number)].kind != KernelGroup::walk) return "";

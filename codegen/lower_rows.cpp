@@ -228,7 +228,7 @@ class RowsLowering : private RowsPlan {
     std::vector<DimId> inner = phase.inner;
     const bool on_lanes = !inner.empty() && inner.back() == group_.lane && group_.lane != DimId{};
     if (on_lanes) inner.pop_back();
-    if (parts_ > 1 && nest(inner) <= kMostWrittenOut) {
+    if (parts_ > 1 && w_.count(inner) <= kMostWrittenOut) {
       write_out(phase, inner, on_lanes);
     } else {
       loop_over(phase, inner, on_lanes);
@@ -240,7 +240,7 @@ class RowsLowering : private RowsPlan {
   }
 
   void write_out(const Phase& phase, const std::vector<DimId>& inner, bool on_lanes) {
-    for (int64_t i = 0, bodies = nest(inner); i < bodies; ++i) {
+    for (int64_t i = 0, bodies = w_.count(inner); i < bodies; ++i) {
       int64_t rest = i;
       for (auto d = inner.rbegin(); d != inner.rend(); ++d) {
         const int64_t n = w_.graph().dim(*d).size;
@@ -263,7 +263,7 @@ class RowsLowering : private RowsPlan {
 
   void loop_over(const Phase& phase, const std::vector<DimId>& inner, bool on_lanes) {
     // Indices of results of lane sums are outside the loop over lanes, so each keeps its own partial vectors.
-    int64_t bodies = nest(inner), loops = 0;
+    int64_t bodies = w_.count(inner), loops = 0;
     for (DimId d : inner) {
       const int64_t n = w_.graph().dim(d).size, by = s_.inner_unroll;
       const bool in_parts = d == inner.back() && !is_written_out(n, bodies) && by > 1 && n % by == 0;

@@ -29,25 +29,12 @@ std::vector<NodeId> WalkLowering::stage_nodes() const {
   return {needed.begin(), needed.end()};  // in their order
 }
 
-std::vector<DimId> WalkLowering::inner_of_type(NodeId id) const {
-  std::vector<DimId> dims;
-  for (DimId d : group_.inner)
-    if (w_.has(id, d)) dims.push_back(d);
-  return dims;
-}
-
 std::vector<DimId> WalkLowering::inner_of(NodeId id) const {
   if (w_.node(id).op == Op::At || w_.node(id).op == Op::Slice) return inner_of_type(id);
   std::vector<DimId> dims;
   for (DimId d : group_.inner)
     if (w_.spans(id, d)) dims.push_back(d);
   return dims;
-}
-
-int64_t WalkLowering::count(const std::vector<DimId>& dims) const {
-  int64_t n = 1;
-  for (DimId d : dims) n *= w_.graph().dim(d).size;
-  return n;
 }
 
 bool WalkLowering::ends_state(NodeId id) const {

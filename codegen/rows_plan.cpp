@@ -57,19 +57,6 @@ bool RowsPlan::sums_in_phase(NodeId id) const {
       reduced, [&](DimId d) { return d == group_.lane || std::ranges::find(group_.inner, d) != group_.inner.end(); });
 }
 
-std::vector<DimId> RowsPlan::inner_of(NodeId id) const {
-  std::vector<DimId> dims;
-  for (DimId d : group_.inner)
-    if (w_.has(id, d)) dims.push_back(d);
-  return dims;
-}
-
-int64_t RowsPlan::nest(const std::vector<DimId>& dims) const {
-  int64_t bodies = 1;
-  for (DimId d : dims) bodies *= w_.graph().dim(d).size;
-  return bodies;
-}
-
 // ---- phases ---------------------------------------------------------------------------------------------------------
 
 bool RowsPlan::lacks_rows(NodeId id) const {
@@ -118,7 +105,7 @@ bool RowsPlan::splits_rows() const {
   if (group_.inner.empty() || lane_tasks_ || vectors_ == 1 || lane_size_ % s_.width != 0) return false;
   return std::ranges::all_of(w_.nodes(), [&](NodeId id) {
     return result_has_lane(id) && !sums_lanes(id) && !is_late(w_.graph(), group_, w_.node(id)) &&
-           nest(inner_of(id)) <= kMostWrittenOut;
+           w_.count(w_.inner_of_type(id)) <= kMostWrittenOut;
   });
 }
 
@@ -150,7 +137,7 @@ int64_t RowsPlan::block_rows() const {
 // ---- arrays ---------------------------------------------------------------------------------------------------------
 
 int64_t RowsPlan::array_size(NodeId id) const {
-  return nest(inner_of(id)) * (result_has_lane(id) ? vectors_ : 1);
+  return w_.count(w_.inner_of_type(id)) * (result_has_lane(id) ? vectors_ : 1);
 }
 
 bool RowsPlan::computed_again(NodeId id) const {
@@ -182,7 +169,7 @@ bool RowsPlan::sums_in_task(NodeId id) const {
 
 bool RowsPlan::is_written_out_array(NodeId id) const {
   const bool vectors = !result_has_lane(id) || writes_out_vectors();
-  const int64_t bodies = nest(inner_of(id));
+  const int64_t bodies = w_.count(w_.inner_of_type(id));
   return parts_ > 1 || (vectors && is_written_out(bodies, bodies));
 }
 

@@ -25,8 +25,6 @@ class RowsPlan {
   bool result_has_lane(NodeId id) const { return group_.lane != DimId{} && w_.has(id, group_.lane); }
   bool sums_in_phase(NodeId id) const;
   /// The inner dims of its type, and how many bodies a nest of loops over dims has.
-  std::vector<DimId> inner_of(NodeId id) const;
-  int64_t nest(const std::vector<DimId>& dims) const;
 
   // ---- phases ----
 

@@ -79,15 +79,27 @@ class BankSpreader {
     for (const Stmt& s : statements) {
       if (s.kind == StmtKind::For) note_bound(s);
       if (is_shared(s) && differs_between_lanes(s.offset)) {
-        const std::optional<ByPiece> parts = split(s.offset);
-        const bool within = parts && is_below(parts->rest, parts->by);
-        const int64_t distance = within ? parts->by : 0;
+        const int64_t distance = distance_of(s);
         const auto [entry, fresh] = distances_.emplace(s.buffer, distance);
         if (!fresh && entry->second != distance) entry->second = 0;
+      } else if (is_shared(s) && s.kind == StmtKind::ReduceInto) {
+        distances_[s.buffer] = 0;  // its elements may lie on both sides of a gap
       }
       find_distances(s.body);
       find_distances(s.otherwise);
     }
+  }
+
+  /// 0 where it is not known, or what is touched at once does not lie between two gaps.
+  int64_t distance_of(const Stmt& s) const {
+    const std::optional<ByPiece> parts = split(s.offset);
+    if (!parts || parts->by <= 0) return 0;
+    int64_t groups = 0, further = 0;
+    if (s.kind == StmtKind::ReduceInto) {
+      further = (static_cast<int64_t>(s.args.size()) - 1) * s.step;
+      if (!is_constant(s.lane_stride, &groups) || groups % parts->by != 0) return 0;
+    }
+    return is_below(parts->rest + further, parts->by) ? parts->by : 0;
   }
 
   void note_bound(const Stmt& loop) {

@@ -70,9 +70,9 @@ class WalkLowering {
   bool directional(NodeId id) const { return is_directional(w_.node(id).op) && w_.node(id).op != Op::ChunkStarts; }
   bool backward(NodeId id) const { return w_.node(id).op == Op::Overlap || w_.node(id).attrs.reverse; }
   bool against(NodeId id) const { return backward(id) != group_.reverse; }
-  std::vector<DimId> inner_of_type(NodeId id) const;
+  std::vector<DimId> inner_of_type(NodeId id) const { return w_.inner_of_type(id); }
   std::vector<DimId> inner_of(NodeId id) const;
-  int64_t count(const std::vector<DimId>& dims) const;
+  int64_t count(const std::vector<DimId>& dims) const { return w_.count(dims); }
   /// at<L, last>(scan): the carried state when the walk is over.
   bool ends_state(NodeId id) const;
   bool crosses_index(NodeId reader) const;

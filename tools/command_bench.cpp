@@ -116,9 +116,9 @@ void run_bench(const Arguments& arguments) {
   const bool floors = arguments.device == "cpu";
   const std::vector<const BenchRow*> rows = chosen(arguments.names, !floors);
   const ChosenDevice device(arguments.device);
-  const BenchTarget target{*device, with_settings([&](const Graph& fused, int number) {
-                             return device->schedule(fused, number);
-                           }, arguments.schedule)};
+  const ScheduleSettings settings([&](const Graph& fused, int number) { return device->schedule(fused, number); },
+                                  arguments.schedule);
+  const BenchTarget target{*device, settings.scheduler()};
   talk(fmt::format("{}, {} threads{}", cpu_info().model, omp_get_max_threads(), floors ? "" : ", " + device->name()));
   if (!arguments.json)
     fmt::print("{:<24}{:>14}{}\n", "", "median",
@@ -130,6 +130,7 @@ void run_bench(const Arguments& arguments) {
     if (arguments.json) all.push_back(row_json(*row, result, arguments.kernels));
     else print_row(*row, result, arguments.kernels);
   }
+  settings.check_used();
   if (arguments.json) print_json(all);
 }
 

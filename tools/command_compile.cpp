@@ -169,10 +169,12 @@ void run_compile(const Arguments& arguments) {
   const std::vector<GraphKind> kinds = kinds_named(arguments.graph);
   const DType storage = storage_named(arguments.dtype);
   const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
+  const ScheduleSettings settings(default_gpu_schedule, arguments.schedule);
   cuda::Nvrtc::instance();  // what is missing is said before anything is written
-  make_folder(arguments.out);
-  CudaKernels kernels(with_settings(default_gpu_schedule, arguments.schedule));
+  CudaKernels kernels(settings.scheduler());
   for (const GraphKind kind : kinds) kernels.add(graph_for_gpu(selection.model, kind, storage, selection.sizes), kind);
+  settings.check_used();
+  make_folder(arguments.out);
   const CompileSummary summary = compile_all(kernels, architecture);
   Json index = index_json(kernels, architecture, arguments, selection.sizes);
   write_all(kernels, architecture, index, arguments.out);

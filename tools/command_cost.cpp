@@ -165,8 +165,9 @@ void run_gpu_cost(const Arguments& arguments, const Selection& selection, GraphK
   const std::string architecture = architecture_named(arguments.device);
   const std::vector<Gpu> gpus = gpus_for(architecture, arguments.gpu);
   const Graph fused = graph_for_gpu(selection.model, kind, storage, selection.sizes);
-  const GpuCost cost = gpu_cost(fused, kind, selection.sizes, architecture,
-                                with_settings(default_gpu_schedule, arguments.schedule));
+  const ScheduleSettings settings(default_gpu_schedule, arguments.schedule);
+  const GpuCost cost = gpu_cost(fused, kind, selection.sizes, architecture, settings.scheduler());
+  settings.check_used();
   if (!arguments.json) return print_gpu_cost(cost, gpus);
   Json json = {{"graph", arguments.graph}, {"dtype", arguments.dtype}, {"sizes", selection.sizes}};
   json.update(gpu_cost_json(cost, gpus));

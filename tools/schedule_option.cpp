@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "codegen/kernel_name.h"
 #include "codegen/lower.h"
@@ -16,6 +18,8 @@ namespace {
 struct Setting {
   std::string part;
   std::vector<std::pair<std::string, int>> axes;
+
+  bool is_for(const std::string& kernel) const { return kernel.find(part) != std::string::npos; }
 };
 
 std::pair<std::string, int> parse_axis(const std::string& text) {
@@ -57,22 +61,41 @@ CLI::Option* add_schedule(CLI::App& command, std::vector<std::string>& settings)
       ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("");
 }
 
-Program::Scheduler with_settings(Program::Scheduler chosen, const std::vector<std::string>& settings) {
-  std::vector<Setting> parsed;
-  for (const std::string& text : settings) parsed.push_back(parse_setting(text));
-  return [chosen = std::move(chosen), parsed = std::move(parsed)](const Graph& fused, int number) {
+struct ScheduleSettings::State {
+  Program::Scheduler chosen;
+  std::vector<Setting> settings;
+  std::set<std::string> kernels{};  // that were scheduled
+
+  Schedule schedule(const Graph& fused, int number) {
     Schedule schedule = chosen(fused, number);
     const std::string name = kernel_name(fused, number);
+    kernels.insert(name);
     bool changed = false;
-    for (const Setting& setting : parsed) {
-      if (name.find(setting.part) == std::string::npos) continue;
+    for (const Setting& setting : settings) {
+      if (!setting.is_for(name)) continue;
       for (const auto& [axis, value] : setting.axes) schedule.set(axis, value);
       changed = true;
     }
     const std::string reason = changed ? why_illegal(fused, number, schedule) : "";
     if (!reason.empty()) throw InputError(fmt::format("--schedule: kernel {}: {}", name, reason));
     return schedule;
-  };
+  }
+};
+
+ScheduleSettings::ScheduleSettings(Program::Scheduler chosen, const std::vector<std::string>& settings)
+    : state_(std::make_shared<State>(State{std::move(chosen), {}})) {
+  for (const std::string& text : settings) state_->settings.push_back(parse_setting(text));
+}
+
+Program::Scheduler ScheduleSettings::scheduler() const {
+  return [state = state_](const Graph& fused, int number) { return state->schedule(fused, number); };
+}
+
+void ScheduleSettings::check_used() const {
+  for (const Setting& setting : state_->settings)
+    if (std::ranges::none_of(state_->kernels, [&](const std::string& name) { return setting.is_for(name); }))
+      throw InputError(fmt::format("--schedule: no kernel has '{}' in its name; there are: {}", setting.part,
+                                   fmt::join(state_->kernels, ", ")));
 }
 
 }  // namespace mambac::tools

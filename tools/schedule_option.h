@@ -1,6 +1,7 @@
 // The option --schedule: axes of the mapping of chosen kernels, in the place of what the device chose.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,21 @@ namespace mambac::tools {
 /// Declares --schedule, which may be given several times.
 CLI::Option* add_schedule(CLI::App& command, std::vector<std::string>& settings);
 
-/// `chosen`, changed by "PART:AXIS=NUMBER,AXIS=NUMBER" texts, each for the kernels whose name has PART in it (all, when
-/// it is empty). InputError for other text, unknown axes, and, when it is called, for what is illegal for a kernel.
-Program::Scheduler with_settings(Program::Scheduler chosen, const std::vector<std::string>& settings);
+/// A scheduler whose choice is changed by "PART:AXIS=NUMBER,AXIS=NUMBER" texts, each for the kernels whose name has PART
+/// in it (all, when it is empty).
+class ScheduleSettings {
+ public:
+  /// InputError for other text and unknown axes.
+  ScheduleSettings(Program::Scheduler chosen, const std::vector<std::string>& settings);
+
+  /// InputError, when it is called, for what is illegal for a kernel.
+  Program::Scheduler scheduler() const;
+  /// InputError when a setting is for none of the kernels that were scheduled so far.
+  void check_used() const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;  // of all copies of the scheduler
+};
 
 }  // namespace mambac::tools
