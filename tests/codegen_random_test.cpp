@@ -24,7 +24,9 @@ uint64_t test_count() {
 }
 
 /// Every other graph under the schedules that users get.
-CheckOptions options_for(uint64_t k) { return k % 2 == 0 ? CheckOptions{} : CheckOptions{.schedule = short_schedules()}; }
+CheckOptions options_for(uint64_t k) {
+  return k % 2 == 0 ? CheckOptions{} : CheckOptions{.schedule = short_schedules()};
+}
 
 Arrays with_seeds(const Graph& graph, const Bindings& bindings, Arrays values) {
   for (const Node& node : graph.nodes())

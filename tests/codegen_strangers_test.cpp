@@ -43,7 +43,8 @@ std::string checked(const Stranger& s, bool backward, DType storage = DType::f32
 
 void expect_agrees(const Stranger& s, const Program::Scheduler& schedule = {}) {
   for (bool backward : {false, true})
-    EXPECT_EQ(checked(s, backward, DType::f32, schedule), "") << s.name << (backward ? " backward: " : " forward: ") << s.text;
+    EXPECT_EQ(checked(s, backward, DType::f32, schedule), "")
+        << s.name << (backward ? " backward: " : " forward: ") << s.text;
 }
 
 class StrangersOnCpu : public testing::TestWithParam<uint64_t> {};

@@ -27,8 +27,8 @@ Device& emulated_device();
 /// cuda=PATH: the one that a library answers for which stands for all of CUDA's (tests/fake_cuda.h).
 Device& test_device();
 
-/// The device's own schedules but that steps are not written out, so that there is less to compile. On the CPU; on other
-/// devices their own.
+/// On the CPU its own schedules, but that steps are not written out and tiles are short, so that there is less to
+/// compile; on other devices theirs.
 Program::Scheduler short_schedules();
 
 /// An executable with memory of its device for inputs and outputs, which is filled with NaN before the first run.

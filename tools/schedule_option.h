@@ -17,8 +17,8 @@ namespace mambac::tools {
 /// Declares --schedule, which may be given several times.
 CLI::Option* add_schedule(CLI::App& command, std::vector<std::string>& settings);
 
-/// A scheduler whose choice is changed by "PART:AXIS=NUMBER,AXIS=NUMBER" texts, each for the kernels whose name has PART
-/// in it (all, when it is empty).
+/// A scheduler whose choice is changed by "PART:AXIS=NUMBER,AXIS=NUMBER" texts, each for the kernels whose name has
+/// PART in it (all, when it is empty).
 class ScheduleSettings {
  public:
   /// InputError for other text and unknown axes.
