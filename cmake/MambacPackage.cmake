@@ -26,9 +26,8 @@ set_target_properties(mambac_package_llvm PROPERTIES LINKER_LANGUAGE CXX LINK_DE
                       OUTPUT_NAME mambac_llvm LIBRARY_OUTPUT_DIRECTORY ${package_dir}/lib)
 
 # mambac_package(TARGET FOLDER): the program goes into FOLDER of the archive. RPATH, not RUNPATH: it holds for the
-# libraries' own libraries too. Messages of tests name files without the folder that they were built in.
+# libraries' own libraries too.
 function(mambac_package target folder)
-  target_compile_options(${target} PRIVATE -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
   get_target_property(libraries ${target} LINK_LIBRARIES)
   add_executable(package_${target} EXCLUDE_FROM_ALL $<TARGET_OBJECTS:${target}>)
   target_link_libraries(package_${target} PRIVATE ${libraries})

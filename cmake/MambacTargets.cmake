@@ -11,7 +11,8 @@ endif()
 function(mambac_configure target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
-  target_compile_options(${target} PRIVATE ${MAMBAC_WARNINGS})
+  # Messages of tests name files without the folder that they were built in.
+  target_compile_options(${target} PRIVATE ${MAMBAC_WARNINGS} -fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=)
   if(MAMBAC_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${MAMBAC_SANITIZE} -fno-omit-frame-pointer
                                              -fno-sanitize-recover=all)

@@ -78,7 +78,8 @@ class SlotSums {
       env.at[*d] = rest % w_.size(*d);
       rest = rest / w_.size(*d);
     }
-    const Int group = is_constant(groups) ? constant(0) : rest;
+    int64_t count = 0;
+    const Int group = is_constant(groups, &count) && count == 1 ? constant(0) : rest;
     const Int first = group * each, end = loop::min(first + each, slots);
     if (lane_ == DimId{}) {
       store(b, env, group, sum(b, partial, first, end, env));

@@ -89,6 +89,9 @@ bool alone(Alone& a, Op op) {
       for (const auto& dims :
            std::vector<std::vector<DimId>>{{a.N}, {a.D}, {a.L}, {a.B, a.L}, {a.D, a.N}, {a.B, a.L, a.D, a.N}})
         a.output(op, {x}, {.dims = dims});
+      // Outer dimensions that are all constant: tasks enough for sums of groups of slots.
+      const NodeId y = a.input("y", {a.V, a.K, a.N, a.D});
+      for (const auto& dims : std::vector<std::vector<DimId>>{{a.V, a.N}, {a.V, a.K}}) a.output(op, {y}, {.dims = dims});
       return true;
     }
     case Op::Dot: {

@@ -83,7 +83,6 @@ PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes
 
 FuseOptions device_options(FuseOptions device, const FuseOptions& model) {
   device.library_contractions = model.library_contractions;
-  device.few_kernels &= !model.library_contractions;
   return device;
 }
 
