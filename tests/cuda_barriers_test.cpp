@@ -17,45 +17,31 @@ namespace {
 
 const std::string kBarrier = "__syncthreads();";
 
-size_t barriers_of(const std::string& text) {
-  size_t count = 0;
-  for (size_t at = text.find(kBarrier); at != std::string::npos; at = text.find(kBarrier, at + 1)) ++count;
-  return count;
-}
-
-std::string without_barrier(std::string text, size_t number) {
-  size_t at = text.find(kBarrier);
-  while (number-- > 0) at = text.find(kBarrier, at + 1);
-  return text.replace(at, kBarrier.size(), ";");
-}
-
-/// The kernel and its mutants in one text, which is built once; mutant n has no barrier n.
+/// A kernel with one more size: the number of the barrier that a run leaves out.
 class Mutants {
  public:
-  Mutants(const Graph& fused, LoweredKernel lowered)
-      : fused_(fused), lowered_(std::move(lowered)), name_(lowered_.kernel.name) {
-    std::string text = cuda_emit::emit(lowered_.kernel) + "\n";
-    count_ = barriers_of(text);
-    for (size_t i = 0; i < count_; ++i) text += without_barrier(cuda_emit::emit(mutant(i)), i) + "\n";
+  Mutants(const Graph& fused, LoweredKernel lowered) : fused_(fused), lowered_(std::move(lowered)) {
+    lowered_.kernel.sizes.push_back("WITHOUT");
+    std::string text = cuda_emit::emit(lowered_.kernel);
+    for (size_t at = text.find(kBarrier); at != std::string::npos; at = text.find(kBarrier, at)) {
+      const std::string numbered = fmt::format("if (WITHOUT != {}) {}", count_++, kBarrier);
+      text.replace(at, kBarrier.size(), numbered);
+      at += numbered.size();
+    }
     module_ = EmulatedModule::compile(text);
   }
 
   size_t count() const { return count_; }
 
-  void run(const Bindings& bindings) const { launch(lowered_.kernel, bindings); }
-  void run_without(size_t barrier, const Bindings& bindings) const { launch(mutant(barrier), bindings); }
-
- private:
-  loop::Kernel mutant(size_t barrier) const {
-    loop::Kernel kernel = lowered_.kernel;
-    kernel.name = fmt::format("{}_without_{}", name_, barrier);
-    return kernel;
-  }
+  void run(const Bindings& bindings) const { run_without(count_, bindings); }
 
   /// On zeros: who touches what and when does not depend on what the numbers are.
-  void launch(const loop::Kernel& kernel, const Bindings& bindings) const {
+  void run_without(size_t barrier, const Bindings& bindings) const {
+    const loop::Kernel& kernel = lowered_.kernel;
+    Bindings all = bindings;
+    all["WITHOUT"] = static_cast<int64_t>(barrier);
     std::vector<int64_t> sizes;
-    for (const std::string& size : kernel.sizes) sizes.push_back(bindings.at(size));
+    for (const std::string& size : kernel.sizes) sizes.push_back(all.at(size));
     std::vector<std::vector<char>> memory;
     std::vector<EmulatedArgument> arguments;
     for (const KernelBuffer& buffer : lowered_.buffers) {
@@ -70,9 +56,9 @@ class Mutants {
                       kernel.schedule.width, arguments, {.check_global_races = true});
   }
 
+ private:
   const Graph& fused_;
-  const LoweredKernel lowered_;
-  const std::string name_;
+  LoweredKernel lowered_;
   size_t count_ = 0;
   std::shared_ptr<const EmulatedModule> module_;
 };
