@@ -8,6 +8,18 @@ if(MAMBAC_WERROR)
   list(APPEND MAMBAC_WARNINGS -Werror)
 endif()
 
+# Tests are many and change often: they are linked by a linker that takes a fifth of the default one's time, where there
+# is one. What is installed or packaged is not.
+include(CheckLinkerFlag)
+set(MAMBAC_TEST_LINKER "")
+foreach(linker lld gold)
+  check_linker_flag(CXX -fuse-ld=${linker} MAMBAC_LINKS_WITH_${linker})
+  if(MAMBAC_LINKS_WITH_${linker})
+    set(MAMBAC_TEST_LINKER -fuse-ld=${linker})
+    break()
+  endif()
+endforeach()
+
 function(mambac_configure target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
@@ -36,6 +48,7 @@ function(mambac_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "" "SOURCES;DEPENDS")
   add_executable(${name} ${name}.cpp ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} fmt::fmt GTest::gtest_main)
+  target_link_options(${name} PRIVATE ${MAMBAC_TEST_LINKER})
   mambac_configure(${name})
   # Tests run side by side: waiting threads must not spin. NVRTC ends threads of its own while the leak checker stops
   # all threads, which sometimes crashes the checker.
