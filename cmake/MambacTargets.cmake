@@ -50,6 +50,8 @@ function(mambac_test name)
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} fmt::fmt GTest::gtest_main)
   target_link_options(${name} PRIVATE ${MAMBAC_TEST_LINKER})
   mambac_configure(${name})
+  # What takes a test's time lies in libraries. Its own statements are many, and run once.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
   # Tests run side by side: waiting threads must not spin. NVRTC ends threads of its own while the leak checker stops
   # all threads, which sometimes crashes the checker.
   set(without_leaks "")
