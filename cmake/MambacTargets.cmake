@@ -8,6 +8,13 @@ if(MAMBAC_WERROR)
   list(APPEND MAMBAC_WARNINGS -Werror)
 endif()
 
+# Half of the time of most files is that of these headers. ccache keeps nothing that was compiled with precompiled ones.
+set(MAMBAC_COMMON_HEADERS <algorithm> <cmath> <cstdint> <cstring> <filesystem> <functional> <map> <memory> <optional>
+                          <set> <span> <string> <string_view> <utility> <vector> <fmt/format.h>)
+if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES ccache OR NOT CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  set(CMAKE_DISABLE_PRECOMPILE_HEADERS ON)
+endif()
+
 # Tests are many and change often: they are linked by a linker that takes a fifth of the default one's time, where there
 # is one. What is installed or packaged is not.
 include(CheckLinkerFlag)
@@ -31,6 +38,19 @@ function(mambac_configure target)
   endif()
 endfunction()
 
+# mambac_precompile(TARGET KIND header...): the first target of a kind precompiles these headers, all others use its
+# file. Headers of the standard library and of others only. Options must be one set: some need OpenMP, so all get it.
+function(mambac_precompile target kind)
+  target_compile_options(${target} PRIVATE ${OpenMP_CXX_FLAGS})
+  get_property(first GLOBAL PROPERTY MAMBAC_PRECOMPILED_${kind})
+  if(first)
+    target_precompile_headers(${target} REUSE_FROM ${first})
+  else()
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+    set_property(GLOBAL PROPERTY MAMBAC_PRECOMPILED_${kind} ${target})
+  endif()
+endfunction()
+
 function(mambac_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
   set(target mambac_${name})
@@ -41,6 +61,11 @@ function(mambac_library name)
                                               $<INSTALL_INTERFACE:include/mambac>)
   target_link_libraries(${target} PUBLIC ${arg_DEPENDS} PRIVATE ${arg_PRIVATE_DEPENDS})
   mambac_configure(${target})
+  set(kind library)
+  if(mambac_llvm IN_LIST arg_PRIVATE_DEPENDS)  # brings definitions
+    set(kind llvm)
+  endif()
+  mambac_precompile(${target} ${kind} ${MAMBAC_COMMON_HEADERS})
   set_property(GLOBAL APPEND PROPERTY MAMBAC_LIBRARIES ${target})
 endfunction()
 
@@ -52,6 +77,7 @@ function(mambac_test name)
   mambac_configure(${name})
   # What takes a test's time lies in libraries. Its own statements are many, and run once.
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  mambac_precompile(${name} test ${MAMBAC_COMMON_HEADERS} <gtest/gtest.h>)
   # Tests run side by side: waiting threads must not spin. NVRTC ends threads of its own while the leak checker stops
   # all threads, which sometimes crashes the checker.
   set(without_leaks "")
