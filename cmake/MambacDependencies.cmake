@@ -1,5 +1,5 @@
 # The libraries that mambac stands on. Headers of LLVM are seen by one file of codegen only, those of oneDNN by
-# runtime/gemm.cpp only; both are linked privately.
+# runtime/gemm.cpp, those of CLI11 by tools/command_line.cpp only; all are linked privately.
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(fmt 9 REQUIRED CONFIG)

@@ -8,6 +8,25 @@ if(MAMBAC_WERROR)
   list(APPEND MAMBAC_WARNINGS -Werror)
 endif()
 
+# Half of the time of most files is that of these headers. ccache keeps nothing that was compiled with precompiled ones.
+set(MAMBAC_COMMON_HEADERS <algorithm> <cmath> <cstdint> <cstring> <filesystem> <functional> <map> <memory> <optional>
+                          <set> <span> <string> <string_view> <utility> <vector> <fmt/format.h>)
+if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES ccache OR NOT CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  set(CMAKE_DISABLE_PRECOMPILE_HEADERS ON)
+endif()
+
+# Tests are many and change often: they are linked by a linker that takes a fifth of the default one's time, where there
+# is one. What is installed or packaged is not.
+include(CheckLinkerFlag)
+set(MAMBAC_TEST_LINKER "")
+foreach(linker lld gold)
+  check_linker_flag(CXX -fuse-ld=${linker} MAMBAC_LINKS_WITH_${linker})
+  if(MAMBAC_LINKS_WITH_${linker})
+    set(MAMBAC_TEST_LINKER -fuse-ld=${linker})
+    break()
+  endif()
+endforeach()
+
 function(mambac_configure target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON)
@@ -17,6 +36,19 @@ function(mambac_configure target)
     target_compile_options(${target} PRIVATE -fsanitize=${MAMBAC_SANITIZE} -fno-omit-frame-pointer
                                              -fno-sanitize-recover=all)
     target_link_options(${target} PUBLIC -fsanitize=${MAMBAC_SANITIZE})
+  endif()
+endfunction()
+
+# mambac_precompile(TARGET KIND header...): the first target of a kind precompiles these headers, all others use its
+# file. Headers of the standard library and of others only. Options must be one set: some need OpenMP, so all get it.
+function(mambac_precompile target kind)
+  target_compile_options(${target} PRIVATE ${OpenMP_CXX_FLAGS})
+  get_property(first GLOBAL PROPERTY MAMBAC_PRECOMPILED_${kind})
+  if(first)
+    target_precompile_headers(${target} REUSE_FROM ${first})
+  else()
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+    set_property(GLOBAL PROPERTY MAMBAC_PRECOMPILED_${kind} ${target})
   endif()
 endfunction()
 
@@ -30,6 +62,11 @@ function(mambac_library name)
                                               $<INSTALL_INTERFACE:include/mambac>)
   target_link_libraries(${target} PUBLIC ${arg_DEPENDS} PRIVATE ${arg_PRIVATE_DEPENDS})
   mambac_configure(${target})
+  set(kind library)
+  if(mambac_llvm IN_LIST arg_PRIVATE_DEPENDS)  # brings definitions
+    set(kind llvm)
+  endif()
+  mambac_precompile(${target} ${kind} ${MAMBAC_COMMON_HEADERS})
   set_property(GLOBAL APPEND PROPERTY MAMBAC_LIBRARIES ${target})
 endfunction()
 
@@ -37,7 +74,11 @@ function(mambac_test name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "" "SOURCES;DEPENDS")
   add_executable(${name} ${name}.cpp ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} fmt::fmt GTest::gtest_main)
+  target_link_options(${name} PRIVATE ${MAMBAC_TEST_LINKER})
   mambac_configure(${name})
+  # What takes a test's time lies in libraries. Its own statements are many, and run once.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  mambac_precompile(${name} test ${MAMBAC_COMMON_HEADERS} <gtest/gtest.h>)
   # Tests run side by side: waiting threads must not spin. NVRTC ends threads of its own while the leak checker stops
   # all threads, which sometimes crashes the checker.
   set(without_leaks "")

@@ -2,32 +2,26 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 namespace mambac::tools {
 
-void add_settings(CLI::App& command, std::vector<std::string>& settings) {
-  command.add_option("--set", settings, "sizes by name, such as layers=4 or B=1 L=8192")->type_name("NAME=INTEGER");
+void add_settings(Command command, std::vector<std::string>& settings) {
+  command.add_option("--set", settings, "sizes by name, such as layers=4 or B=1 L=8192").type_name("NAME=INTEGER");
 }
 
-void add_model(CLI::App& command, ModelArguments& arguments) {
+void add_model(Command command, ModelArguments& arguments) {
   command
       .add_option("MODEL", arguments.spec, "definition file, shipped name, either with :PRESET, or checkpoint folder")
-      ->required()
-      ->type_name("");
+      .required()
+      .type_name("");
   add_settings(command, arguments.settings);
 }
 
-void add_json(CLI::App& command, bool& json) { command.add_flag("--json", json, "report as JSON"); }
-
-CLI::Option* none_or_more(CLI::Option* option) {
-  return option->check([](const std::string& text) {
-    return text.starts_with('-') ? fmt::format("found {}, expected 0 or more", text) : std::string();
-  });
-}
+void add_json(Command command, bool& json) { command.add_flag("--json", json, "report as JSON"); }
 
 void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));

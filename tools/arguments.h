@@ -1,16 +1,12 @@
 // Options that several commands have.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
 #include "ir/type.h"
-
-namespace CLI {
-class App;
-class Option;
-}
+#include "tools/command_line.h"
 
 namespace mambac::tools {
 
@@ -22,11 +18,9 @@ struct ModelArguments {
 };
 
 /// Declares MODEL and --set.
-void add_model(CLI::App& command, ModelArguments& arguments);
-void add_settings(CLI::App& command, std::vector<std::string>& settings);
-void add_json(CLI::App& command, bool& json);
-/// Refuses a number below 0.
-CLI::Option* none_or_more(CLI::Option* option);
+void add_model(Command command, ModelArguments& arguments);
+void add_settings(Command command, std::vector<std::string>& settings);
+void add_json(Command command, bool& json);
 
 /// Prints to standard output, with a line end. Numbers that are not finite become null.
 void print_json(const Json& json);

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 #include <omp.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "frontend/suggest.h"
 #include "ir/error.h"
@@ -136,19 +136,19 @@ void run_bench(const Arguments& arguments) {
 
 }  // namespace
 
-void add_bench(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("bench", kDescription);
+void add_bench(Command app) {
+  const Command command = app.add_command("bench", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("NAME", arguments->names, "rows to run; default: all")->type_name("");
-  command->add_flag("--list", arguments->list, "name the rows and do nothing");
-  command->add_flag("--kernels", arguments->kernels, "every kernel of a row, too");
-  command->add_option("--rounds", arguments->rounds, "how often work and floors are measured by turns")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  add_device(*command, arguments->device);
-  add_schedule(*command, arguments->schedule);
-  add_json(*command, arguments->json);
-  command->callback([arguments] { run_bench(*arguments); });
+  command.add_option("NAME", arguments->names, "rows to run; default: all").type_name("");
+  command.add_flag("--list", arguments->list, "name the rows and do nothing");
+  command.add_flag("--kernels", arguments->kernels, "every kernel of a row, too");
+  command.add_option("--rounds", arguments->rounds, "how often work and floors are measured by turns")
+      .show_default()
+      .positive();
+  add_device(command, arguments->device);
+  add_schedule(command, arguments->schedule);
+  add_json(command, arguments->json);
+  command.callback([arguments] { run_bench(*arguments); });
 }
 
 }  // namespace mambac::tools

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "ir/error.h"
 #include "runtime/cuda/kernel_cache.h"
@@ -216,36 +216,36 @@ KernelCache the_cache() {
 }
 
 /// Declares a subcommand that reports about the whole cache.
-void add_action(CLI::App& cache, const char* name, const char* description, void (*action)(const KernelCache&, bool)) {
-  CLI::App* command = cache.add_subcommand(name, description);
+void add_action(Command cache, const char* name, const char* description, void (*action)(const KernelCache&, bool)) {
+  const Command command = cache.add_command(name, description);
   auto json = std::make_shared<bool>(false);
-  add_json(*command, *json);
-  command->callback([action, json] { action(the_cache(), *json); });
+  add_json(command, *json);
+  command.callback([action, json] { action(the_cache(), *json); });
 }
 
-void add_explain(CLI::App& cache) {
-  CLI::App* command =
-      cache.add_subcommand("explain", "what one entry was made from, and how others of its program differ");
+void add_explain(Command cache) {
+  const Command command =
+      cache.add_command("explain", "what one entry was made from, and how others of its program differ");
   struct Options {
     std::string key;
     bool source = false, json = false;
   };
   auto options = std::make_shared<Options>();
-  command->add_option("KEY", options->key, "the beginning of a key")->required()->type_name("");
-  command->add_flag("--source", options->source, "print the CUDA C++ that was compiled");
-  add_json(*command, options->json);
-  command->callback([options] { explain(the_cache(), options->key, options->source, options->json); });
+  command.add_option("KEY", options->key, "the beginning of a key").required().type_name("");
+  command.add_flag("--source", options->source, "print the CUDA C++ that was compiled");
+  add_json(command, options->json);
+  command.callback([options] { explain(the_cache(), options->key, options->source, options->json); });
 }
 
 }  // namespace
 
-void add_cache(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("cache", kDescription);
-  command->require_subcommand(1);
-  add_action(*command, "list", "all entries, those used latest first", list);
-  add_explain(*command);
-  add_action(*command, "verify", "reads all entries; removes and reports damaged ones", verify);
-  add_action(*command, "clear", "removes all entries", clear);
+void add_cache(Command app) {
+  const Command command = app.add_command("cache", kDescription);
+  command.require_command();
+  add_action(command, "list", "all entries, those used latest first", list);
+  add_explain(command);
+  add_action(command, "verify", "reads all entries; removes and reports damaged ones", verify);
+  add_action(command, "clear", "removes all entries", clear);
 }
 
 }  // namespace mambac::tools

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 #include <omp.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "codegen/cuda/cuda_emit.h"
 #include "codegen/loop_writer.h"
@@ -186,19 +186,19 @@ void run_compile(const Arguments& arguments) {
 
 }  // namespace
 
-void add_compile(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("compile", kDescription);
+void add_compile(Command app) {
+  const Command command = app.add_command("compile", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  add_model(*command, arguments->model);
-  command->add_option("--device", arguments->device, "the architecture: cuda:sm_90")->required()->type_name("");
-  command->add_option("--out", arguments->out, "the folder to write to")->required()->type_name("DIR");
-  command->add_option("--graph", arguments->graph, "train, prefill, step, eval or all")
-      ->capture_default_str()
-      ->type_name("");
-  command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
-  add_schedule(*command, arguments->schedule);
-  add_json(*command, arguments->json);
-  command->callback([arguments] { run_compile(*arguments); });
+  add_model(command, arguments->model);
+  command.add_option("--device", arguments->device, "the architecture: cuda:sm_90").required().type_name("");
+  command.add_option("--out", arguments->out, "the folder to write to").required().type_name("DIR");
+  command.add_option("--graph", arguments->graph, "train, prefill, step, eval or all")
+      .show_default()
+      .type_name("");
+  command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
+  add_schedule(command, arguments->schedule);
+  add_json(command, arguments->json);
+  command.callback([arguments] { run_compile(*arguments); });
 }
 
 }  // namespace mambac::tools

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iterator>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "codegen/lower.h"
 #include "ir/error.h"
@@ -188,22 +188,22 @@ void run_cost(const Arguments& arguments) {
 
 }  // namespace
 
-void add_cost(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("cost", kDescription);
+void add_cost(Command app) {
+  const Command command = app.add_command("cost", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  add_model(*command, arguments->model);
-  command->add_option("--graph", arguments->graph, "train, prefill, step or eval")
-      ->capture_default_str()
-      ->type_name("");
-  command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
-  CLI::Option* device = command->add_option("--device", arguments->device, "an architecture: cuda:sm_90");
-  device->type_name("");
-  command->add_option("--gpu", arguments->gpu, "with --device: h100 or h200; without, all of the architecture")
-      ->needs(device)
-      ->type_name("");
-  add_schedule(*command, arguments->schedule)->needs(device);
-  add_json(*command, arguments->json);
-  command->callback([arguments] { run_cost(*arguments); });
+  add_model(command, arguments->model);
+  command.add_option("--graph", arguments->graph, "train, prefill, step or eval")
+      .show_default()
+      .type_name("");
+  command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
+  const Option device = command.add_option("--device", arguments->device, "an architecture: cuda:sm_90");
+  device.type_name("");
+  command.add_option("--gpu", arguments->gpu, "with --device: h100 or h200; without, all of the architecture")
+      .needs(device)
+      .type_name("");
+  add_schedule(command, arguments->schedule).needs(device);
+  add_json(command, arguments->json);
+  command.callback([arguments] { run_cost(*arguments); });
 }
 
 }  // namespace mambac::tools

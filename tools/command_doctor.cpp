@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "codegen/llvm_jit.h"
 #include "ir/error.h"
@@ -58,11 +58,11 @@ void run_doctor(bool json) {
 
 }  // namespace
 
-void add_doctor(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("doctor", kDescription);
+void add_doctor(Command app) {
+  const Command command = app.add_command("doctor", kDescription);
   auto json = std::make_shared<bool>(false);
-  add_json(*command, *json);
-  command->callback([json] { run_doctor(*json); });
+  add_json(command, *json);
+  command.callback([json] { run_doctor(*json); });
 }
 
 }  // namespace mambac::tools

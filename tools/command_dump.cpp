@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "codegen/cuda/cuda_emit.h"
 #include "codegen/llvm_jit.h"
@@ -207,24 +207,24 @@ void run_dump(const Arguments& arguments) {
 
 }  // namespace
 
-void add_dump(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("dump", kDescription);
+void add_dump(Command app) {
+  const Command command = app.add_command("dump", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("MODEL", arguments->model.spec,
-                      "definition file, shipped name, either with :PRESET, or checkpoint folder")->type_name("");
-  add_settings(*command, arguments->model.settings);
-  command->add_option("--graph", arguments->graph, "train, prefill, step or eval")
-      ->capture_default_str()
-      ->type_name("");
-  command->add_option("--stage", arguments->stage, "after which stage, or all")->capture_default_str()->type_name("");
-  command->add_option("--kernel", arguments->kernel, "only this kernel: k4, or its whole name")->type_name("NAME");
-  command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
-  command->add_option("--out", arguments->out, "write numbered files into this folder")->type_name("DIR");
-  command->add_flag("--remarks", arguments->remarks, "say where fusion stopped, and why");
-  command->add_flag("--list-stages", arguments->list, "name the stages and do nothing");
-  add_json(*command, arguments->json);
-  command->callback([arguments] {
-    if (arguments->model.spec.empty() && !arguments->list) throw CLI::RequiredError("MODEL");
+  command.add_option("MODEL", arguments->model.spec,
+                     "definition file, shipped name, either with :PRESET, or checkpoint folder").type_name("");
+  add_settings(command, arguments->model.settings);
+  command.add_option("--graph", arguments->graph, "train, prefill, step or eval")
+      .show_default()
+      .type_name("");
+  command.add_option("--stage", arguments->stage, "after which stage, or all").show_default().type_name("");
+  command.add_option("--kernel", arguments->kernel, "only this kernel: k4, or its whole name").type_name("NAME");
+  command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
+  command.add_option("--out", arguments->out, "write numbered files into this folder").type_name("DIR");
+  command.add_flag("--remarks", arguments->remarks, "say where fusion stopped, and why");
+  command.add_flag("--list-stages", arguments->list, "name the stages and do nothing");
+  add_json(command, arguments->json);
+  command.callback([arguments] {
+    if (arguments->model.spec.empty() && !arguments->list) miss_argument("MODEL");
     run_dump(*arguments);
   });
 }

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "ir/error.h"
 #include "runtime/evaluate.h"
@@ -75,23 +75,23 @@ void run_eval(const Arguments& arguments) {
 
 }  // namespace
 
-void add_eval(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("eval", kDescription);
+void add_eval(Command app) {
+  const Command command = app.add_command("eval", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("CHECKPOINT", arguments->checkpoint, "folder written by 'mambac train'")
-      ->required()
-      ->type_name("");
-  command->add_option("--data", arguments->data, "the text: a file, or all files of a folder")->required();
-  command->add_option("--context", arguments->context, "bytes in a window; default: that of training")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--stride", arguments->stride, "bytes from window to window; default: half the context")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--batch", arguments->batch, "windows at a time; default: that of training")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training")->type_name("");
-  add_device(*command, arguments->device);
-  add_json(*command, arguments->json);
-  command->callback([arguments] { run_eval(*arguments); });
+  command.add_option("CHECKPOINT", arguments->checkpoint, "folder written by 'mambac train'")
+      .required()
+      .type_name("");
+  command.add_option("--data", arguments->data, "the text: a file, or all files of a folder").required();
+  command.add_option("--context", arguments->context, "bytes in a window; default: that of training")
+      .positive();
+  command.add_option("--stride", arguments->stride, "bytes from window to window; default: half the context")
+      .positive();
+  command.add_option("--batch", arguments->batch, "windows at a time; default: that of training")
+      .positive();
+  command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training").type_name("");
+  add_device(command, arguments->device);
+  add_json(command, arguments->json);
+  command.callback([arguments] { run_eval(*arguments); });
 }
 
 }  // namespace mambac::tools

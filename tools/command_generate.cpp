@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
@@ -141,30 +141,30 @@ void run_generate(const Arguments& arguments) {
 
 }  // namespace
 
-void add_generate(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("generate", kDescription);
+void add_generate(Command app) {
+  const Command command = app.add_command("generate", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("CHECKPOINT", arguments->checkpoint, "folder written by 'mambac train'")
-      ->required()
-      ->type_name("");
-  command->add_option("--prompt", arguments->prompts, "the text to go on from; may be given several times")
-      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("TEXT");
-  command->add_option("--prompt-file", arguments->prompt_file, "the same from a file; '-' is standard input");
-  none_or_more(command->add_option("--bytes", arguments->options.bytes, "how many to write")->capture_default_str());
-  command->add_option("--seed", arguments->options.seed, "of the random numbers")->capture_default_str();
-  command->add_option("--temperature", arguments->options.sampling.temperature, "0: always the likeliest byte")
-      ->capture_default_str();
-  command->add_option("--top-k", arguments->options.sampling.top_k, "only the so many likeliest; 0: all")
-      ->capture_default_str();
-  command->add_option("--top-p", arguments->options.sampling.top_p, "only the likeliest that sum to so much")
-      ->capture_default_str();
-  none_or_more(
-      command->add_option("--chunk", arguments->chunk, "bytes of the prompt taken at once; 0: one by one")
-          ->capture_default_str());
-  command->add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training")->type_name("");
-  add_device(*command, arguments->device);
-  add_json(*command, arguments->json);
-  command->callback([arguments] { run_generate(*arguments); });
+  command.add_option("CHECKPOINT", arguments->checkpoint, "folder written by 'mambac train'")
+      .required()
+      .type_name("");
+  command.add_option("--prompt", arguments->prompts, "the text to go on from; may be given several times")
+      .repeatable().type_name("TEXT");
+  command.add_option("--prompt-file", arguments->prompt_file, "the same from a file; '-' is standard input");
+  command.add_option("--bytes", arguments->options.bytes, "how many to write").none_or_more().show_default();
+  command.add_option("--seed", arguments->options.seed, "of the random numbers").show_default();
+  command.add_option("--temperature", arguments->options.sampling.temperature, "0: always the likeliest byte")
+      .show_default();
+  command.add_option("--top-k", arguments->options.sampling.top_k, "only the so many likeliest; 0: all")
+      .show_default();
+  command.add_option("--top-p", arguments->options.sampling.top_p, "only the likeliest that sum to so much")
+      .show_default();
+  command.add_option("--chunk", arguments->chunk, "bytes of the prompt taken at once; 0: one by one")
+      .none_or_more()
+      .show_default();
+  command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training").type_name("");
+  add_device(command, arguments->device);
+  add_json(command, arguments->json);
+  command.callback([arguments] { run_generate(*arguments); });
 }
 
 }  // namespace mambac::tools

@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "frontend/suggest.h"
 #include "ir/error.h"
@@ -213,22 +213,22 @@ void run_block(const Arguments& arguments) {
 
 }  // namespace
 
-void add_run(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("run", kDescription);
+void add_run(Command app) {
+  const Command command = app.add_command("run", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  command->add_option("FILE", arguments->file, "definition file, shipped name, or checkpoint folder")
-      ->required()->type_name("");
-  command->add_option("--block", arguments->block, "which block; default: the main one");
-  add_settings(*command, arguments->settings);
-  command->add_option("--input", arguments->inputs, "arrays for inputs, parameters and seeds")
-      ->type_name("NAME=FILE.npy");
-  command->add_flag("--grad", arguments->grad, "gradients by all inputs and parameters, too");
-  command->add_option("--out", arguments->out, "folder for the results")->required()->type_name("DIR");
-  add_device(*command, arguments->device, true);
-  command->add_option("--dtype", arguments->dtype, "f32 or bf16")->capture_default_str()->type_name("");
-  command->add_option("--seed", arguments->seed, "of initial values")->capture_default_str()->type_name("");
-  add_json(*command, arguments->json);
-  command->callback([arguments] { run_block(*arguments); });
+  command.add_option("FILE", arguments->file, "definition file, shipped name, or checkpoint folder")
+      .required().type_name("");
+  command.add_option("--block", arguments->block, "which block; default: the main one");
+  add_settings(command, arguments->settings);
+  command.add_option("--input", arguments->inputs, "arrays for inputs, parameters and seeds")
+      .type_name("NAME=FILE.npy");
+  command.add_flag("--grad", arguments->grad, "gradients by all inputs and parameters, too");
+  command.add_option("--out", arguments->out, "folder for the results").required().type_name("DIR");
+  add_device(command, arguments->device, true);
+  command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
+  command.add_option("--seed", arguments->seed, "of initial values").show_default().type_name("");
+  add_json(command, arguments->json);
+  command.callback([arguments] { run_block(*arguments); });
 }
 
 }  // namespace mambac::tools

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "ir/error.h"
 #include "runtime/train.h"
@@ -163,23 +163,23 @@ std::string resume_command(const Arguments& arguments) {
 
 }  // namespace
 
-void add_train(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("train", kDescription);
+void add_train(Command app, int& exit_code) {
+  const Command command = app.add_command("train", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  add_model(*command, arguments->model);
-  command->add_option("--data", arguments->data, "what to learn from: a file, or all files of a folder")->required();
-  command->add_option("--valid", arguments->valid, "held-out data, measured during and after training");
-  command->add_option("--out", arguments->out, "the folder of the run")->required();
-  command->add_flag("--resume", arguments->resume, "go on with the run in the folder, with its options");
+  add_model(command, arguments->model);
+  command.add_option("--data", arguments->data, "what to learn from: a file, or all files of a folder").required();
+  command.add_option("--valid", arguments->valid, "held-out data, measured during and after training");
+  command.add_option("--out", arguments->out, "the folder of the run").required();
+  command.add_flag("--resume", arguments->resume, "go on with the run in the folder, with its options");
   for (const TrainOption& option : train_options())
-    command->add_option(option_name(option.name), arguments->options[std::string(option.name)],
-                        std::string(option.help))->type_name("");
-  command->get_option("--steps")->excludes(command->get_option("--minutes"));
-  command->add_option("--reference", arguments->references, "a line in the curve to compare with, NAME=BITS_PER_BYTE")
-      ->type_name("");
-  add_device(*command, arguments->device);
-  add_json(*command, arguments->json);
-  command->callback([arguments, &exit_code] {
+    command.add_option(option_name(option.name), arguments->options[std::string(option.name)],
+                       std::string(option.help)).type_name("");
+  command.option("--steps").excludes(command.option("--minutes"));
+  command.add_option("--reference", arguments->references, "a line in the curve to compare with, NAME=BITS_PER_BYTE")
+      .type_name("");
+  add_device(command, arguments->device);
+  add_json(command, arguments->json);
+  command.callback([arguments, &exit_code] {
     arguments->resume_command = resume_command(*arguments);
     exit_code = run_train(*arguments);
   });

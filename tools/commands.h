@@ -1,22 +1,20 @@
 // The subcommands. Each function declares one with its options; its work is done while the command line is parsed.
 #pragma once
 
-namespace CLI {
-class App;
-}
+#include "tools/command_line.h"
 
 namespace mambac::tools {
 
-void add_dump(CLI::App& app);
-void add_cost(CLI::App& app);
-void add_compile(CLI::App& app);
-void add_run(CLI::App& app);
+void add_dump(Command app);
+void add_cost(Command app);
+void add_compile(Command app);
+void add_run(Command app);
 /// Sets the exit code when training is interrupted.
-void add_train(CLI::App& app, int& exit_code);
-void add_eval(CLI::App& app);
-void add_generate(CLI::App& app);
-void add_bench(CLI::App& app);
-void add_doctor(CLI::App& app);
-void add_cache(CLI::App& app);
+void add_train(Command app, int& exit_code);
+void add_eval(Command app);
+void add_generate(Command app);
+void add_bench(Command app);
+void add_doctor(Command app);
+void add_cache(Command app);
 
 }  // namespace mambac::tools

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 
@@ -38,14 +37,14 @@ std::string complaint(const std::string& name, const std::vector<std::string>& k
 
 }  // namespace
 
-void add_device(CLI::App& command, std::string& device, bool with_reference) {
+void add_device(Command command, std::string& device, bool with_reference) {
   std::vector<std::string> known{"cpu", "cuda-emulated", "cuda"};
   if (with_reference) known.insert(known.begin() + 1, "reference");
   device = "cpu";
   command.add_option("--device", device, fmt::format("where to run: {} or cuda:N", fmt::join(known, ", ")))
-      ->capture_default_str()
-      ->type_name("")
-      ->check([known](const std::string& name) { return complaint(name, known); });
+      .show_default()
+      .type_name("")
+      .check([known](const std::string& name) { return complaint(name, known); });
 }
 
 std::string used_text(const std::optional<int64_t>& used, const std::string& device) {

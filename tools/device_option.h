@@ -7,16 +7,13 @@
 #include <string>
 
 #include "runtime/device.h"
-
-namespace CLI {
-class App;
-}
+#include "tools/command_line.h"
 
 namespace mambac::tools {
 
 /// Declares --device with the default "cpu". Other text than "cpu", "cuda-emulated", "cuda" and "cuda:N", and
 /// "reference" where `with_reference` says so, is a mistake of usage; a near name is named.
-void add_device(CLI::App& command, std::string& device, bool with_reference = false);
+void add_device(Command command, std::string& device, bool with_reference = false);
 
 /// ", used 3.1 MB" of the host's memory, or where it lies instead: ", on cuda:0".
 std::string used_text(const std::optional<int64_t>& used, const std::string& device);

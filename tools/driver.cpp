@@ -2,15 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-#include <algorithm>
 #include <csignal>
 #include <cstdio>
-#include <memory>
 #include <new>
 #include <stdexcept>
 
-#include "frontend/suggest.h"
 #include "ir/error.h"
 #include "tools/commands.h"
 #include "tools/reproducer.h"
@@ -34,15 +30,6 @@ A MODEL is a definition file (my.mb), a shipped model (mambabyte), either with a
 checkpoint folder written by 'mambac train'. Results go to standard output, everything else to standard error.
 Exit codes: 0 good, 1 the input is wrong, 2 usage, 3 the machine lacks something, 70 an internal error.)";
 
-/// In the list of commands, each has the first line of its description only.
-class Help : public CLI::Formatter {
- public:
-  std::string make_subcommand(const CLI::App* command) const override {
-    const std::string description = command->get_description();
-    return fmt::format("  {:<12}{}\n", command->get_name(), description.substr(0, description.find('\n')));
-  }
-};
-
 int fail(const std::string& message, int code) {
   std::fflush(stdout);
   fmt::print(stderr, "mambac: {}\n", message);
@@ -57,44 +44,20 @@ int fail_internally(const std::string& message, int argc, char** argv) {
   return kExitInternal;
 }
 
-/// The parser would only say that a command is missing. Looks at the words in front, one for each level of commands.
-void check_command(const CLI::App& app, int argc, char** argv) {
-  if (argc < 2 || argv[1][0] == '-') return;
-  std::vector<std::string> known;
-  for (const CLI::App* command : app.get_subcommands({})) {
-    if (command->get_name() == argv[1]) return check_command(*command, argc - 1, argv + 1);
-    known.push_back(command->get_name());
-  }
-  if (known.empty()) return;  // the word is an argument
-  throw Failure(fmt::format("there is no command '{}'{}; there are: {}", argv[1], did_you_mean(argv[1], known),
-                            fmt::join(known, ", ")), kExitUsage);
-}
-
 int run_commands(int argc, char** argv) {
-  CLI::App app(kDescription, "mambac");
-  app.set_version_flag("--version", "mambac " MAMBAC_VERSION);
-  app.require_subcommand(1);
-  app.formatter(std::make_shared<Help>());
-  app.failure_message([](const CLI::App*, const CLI::Error& error) {
-    return fmt::format("mambac: {}\nTry 'mambac --help' or 'mambac COMMAND --help'.\n", error.what());
-  });
+  CommandLine line("mambac", kDescription, "mambac " MAMBAC_VERSION);
   int exit_code = kExitGood;
-  add_dump(app);
-  add_cost(app);
-  add_compile(app);
-  add_run(app);
-  add_train(app, exit_code);
-  add_eval(app);
-  add_generate(app);
-  add_bench(app);
-  add_doctor(app);
-  add_cache(app);
-  check_command(app, argc, argv);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitGood : kExitUsage;
-  }
+  add_dump(line.top());
+  add_cost(line.top());
+  add_compile(line.top());
+  add_run(line.top());
+  add_train(line.top(), exit_code);
+  add_eval(line.top());
+  add_generate(line.top());
+  add_bench(line.top());
+  add_doctor(line.top());
+  add_cache(line.top());
+  line.parse(argc, argv, exit_code);
   return exit_code;
 }
 

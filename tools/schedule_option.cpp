@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <set>
@@ -53,12 +52,12 @@ Setting parse_setting(const std::string& text) {
 
 }  // namespace
 
-CLI::Option* add_schedule(CLI::App& command, std::vector<std::string>& settings) {
+Option add_schedule(Command command, std::vector<std::string>& settings) {
   return command
       .add_option("--schedule", settings,
                   "axes of kernels whose name has PART in it, in the place of the device's choice: "
                   "PART:AXIS=NUMBER,...; may be given several times")
-      ->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)->type_name("");
+      .repeatable().type_name("");
 }
 
 struct ScheduleSettings::State {

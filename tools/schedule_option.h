@@ -6,16 +6,12 @@
 #include <vector>
 
 #include "runtime/program.h"
-
-namespace CLI {
-class App;
-class Option;
-}
+#include "tools/command_line.h"
 
 namespace mambac::tools {
 
 /// Declares --schedule, which may be given several times.
-CLI::Option* add_schedule(CLI::App& command, std::vector<std::string>& settings);
+Option add_schedule(Command command, std::vector<std::string>& settings);
 
 /// A scheduler whose choice is changed by "PART:AXIS=NUMBER,AXIS=NUMBER" texts, each for the kernels whose name has
 /// PART in it (all, when it is empty).
