@@ -41,8 +41,12 @@ endfunction()
 
 # mambac_precompile(TARGET KIND header...): the first target of a kind precompiles these headers, all others use its
 # file. Headers of the standard library and of others only. Options must be one set: some need OpenMP, so all get it.
+# The compiler's garbage collection would go over them again and again: it begins at 500 MB.
 function(mambac_precompile target kind)
-  target_compile_options(${target} PRIVATE ${OpenMP_CXX_FLAGS})
+  if(CMAKE_DISABLE_PRECOMPILE_HEADERS)
+    return()
+  endif()
+  target_compile_options(${target} PRIVATE ${OpenMP_CXX_FLAGS} --param=ggc-min-heapsize=500000)
   get_property(first GLOBAL PROPERTY MAMBAC_PRECOMPILED_${kind})
   if(first)
     target_precompile_headers(${target} REUSE_FROM ${first})
