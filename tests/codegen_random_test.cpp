@@ -1,5 +1,5 @@
 // Random graphs, compiled and run, against the float64 evaluator: forward, with gradients, and with bf16 storage.
-// MAMBAC_RANDOM_GRAPHS sets how many are drawn for each of the three (160), in tests of ten.
+// MAMBAC_RANDOM_GRAPHS sets how many are drawn for each of the three (110), in tests of ten.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -20,7 +20,7 @@ constexpr uint64_t kSeedsPerTest = 10;
 
 uint64_t test_count() {
   const char* text = std::getenv("MAMBAC_RANDOM_GRAPHS");
-  return (text ? std::strtoull(text, nullptr, 10) : 160) / kSeedsPerTest;
+  return (text ? std::strtoull(text, nullptr, 10) : 110) / kSeedsPerTest;
 }
 
 /// Every other graph under the schedules that users get.
