@@ -147,11 +147,28 @@ class PlannedExecutable : public Executable {
     } catch (const cuda::OutOfDeviceMemory& failure) {
       std::string sizes;
       for (const auto& [name, size] : bindings) sizes += fmt::format("{}{}={}", sizes.empty() ? "" : " ", name, size);
+      const size_t free = failure.free() + (arena_ ? static_cast<size_t>(placement_.bytes) : 0);
       throw cuda::OutOfDeviceMemory(
-          fmt::format("{}; the plan for {} needs {} for values and {} of scratch memory", failure.what(), sizes,
-                      byte_text(static_cast<double>(placement_.bytes)), byte_text(static_cast<double>(scratch_bytes_))),
+          fmt::format("{}; the plan for {} needs {} for values and {} of scratch memory{}", failure.what(), sizes,
+                      byte_text(static_cast<double>(placement_.bytes)), byte_text(static_cast<double>(scratch_bytes_)),
+                      smaller_batch(bindings, free)),
           static_cast<size_t>(placement_.bytes) + scratch_bytes_, failure.free(), failure.total());
     }
+  }
+
+  /// The largest smaller batch whose plan takes so many bytes or fewer, for the end of a message.
+  std::string smaller_batch(Bindings sizes, size_t free) const {
+    const auto batch = sizes.find("B");
+    if (batch == sizes.end() || batch->second <= 1) return "";
+    int64_t fitting = 0;
+    for (int64_t low = 1, high = batch->second - 1; low <= high;) {
+      const int64_t middle = batch->second = low + (high - low) / 2;
+      const int64_t bytes = planned_arena_bytes(program_.graph(), program_.lowered(), sizes, options_.constant_parameters);
+      const bool fits = static_cast<size_t>(bytes) + scratch_bytes_ <= free;
+      if (fits) fitting = middle;
+      (fits ? low : high) = fits ? middle + 1 : middle - 1;
+    }
+    return fitting > 0 ? fmt::format("; B={} would fit", fitting) : "; not even B=1 would fit";
   }
 
   Port make_port(const std::string& name, NodeId id, const std::vector<DimId>& dims, const Bindings& bindings) const {

@@ -4,9 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <numeric>
+#include <regex>
 
 #include "ir/builder.h"
 #include "runtime/atomic_file.h"
@@ -24,10 +27,11 @@ namespace {
 constexpr int64_t kIn = 64, kOut = 48;
 
 /// A product, and a kernel of its result.
-Graph small_graph(DType x_type = DType::f32, DType w_type = DType::f32, DType product_type = DType::f32) {
+Graph small_graph(DType x_type = DType::f32, DType w_type = DType::f32, DType product_type = DType::f32,
+                  const std::string& rows = "L") {
   Graph graph;
   Builder b(graph);
-  const DimId L = graph.add_dim("L", 0), E = graph.add_dim("E", kIn), D = graph.add_dim("D", kOut);
+  const DimId L = graph.add_dim(rows, 0), E = graph.add_dim("E", kIn), D = graph.add_dim("D", kOut);
   const NodeId x = b.input("x", {x_type, {L, E}});
   const NodeId w = b.param("w", {w_type, {D, E}}, {"w", {Initialiser::normal, 0, 1}, true});
   const NodeId product = b.op(Op::Dot, {x, w}, {.dims = {E}, .dtype = product_type});
@@ -106,6 +110,22 @@ TEST_F(CudaDevice, APlanThatDoesNotFitSaysWhatItNeeds) {
     EXPECT_TRUE(says(failure.what(), "the plan for L=50 needs", "of 1.00 kB are free")) << failure.what();
     EXPECT_TRUE(says(failure.what(), "of scratch memory", "cuda:0 (Fake GPU)")) << failure.what();
   }
+}
+
+TEST_F(CudaDevice, APlanThatDoesNotFitNamesABatchThatDoes) {
+  const Program program(small_graph(DType::bf16, DType::bf16, DType::f32, "B"), {}, *device);
+  const auto message_with = [&](const char* bytes) {
+    const Variable little("FAKE_CUDA_MEMORY", bytes);
+    return message_of<cuda::OutOfDeviceMemory>([&] { program.instantiate({{"B", 5000}}); });
+  };
+  const std::string message = message_with("50000");
+  std::smatch batch;
+  ASSERT_TRUE(std::regex_search(message, batch, std::regex("; B=([0-9]+) would fit$"))) << message;
+  EXPECT_GT(std::stoll(batch[1]), 1);
+  const Variable little("FAKE_CUDA_MEMORY", "50000");
+  EXPECT_NO_THROW(program.instantiate({{"B", std::stoll(batch[1])}}));
+  const std::string hopeless = message_with("10");
+  EXPECT_TRUE(hopeless.ends_with("; not even B=1 would fit")) << hopeless;
 }
 
 // ---- kernels --------------------------------------------------------------------------------------------------------
@@ -201,6 +221,9 @@ class Ports {
     const std::vector<float> all(memory_[number]->bytes() / sizeof(float), value);
     device_.upload(memory_[number]->data(), all.data(), memory_[number]->bytes());
   }
+  bool lie_below(const void* address) const {
+    return std::ranges::all_of(memory_, [&](const auto& memory) { return std::less<>()(memory->data(), address); });
+  }
   /// The first element of y after a run.
   float run() {
     upload(y_, NAN);
@@ -295,8 +318,11 @@ TEST_F(CudaDevice, AKernelThatStraysIsReportedWhenTheHostWaits) {
   const Program program(small_graph(), {}, *device);
   const auto executable = program.instantiate({{"L", 300}});
   Ports ports(*device, *executable);
-  const auto little = device->allocate(64);
-  executable->bind("y", little->data());
+  // No port lies where the kernel strays.
+  std::vector<std::unique_ptr<DeviceMemory>> little;
+  do little.push_back(device->allocate(64));
+  while (!ports.lie_below(little.back()->data()));
+  executable->bind("y", little.back()->data());
   EXPECT_NO_THROW(executable->run());
   const std::string message = message_of<InternalError>([&] { device->synchronize(); });
   EXPECT_TRUE(says(message, "CUDA_ERROR_ILLEGAL_ADDRESS", "which has 16")) << message;
