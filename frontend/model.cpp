@@ -141,7 +141,7 @@ std::vector<std::string> shipped_model_names() {
   std::vector<std::string> names;
   for (const ShippedModel& shipped : shipped_models()) {
     const std::string name(shipped.file.substr(0, shipped.file.size() - 3));
-    if (name == "prelude") continue;
+    if (name == "prelude" || name == "sampling") continue;  // what models are trained and write with
     names.push_back(name);
     const Library library(std::string(shipped.text), std::string(shipped.file));
     for (const Preset& preset : library.main_file().presets) names.push_back(name + ":" + preset.name);

@@ -12,11 +12,13 @@ namespace mambac {
 namespace {
 
 constexpr int64_t kVocabulary = 256;
+constexpr int64_t kDrawsPerVisit = 32;  // of the host: few enough that text comes smoothly from a slow model
+constexpr int64_t kOptionStride = 16;   // elements; scalars that are bound lie apart
 
 }  // namespace
 
-Generator::Generator(Executable* prefill, Executable& step)
-    : prefill_(prefill), step_(step), state_(step.device(), step.inputs()) {
+Generator::Generator(Executable* prefill, Executable& step, Executable* sampler)
+    : prefill_(prefill), step_(step), sampler_(sampler), state_(step.device(), step.inputs()) {
   const Port& input = port(step.inputs(), "bytes", DType::u8);
   check(input.shape.size() == 1, "Generator: the step's bytes are not [B]");
   batch_ = input.shape[0];
@@ -26,6 +28,7 @@ Generator::Generator(Executable* prefill, Executable& step)
   logits_ = MirroredArray<float>(step.device(), batch_ * kVocabulary);
   bind_memory(step, "bytes", step_bytes_.on_device());
   bind_memory(step, "logits", logits_.on_device());
+  if (sampler) bind_sampler();
   if (!prefill) return;
   const Port& chunk = port(prefill->inputs(), "bytes", DType::u8);
   check(chunk.shape.size() == 2 && chunk.shape[0] == batch_, "Generator: prefill's bytes are not [B, L]");
@@ -39,8 +42,35 @@ Generator::Generator(Executable* prefill, Executable& step)
   bind_memory(*prefill, "logits", chunk_logits_);
 }
 
+void Generator::bind_sampler() {
+  check(port(sampler_->inputs(), "logits", DType::f32).elements == batch_ * kVocabulary &&
+            port(sampler_->outputs(), "byte", DType::u8).elements == batch_,
+        "Generator: the sampler has another batch than the step");
+  Device& device = step_.device();
+  uniform_ = DeviceArray<float>(device, batch_);
+  sampling_ = MirroredArray<float>(device, 3 * kOptionStride);
+  uniforms_ = MirroredArray<float>(device, kDrawsPerVisit * batch_);
+  drawn_ = MirroredArray<uint8_t>(device, kDrawsPerVisit * batch_);
+  bind_memory(*sampler_, "logits", logits_.on_device());
+  bind_memory(*sampler_, "uniform", uniform_);
+  bind_memory(*sampler_, "byte", step_bytes_.on_device());
+  int64_t at = 0;
+  for (const char* name : {"temperature", "top_k", "top_p"}) {
+    bind_memory(*sampler_, name, sampling_.on_device().part(at, 1));
+    at += kOptionStride;
+  }
+}
+
+void Generator::set_sampling(const SamplingOptions& options) {
+  const bool likeliest = options.temperature == 0 || options.top_k == 1;
+  float* values = sampling_.host();
+  values[0] = likeliest ? 1 : static_cast<float>(options.temperature);
+  values[kOptionStride] = likeliest ? 1 : static_cast<float>(options.top_k > 0 ? options.top_k : kVocabulary);
+  values[2 * kOptionStride] = static_cast<float>(options.top_p);
+  sampling_.upload();
+}
+
 void Generator::run_step() {
-  step_bytes_.upload();
   state_.bind(step_);
   step_.run();
   state_.advance();
@@ -64,6 +94,7 @@ void Generator::feed(const std::vector<const uint8_t*>& rows, int64_t count) {
   }
   for (; at < count; ++at) {
     for (int64_t row = 0; row < batch_; ++row) step_bytes_.host()[row] = rows[static_cast<size_t>(row)][at];
+    step_bytes_.upload();
     run_step();
   }
 }
@@ -83,6 +114,7 @@ struct Generator::Row {
 
   bool reads_prompt(int64_t at) const { return at < static_cast<int64_t>(prompt.size()); }
   bool done() const { return written >= wanted; }
+  int64_t left() const { return wanted - written; }
   uint8_t byte(int64_t at) const {
     return reads_prompt(at) ? static_cast<uint8_t>(prompt[static_cast<size_t>(at)]) : last;
   }
@@ -107,6 +139,8 @@ bool Generator::stream_batch(std::span<const std::string> prompts, size_t first,
   state_.reset();
   feed(starts, at);
   while (true) {  // `at` bytes of each row have been read
+    if (sampler_ && std::ranges::none_of(rows, [&](const Row& row) { return row.reads_prompt(at); }))
+      return stream_on_device(rows, first, on_byte);
     for (size_t i = 0; i < rows.size(); ++i) {
       Row& row = rows[i];
       if (row.reads_prompt(at) || row.done()) continue;
@@ -116,8 +150,38 @@ bool Generator::stream_batch(std::span<const std::string> prompts, size_t first,
     }
     if (std::ranges::all_of(rows, &Row::done)) return true;
     for (size_t i = 0; i < rows.size(); ++i) step_bytes_.host()[i] = rows[i].byte(at);
+    step_bytes_.upload();
     run_step();
     ++at;
+  }
+}
+
+/// The host draws the random numbers and hands out the bytes. A logit that is no number stays one in the steps after it,
+/// since states that it comes from do; so the last logits of a visit tell.
+bool Generator::stream_on_device(std::vector<Row>& rows, size_t first, const ByteCallback& on_byte) {
+  while (true) {
+    const int64_t left = std::ranges::max(rows, {}, &Row::left).left();
+    if (left <= 0) return true;
+    const int64_t draws = std::min(left, kDrawsPerVisit);
+    for (int64_t i = 0; i < draws * batch_; ++i) {
+      Row& row = rows[static_cast<size_t>(i % batch_)];
+      uniforms_.host()[i] = row.left() > i / batch_ ? static_cast<float>(row.rng.next() >> 40) * 0x1p-24f : 0;
+    }
+    uniforms_.upload();
+    for (int64_t i = 0; i < draws; ++i) {
+      uniform_.copy(uniforms_.on_device().part(i * batch_, batch_));
+      sampler_->run();
+      drawn_.on_device().part(i * batch_, batch_).copy(step_bytes_.on_device());
+      if (i + 1 < left) run_step();
+    }
+    for (int64_t row = 0; row < batch_; ++row) likeliest(logits(row));
+    drawn_.download(0, draws * batch_);
+    for (int64_t i = 0; i < draws * batch_; ++i) {
+      Row& row = rows[static_cast<size_t>(i % batch_)];
+      if (row.done()) continue;
+      ++row.written;
+      if (!on_byte(first + static_cast<size_t>(i % batch_), drawn_.host()[i])) return false;
+    }
   }
 }
 
@@ -125,6 +189,8 @@ void Generator::stream(const std::vector<std::string>& prompts, const GenerateOp
                        const ByteCallback& on_byte) {
   if (options.bytes < 0)
     throw InputError(fmt::format("the bytes to generate: found {}, expected 0 or more", options.bytes));
+  check_options(options.sampling);
+  if (sampler_) set_sampling(options.sampling);
   for (size_t first = 0; first < prompts.size(); first += static_cast<size_t>(batch_)) {
     const size_t count = std::min(static_cast<size_t>(batch_), prompts.size() - first);
     if (!stream_batch({prompts.data() + first, count}, first, options, on_byte)) break;

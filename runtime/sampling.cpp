@@ -18,12 +18,18 @@ void check_options(const SamplingOptions& options) {
     throw InputError(fmt::format("top-p: found {}, expected more than 0 and at most 1", options.top_p));
 }
 
-int64_t Sampler::draw(std::span<const float> logits, Rng& rng) {
+int64_t likeliest(std::span<const float> logits) {
   for (size_t i = 0; i < logits.size(); ++i)
     if (std::isnan(logits[i])) throw InputError(fmt::format("the model's logit {} is not a number", i));
   const int64_t best = std::ranges::max_element(logits) - logits.begin();
-  const double largest = static_cast<double>(logits[static_cast<size_t>(best)]);
+  const float largest = logits[static_cast<size_t>(best)];
   if (!std::isfinite(largest)) throw InputError(fmt::format("the model's largest logit is {}", largest));
+  return best;
+}
+
+int64_t Sampler::draw(std::span<const float> logits, Rng& rng) {
+  const int64_t best = likeliest(logits);
+  const double largest = static_cast<double>(logits[static_cast<size_t>(best)]);
   if (options_.top_k == 1 || options_.temperature == 0) return best;
 
   const auto likelier = [&](int64_t a, int64_t b) {

@@ -82,6 +82,7 @@ bool alone(Alone& a, Op op) {
       return true;
     case Op::Cast:
       a.output(op, {a.input("x", {a.B, a.L, a.D})}, {.dims = {}, .dtype = DType::bf16});
+      a.output(op, {a.input("whole", {a.B, a.L, a.D}, {Range::integer, 0, 255})}, {.dims = {}, .dtype = DType::u8});
       return true;
     case Op::Sum:
     case Op::Amax: {

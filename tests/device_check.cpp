@@ -52,6 +52,8 @@ Array unpacked(const Port& port, const std::vector<char>& memory) {
   for (size_t i = 0; i < array.data.size(); ++i) {
     if (port.dtype == DType::f32) {
       array.data[i] = static_cast<double>(reinterpret_cast<const float*>(memory.data())[i]);
+    } else if (port.dtype == DType::u8) {
+      array.data[i] = static_cast<double>(static_cast<unsigned char>(memory[i]));
     } else {
       const uint32_t bits = static_cast<uint32_t>(reinterpret_cast<const uint16_t*>(memory.data())[i]) << 16;
       float f;

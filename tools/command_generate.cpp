@@ -53,7 +53,7 @@ std::vector<std::string> read_prompts(const Arguments& arguments) {
 
 /// The compiled model with its weights.
 struct Writer {
-  std::unique_ptr<Compiled> prefill, step;
+  std::unique_ptr<Compiled> prefill, step, sampler;  // the host draws without a sampler
   std::optional<Weights> weights;
   size_t planned_bytes = 0;
 };
@@ -68,6 +68,11 @@ Writer make_writer(const Checkpoint& checkpoint, DType storage, int64_t rows, in
   writer.weights.emplace(file, weight_ports(**writer.step), device);
   writer.weights->bind(**writer.step);
   writer.planned_bytes = writer.weights->bytes() + (**writer.step).planned_bytes();
+  if (!device.memory_is_host()) {
+    const Graph sampling = inference_graph(load_model("sampling"));
+    writer.sampler = compile(sampling, options_for(GraphKind::eval, DType::f32, sizes), {{"B", rows}}, device);
+    writer.planned_bytes += (**writer.sampler).planned_bytes();
+  }
   if (chunk == 0) return writer;
   writer.prefill = compile(source, options_for(GraphKind::prefill, storage, sizes), sizes, device);
   writer.weights->bind(**writer.prefill);
@@ -105,7 +110,8 @@ void run_generate(const Arguments& arguments) {
   const bool parallel = arguments.chunk > 0 && static_cast<int64_t>(longest) >= arguments.chunk;
   const Writer writer = make_writer(checkpoint, storage, rows, parallel ? arguments.chunk : 0, *device);
   const MemoryUse before = memory_use();
-  Generator generator(writer.prefill ? &**writer.prefill : nullptr, **writer.step);
+  const auto if_any = [](const std::unique_ptr<Compiled>& compiled) { return compiled ? &**compiled : nullptr; };
+  Generator generator(if_any(writer.prefill), **writer.step, if_any(writer.sampler));
 
   const bool stream = prompts.size() == 1 && !arguments.json;
   std::vector<std::string> written(prompts.size());
