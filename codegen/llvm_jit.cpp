@@ -46,7 +46,7 @@ bool is_known(const std::string& cpu, const llvm::Triple& triple) {
       ->isCPUStringValid(cpu);
 }
 
-orc::JITTargetMachineBuilder machine_builder(const std::string& cpu) {
+orc::JITTargetMachineBuilder machine_builder(const std::string& cpu, bool optimise) {
   static std::once_flag once;
   std::call_once(once, [] {
     llvm::InitializeNativeTarget();
@@ -61,7 +61,7 @@ orc::JITTargetMachineBuilder machine_builder(const std::string& cpu) {
       throw InputError(fmt::format("LLVM knows no processor '{}'; expected 'host' or a name such as 'x86-64-v3'", cpu));
     builder.setCPU(cpu);
   }
-  builder.setCodeGenOptLevel(llvm::CodeGenOptLevel::Aggressive);
+  builder.setCodeGenOptLevel(optimise ? llvm::CodeGenOptLevel::Aggressive : llvm::CodeGenOptLevel::None);
   builder.setRelocationModel(llvm::Reloc::PIC_);
   builder.setCodeModel(llvm::CodeModel::Small);
   return builder;
@@ -125,7 +125,7 @@ struct Jit::Parts {
   std::map<std::string, CompiledKernel> compiled;  // by printed text
   std::atomic<int> libraries{0};
 
-  explicit Parts(const std::string& cpu) : builder(machine_builder(cpu)) {}
+  Parts(const std::string& cpu, bool optimise) : builder(machine_builder(cpu, optimise)) {}
 
   std::unique_ptr<llvm::TargetMachine> machine() const {
     auto copy = builder;
@@ -177,7 +177,7 @@ Jit& Jit::host() {
   return jit;
 }
 
-Jit::Jit(const std::string& cpu) : parts_(std::make_unique<Parts>(cpu)) {
+Jit::Jit(const std::string& cpu, bool optimise) : parts_(std::make_unique<Parts>(cpu, optimise)) {
   const auto target = parts_->machine();
   const llvm::MCSubtargetInfo& subtarget = *target->getMCSubtargetInfo();
   auto has = [&](const char* feature) { return subtarget.checkFeatures(feature); };

@@ -45,8 +45,8 @@ class Jit {
   static Jit& host();
 
   /// cpu: "host", or an LLVM name such as "x86-64", "x86-64-v3" that this machine can run. Throws InputError when LLVM
-  /// does not know the name.
-  explicit Jit(const std::string& cpu);
+  /// does not know the name. Without `optimise`, code is generated in less than half the time and runs slowly.
+  explicit Jit(const std::string& cpu, bool optimise = true);
   ~Jit();
   Jit(const Jit&) = delete;
   Jit& operator=(const Jit&) = delete;

@@ -63,6 +63,7 @@ class CpuKernel : public DeviceKernel {
 
 class CpuDevice : public Device {
  public:
+  explicit CpuDevice(Jit& jit) : jit_(jit) {}
   std::string name() const override { return "cpu"; }
   std::unique_ptr<DeviceMemory> allocate(int64_t bytes) override { return std::make_unique<CpuMemory>(bytes); }
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
@@ -72,11 +73,11 @@ class CpuDevice : public Device {
   void zero(void* to, size_t bytes) override { std::memset(to, 0, bytes); }
   void copy(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   Schedule schedule(const Graph& fused, int number) const override {
-    return default_schedule(fused, number, Jit::host().native_width());
+    return default_schedule(fused, number, jit_.native_width());
   }
   std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) override {
     std::vector<std::shared_ptr<const DeviceKernel>> made;
-    for (CompiledKernel& kernel : Jit::host().compile(kernels))
+    for (CompiledKernel& kernel : jit_.compile(kernels))
       made.push_back(std::make_shared<CpuKernel>(std::move(kernel)));
     return made;
   }
@@ -84,12 +85,21 @@ class CpuDevice : public Device {
                                      bool constant_parameters, std::vector<NodeId>* roots) override {
     return make_library_call(fused, layouts, node, bindings, constant_parameters, roots);
   }
+
+ private:
+  Jit& jit_;
 };
 
 }  // namespace
 
 Device& cpu_device() {
-  static CpuDevice device;
+  static CpuDevice device(Jit::host());
+  return device;
+}
+
+Device& unoptimised_cpu_device() {
+  static Jit jit("host", false);
+  static CpuDevice device(jit);
   return device;
 }
 

@@ -5,7 +5,10 @@
 
 namespace mambac {
 
-/// The one device of this kind; it lives as long as the process.
+/// The one that programs use; it lives as long as the process.
 Device& cpu_device();
+
+/// The same with kernels that LLVM does not optimise: compiled in less than half the time, for tests of many.
+Device& unoptimised_cpu_device();
 
 }  // namespace mambac

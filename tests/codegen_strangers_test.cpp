@@ -19,8 +19,7 @@ uint64_t stranger_count() {
   return text ? std::strtoull(text, nullptr, 10) : 1000;
 }
 
-std::string checked(const Stranger& s, bool backward, DType storage = DType::f32,
-                    const Program::Scheduler& schedule = {}) {
+std::string checked(const Stranger& s, bool backward, DType storage = DType::f32, CheckOptions check = {}) {
   PipelineOptions options;
   options.storage = storage;
   options.kind = backward ? GraphKind::train : GraphKind::eval;
@@ -32,8 +31,7 @@ std::string checked(const Stranger& s, bool backward, DType storage = DType::f32
       values = draw_values(graph, s.bindings, s.ranges, 31);
       expected = evaluate(graph, s.bindings, values);
     });
-    CheckOptions check{.bounds = s.bindings.at("B") * s.bindings.at("L") < 40};
-    check.schedule = schedule;
+    check.bounds = s.bindings.at("B") * s.bindings.at("L") < 40;
     if (storage == DType::bf16) check.relative = 3e-2, check.absolute = 5e-2;
     return compare_on_cpu(std::move(result.graph), s.bindings, values, expected, check);
   } catch (const Failure& failure) {
@@ -41,9 +39,9 @@ std::string checked(const Stranger& s, bool backward, DType storage = DType::f32
   }
 }
 
-void expect_agrees(const Stranger& s, const Program::Scheduler& schedule = {}) {
+void expect_agrees(const Stranger& s, const CheckOptions& options = {}) {
   for (bool backward : {false, true})
-    EXPECT_EQ(checked(s, backward, DType::f32, schedule), "")
+    EXPECT_EQ(checked(s, backward, DType::f32, options), "")
         << s.name << (backward ? " backward: " : " forward: ") << s.text;
 }
 
@@ -51,10 +49,10 @@ class StrangersOnCpu : public testing::TestWithParam<uint64_t> {};
 
 TEST_P(StrangersOnCpu, AgreeForwardAndBackward) {
   const uint64_t count = stranger_count();
-  // Every fourth under the schedules that users get; all of them with MAMBAC_STRANGERS_WHOLE.
+  // Every fourth with the kernels that users get; all of them with MAMBAC_STRANGERS_WHOLE.
   const bool whole = std::getenv("MAMBAC_STRANGERS_WHOLE") != nullptr;
   for (uint64_t seed = GetParam(); seed < count; seed += kShards)
-    expect_agrees(stranger(seed), whole || seed / kShards % 4 == 0 ? Program::Scheduler{} : short_schedules());
+    expect_agrees(stranger(seed), whole || seed / kShards % 4 == 0 ? CheckOptions{} : quick_check());
 }
 
 INSTANTIATE_TEST_SUITE_P(Shards, StrangersOnCpu, testing::Range<uint64_t>(0, kShards));

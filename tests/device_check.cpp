@@ -114,15 +114,16 @@ Array in_type_order(const Program& program, const Bindings& bindings, const std:
 
 }  // namespace
 
-Program::Scheduler short_schedules() {
+CheckOptions quick_check() {
   if (&test_device() != &cpu_device()) return {};
-  return [](const Graph& fused, int number) {
+  const auto short_schedule = [](const Graph& fused, int number) {
     Schedule schedule = cpu_device().schedule(fused, number);
     schedule.unroll = 1;
     Schedule short_tiles = schedule;
     short_tiles.tile = 1;
     return why_illegal(fused, number, short_tiles).empty() ? short_tiles : schedule;
   };
+  return {.schedule = short_schedule, .device = &unoptimised_cpu_device()};
 }
 
 CpuSession::CpuSession(const Program& program, const Bindings& bindings)
@@ -188,8 +189,12 @@ Device& test_device() {
 
 namespace {
 
+bool is_cpu(const Device& device) {
+  return &device == &cpu_device() || &device == &unoptimised_cpu_device();
+}
+
 int runs_before(const Device& device) {
-  return &device == &cpu_device() ? 1 : &device == &emulated_device() ? 4 : 2;
+  return is_cpu(device) ? 1 : &device == &emulated_device() ? 4 : 2;
 }
 
 }  // namespace
@@ -204,7 +209,7 @@ Arrays run_on_cpu(const Program& program, const Bindings& bindings, const Arrays
 std::string compare_on_cpu(Graph fused, const Bindings& bindings, const Arrays& values, const Arrays& expected,
                            const CheckOptions& options) {
   const Program program(std::move(fused), options.schedule, options.device ? *options.device : test_device());
-  if (options.bounds && &program.device() == &cpu_device()) check_bounds(program, bindings);
+  if (options.bounds && is_cpu(program.device())) check_bounds(program, bindings);
   Arrays found = run_on_cpu(program, bindings, values);
   std::string message;
   for (const auto& [name, want] : expected) {

@@ -27,9 +27,9 @@ Device& emulated_device();
 /// cuda=PATH: the one that a library answers for which stands for all of CUDA's (tests/fake_cuda.h).
 Device& test_device();
 
-/// On the CPU its own schedules, but that steps are not written out and tiles are short, so that there is less to
-/// compile; on other devices theirs.
-Program::Scheduler short_schedules();
+/// For many graphs on the CPU: its own schedules, but that steps are not written out and tiles are short, and code that
+/// is not optimised, so that there is less to compile. On other devices theirs.
+CheckOptions quick_check();
 
 /// An executable with memory of its device for inputs and outputs, which is filled with NaN before the first run.
 class CpuSession {

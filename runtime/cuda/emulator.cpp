@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <numeric>
@@ -162,6 +163,11 @@ int element_bytes(char kind) {
 
 EmulatedModule::EmulatedModule(const mb_kernel* kernels) {
   for (; kernels->name; ++kernels) kernels_.push_back(kernels);
+}
+
+std::filesystem::path EmulatedModule::default_cache_folder() {
+  const char* folder = std::getenv("MAMBAC_EMULATED_CACHE");
+  return folder ? folder : "";
 }
 
 std::shared_ptr<const EmulatedModule> EmulatedModule::compile(const std::string& text,

@@ -34,8 +34,10 @@ class EmulatedModule {
   /// Builds a text in the vocabulary of codegen/cuda/device_header.h. A text that this process has built before is not
   /// built again; with a folder, nor is one whose library lies there. EnvironmentError when there is no compiler,
   /// InternalError with the compiler's first complaint when it refuses the text. Safe to call from several threads.
-  static std::shared_ptr<const EmulatedModule> compile(const std::string& text,
-                                                       const std::filesystem::path& cache_folder = {});
+  static std::shared_ptr<const EmulatedModule> compile(
+      const std::string& text, const std::filesystem::path& cache_folder = default_cache_folder());
+  /// $MAMBAC_EMULATED_CACHE; empty, no folder, without it.
+  static std::filesystem::path default_cache_folder();
 
   /// Names in the order of the text.
   std::vector<std::string> kernels() const;
