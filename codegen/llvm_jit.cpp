@@ -78,7 +78,7 @@ void on_big_stacks(size_t threads, const F& work) {
 
 /// The lanes are vectors already and the schedule says what is unrolled, so LLVM's vectorisers and unroller stay off:
 /// unrolling doubled the time of compilation and gained nothing; nor did O3 over O2. A list of nine passes in the place
-/// of O2 took a third less time, and a walk with its gradients ran a twentieth slower.
+/// of O2 took a third less time, but kernels of it seemed slower (docs/performance.md).
 void optimise(llvm::Module& module, llvm::TargetMachine& machine, llvm::OptimizationLevel level) {
   llvm::PipelineTuningOptions options;
   options.LoopVectorization = false;

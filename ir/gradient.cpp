@@ -97,7 +97,7 @@ void gradient_cos(Flow& f) {
 }
 
 void gradient_cast(Flow& f) {
-  f.flows_to(0, f.g);
+  if (is_float(f.node.type.dtype)) f.flows_to(0, f.g);
 }
 
 void gradient_add(Flow& f) {

@@ -120,7 +120,10 @@ Type infer_pointwise(const Rule& rule) {
 }
 
 Type infer_cast(const Rule& rule) {
-  return {rule.node.attrs.dtype, ordered(rule.graph, rule.type(0).dims)};
+  DType to = rule.node.attrs.dtype;
+  if (!is_float(to) && to != DType::u8)
+    rule.fail(fmt::format("found element type {}, expected f32, bf16, f16 or u8", name_of(to)));
+  return {to, ordered(rule.graph, rule.type(0).dims)};
 }
 
 Type infer_reduction(const Rule& rule) {

@@ -44,16 +44,20 @@ Generator::Generator(Executable* prefill, Executable& step, Executable* sampler)
 
 void Generator::bind_sampler() {
   check(port(sampler_->inputs(), "logits", DType::f32).elements == batch_ * kVocabulary &&
-            port(sampler_->outputs(), "byte", DType::u8).elements == batch_,
+            port(sampler_->outputs(), "byte", DType::u8).elements == batch_ &&
+            port(sampler_->outputs(), "wrong", DType::f32).elements == batch_,
         "Generator: the sampler has another batch than the step");
   Device& device = step_.device();
   uniform_ = DeviceArray<float>(device, batch_);
+  wrong_ = DeviceArray<float>(device, batch_);
   sampling_ = MirroredArray<float>(device, 3 * kOptionStride);
   uniforms_ = MirroredArray<float>(device, kDrawsPerVisit * batch_);
+  wrongs_ = MirroredArray<float>(device, kDrawsPerVisit * batch_);
   drawn_ = MirroredArray<uint8_t>(device, kDrawsPerVisit * batch_);
   bind_memory(*sampler_, "logits", logits_.on_device());
   bind_memory(*sampler_, "uniform", uniform_);
   bind_memory(*sampler_, "byte", step_bytes_.on_device());
+  bind_memory(*sampler_, "wrong", wrong_);
   int64_t at = 0;
   for (const char* name : {"temperature", "top_k", "top_p"}) {
     bind_memory(*sampler_, name, sampling_.on_device().part(at, 1));
@@ -156,8 +160,7 @@ bool Generator::stream_batch(std::span<const std::string> prompts, size_t first,
   }
 }
 
-/// The host draws the random numbers and hands out the bytes. A logit that is no number stays one in the steps after it,
-/// since states that it comes from do; so the last logits of a visit tell.
+/// The host draws the random numbers, hands out the bytes and says where the logits were wrong.
 bool Generator::stream_on_device(std::vector<Row>& rows, size_t first, const ByteCallback& on_byte) {
   while (true) {
     const int64_t left = std::ranges::max(rows, {}, &Row::left).left();
@@ -172,13 +175,16 @@ bool Generator::stream_on_device(std::vector<Row>& rows, size_t first, const Byt
       uniform_.copy(uniforms_.on_device().part(i * batch_, batch_));
       sampler_->run();
       drawn_.on_device().part(i * batch_, batch_).copy(step_bytes_.on_device());
+      wrongs_.on_device().part(i * batch_, batch_).copy(wrong_);
       if (i + 1 < left) run_step();
     }
-    for (int64_t row = 0; row < batch_; ++row) likeliest(logits(row));
     drawn_.download(0, draws * batch_);
+    wrongs_.download(0, draws * batch_);
     for (int64_t i = 0; i < draws * batch_; ++i) {
       Row& row = rows[static_cast<size_t>(i % batch_)];
       if (row.done()) continue;
+      if (wrongs_.host()[i] != 0)
+        throw InputError(fmt::format("the model's logits for byte {} are not finite", row.written + 1));
       ++row.written;
       if (!on_byte(first + static_cast<size_t>(i % batch_), drawn_.host()[i])) return false;
     }

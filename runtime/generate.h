@@ -27,8 +27,8 @@ class Generator {
   /// `step`: "bytes" u8[B] and "state.*" -> "logits" f32[B, 256] and "state.*.next". `prefill` (may be null: the prompt
   /// goes through `step` then): "bytes" u8[B, L] and the same states -> "logits" f32[B, L, 256] or f32[B, 256] (those
   /// after the last byte). `sampler` (may be null: the host draws then): models/sampling.mb, "logits" f32[B, 256],
-  /// "uniform" f32[B] and the options -> "byte" u8[B]; with it the device writes many bytes between two visits of the
-  /// host. All run on one device, and the caller has bound their parameters.
+  /// "uniform" f32[B] and the options -> "byte" u8[B], "wrong" f32[B]; with it the device writes many bytes between two
+  /// visits of the host. All run on one device, and the caller has bound their parameters.
   Generator(Executable* prefill, Executable& step, Executable* sampler = nullptr);
 
   /// What the model remembers; for saving, cloning and restoring between calls of feed().
@@ -44,9 +44,8 @@ class Generator {
   /// Goes on from each prompt, in constant memory: bytes are handed over and forgotten. Prompts of different lengths
   /// share batches; what is written for a prompt depends on the prompt, its index and the options, not on its
   /// neighbours, but for the rounding by which step and prefill differ: prefill reads what the shortest prompt of the
-  /// batch has whole chunks of. An empty prompt counts as a line feed. A sampler computes in f32 and the host in f64, so
-  /// that a draw between two bytes may be either.
-  /// InputError: options out of range, logits that are not finite.
+  /// batch has whole chunks of. An empty prompt counts as a line feed. A sampler computes in f32 and the host in f64,
+  /// so that a draw between two bytes may be either. InputError: options out of range, logits that are not finite.
   void stream(const std::vector<std::string>& prompts, const GenerateOptions& options, const ByteCallback& on_byte);
   /// The same, collected.
   std::vector<std::string> generate(const std::vector<std::string>& prompts, const GenerateOptions& options);
@@ -67,11 +66,11 @@ class Generator {
   int64_t batch_ = 0, chunk_ = 0;
   MirroredArray<uint8_t> chunk_bytes_, step_bytes_;
   DeviceArray<float> chunk_logits_;
-  MirroredArray<float> logits_;  // after the last byte
-  DeviceArray<float> uniform_;         // what the sampler reads
-  MirroredArray<float> sampling_;      // its options
-  MirroredArray<float> uniforms_;      // [draws, B]
-  MirroredArray<uint8_t> drawn_;       // [draws, B]
+  MirroredArray<float> logits_;             // after the last byte
+  DeviceArray<float> uniform_, wrong_;      // of one draw
+  MirroredArray<float> sampling_;           // the sampler's options
+  MirroredArray<float> uniforms_, wrongs_;  // [draws, B]
+  MirroredArray<uint8_t> drawn_;            // [draws, B]
 };
 
 }  // namespace mambac

@@ -18,18 +18,12 @@ void check_options(const SamplingOptions& options) {
     throw InputError(fmt::format("top-p: found {}, expected more than 0 and at most 1", options.top_p));
 }
 
-int64_t likeliest(std::span<const float> logits) {
+int64_t Sampler::draw(std::span<const float> logits, Rng& rng) {
   for (size_t i = 0; i < logits.size(); ++i)
     if (std::isnan(logits[i])) throw InputError(fmt::format("the model's logit {} is not a number", i));
   const int64_t best = std::ranges::max_element(logits) - logits.begin();
-  const float largest = logits[static_cast<size_t>(best)];
-  if (!std::isfinite(largest)) throw InputError(fmt::format("the model's largest logit is {}", largest));
-  return best;
-}
-
-int64_t Sampler::draw(std::span<const float> logits, Rng& rng) {
-  const int64_t best = likeliest(logits);
   const double largest = static_cast<double>(logits[static_cast<size_t>(best)]);
+  if (!std::isfinite(largest)) throw InputError(fmt::format("the model's largest logit is {}", largest));
   if (options_.top_k == 1 || options_.temperature == 0) return best;
 
   const auto likelier = [&](int64_t a, int64_t b) {

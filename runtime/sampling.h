@@ -20,9 +20,6 @@ struct SamplingOptions {
 /// InputError naming the option that is out of range.
 void check_options(const SamplingOptions& options);
 
-/// The index of the largest logit, of equal ones the lowest. InputError when a logit is NaN or the largest is not finite.
-int64_t likeliest(std::span<const float> logits);
-
 class Sampler {
  public:
   explicit Sampler(const SamplingOptions& options) : options_(options) { check_options(options); }

@@ -72,6 +72,7 @@ TEST_F(Infer, LayoutErrors) {
   expect_error([&] { b.shift(x, L, 1); }, {"L is free"});
   expect_error([&] { op(Op::Rename, {x}, {D, K}); }, {"D = 3", "K = 4"});
   expect_error([&] { b.broadcast(x, {D}); }, {"D is new"});
+  expect_error([&] { b.cast(x, DType::i32); }, {"i32", "bf16"});
 }
 
 TEST_F(Infer, Index) {

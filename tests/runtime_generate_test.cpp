@@ -1,6 +1,7 @@
 // Evaluation, sampling, states and generation.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "ir/error.h"
@@ -216,6 +217,52 @@ TEST(Generate, SeedAndStop) {
   EXPECT_EQ(stopped, with_seed(1).substr(0, 4));
   EXPECT_EQ(generator.generate({"abc"}, {.bytes = 0})[0], "");
   EXPECT_THROW(generator.generate({"abc"}, {.bytes = -1}), InputError);
+}
+
+/// Takes the likeliest.
+FakeExecutable likeliest_sampler(int64_t batch) {
+  FakeExecutable sampler;
+  sampler.input("logits", DType::f32, {batch, 256}).input("uniform", DType::f32, {batch});
+  for (const char* option : {"temperature", "top_k", "top_p"}) sampler.input(option, DType::f32, {});
+  sampler.output("byte", DType::u8, {batch}).output("wrong", DType::f32, {batch});
+  sampler.work = [batch](FakeExecutable& self) {
+    EXPECT_EQ(*self.at("top_k"), 1);
+    for (int64_t row = 0; row < batch; ++row) {
+      const float* logits = self.at("logits") + row * 256;
+      self.at<uint8_t>("byte")[row] = static_cast<uint8_t>(std::max_element(logits, logits + 256) - logits);
+      self.at("wrong")[row] = static_cast<float>(std::count_if(logits, logits + 256, [](float x) { return x != x; }));
+    }
+  };
+  return sampler;
+}
+
+TEST(Generate, WithASamplerOfTheDevice) {
+  const std::vector<std::string> prompts = {"short", "a much longer prompt, with more than one chunk", "x"};
+  const GenerateOptions options{.bytes = 70, .sampling = {.temperature = 0}, .seed = 9};
+  FakeExecutable step = bound_recurrent(2, 0), sampler = likeliest_sampler(2);
+  const auto expected = Generator(nullptr, step).generate(prompts, options);
+  step.runs = 0;
+  EXPECT_EQ(Generator(nullptr, step, &sampler).generate(prompts, options), expected);
+  EXPECT_GT(sampler.runs, 70) << "all draws of the second batch, most of the first";
+  EXPECT_EQ(step.runs, 46 + 69 + 1 + 69) << "prompts and every byte but the last";
+}
+
+TEST(Generate, LogitsOfTheDeviceThatAreNoNumbersEndTheText) {
+  FakeExecutable step = bound_recurrent(1, 0), sampler = likeliest_sampler(1);
+  step.work = [work = step.work](FakeExecutable& self) {
+    work(self);
+    if (self.runs == 3 + 40) self.at("logits")[7] = NAN;  // after 40 of the bytes, and then never again
+  };
+  Generator generator(nullptr, step, &sampler);
+  std::string written;
+  const std::string message = message_of<InputError>([&] {
+    generator.stream({"abc"}, {.bytes = 70, .sampling = {.temperature = 0}}, [&](size_t, uint8_t byte) {
+      written.push_back(static_cast<char>(byte));
+      return true;
+    });
+  });
+  EXPECT_NE(message.find("for byte 41 are not finite"), std::string::npos) << message;
+  EXPECT_EQ(written.size(), 40u);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "frontend/model.h"
@@ -86,6 +87,20 @@ TEST(Sampling, TheDeviceDrawsWhatTheHostDraws) {
     differing += differences(run_on_cpu(program, {{"B", rows}}, draws.inputs).at("byte"), draws.expected);
   }
   EXPECT_LE(differing, 1u);
+}
+
+TEST(Sampling, TheDeviceSaysWhereLogitsAreWrong) {
+  PipelineOptions options;
+  options.kind = GraphKind::eval;
+  const Program program(run_pipeline(inference_graph(load_model("sampling")), options).graph, {}, test_device());
+  Draws draws = draws_with({}, 5, 6);
+  std::vector<double>& logits = draws.inputs.at("logits").data;
+  logits[0 * kVocabulary + 3] = NAN;
+  logits[1 * kVocabulary + 255] = INFINITY;
+  std::fill_n(logits.begin() + 2 * kVocabulary, kVocabulary, -INFINITY);
+  logits[3 * kVocabulary + 9] = -INFINITY;
+  const std::vector<double> wrong = run_on_cpu(program, {{"B", 5}}, draws.inputs).at("wrong").data;
+  for (size_t row = 0; row < 5; ++row) EXPECT_EQ(wrong[row] != 0, row < 3) << row;
 }
 
 }  // namespace
