@@ -64,7 +64,7 @@ MemoryPlace place_of(const Graph& fused, const Layouts& layouts, NodeId value) {
         const DimId d = node.attrs.dims[0];  // what is counted from the end of a fixed size may yet become part of more
         const bool from_end = node.attrs.integer < 0 && !fused.dim(d).is_free();
         index[d] = {d, {}, node.attrs.integer + (from_end ? fused.dim(d).size : 0)};
-      } else {
+      } else if (node.op != Op::After) {
         moved(node.attrs.dims[1], node.attrs.dims[0], node.op == Op::Slice ? node.attrs.integer : 0);
       }
       value = node.operands[0];

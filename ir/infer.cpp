@@ -203,6 +203,8 @@ Type infer_rename(const Rule& rule) {
   return replace_dim(rule, rule.dim(0), rule.dim(1));
 }
 
+Type infer_after(const Rule& rule) { return rule.type(0); }
+
 bool same_dims(const Dims& a, const Dims& b) {
   return a.size() == b.size() && without(a, b).empty();
 }

@@ -51,7 +51,7 @@ std::vector<DimId> matrix_order(const Graph& graph, const std::vector<DimId>& ke
 
 bool is_view(const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
-  return node.op == Op::At || node.op == Op::Slice || node.op == Op::Rename;
+  return node.op == Op::At || node.op == Op::Slice || node.op == Op::Rename || node.op == Op::After;
 }
 
 ContractionSize contraction_dims(const Graph& graph, NodeId id) {

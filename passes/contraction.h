@@ -14,7 +14,8 @@ constexpr int64_t kFewTerms = 8;  // a sum of at most so many products is never 
 /// projected to. Without `fuse_projections`, small projections of more than kFewTerms terms are library calls too.
 bool is_matrix_product(const Graph& graph, NodeId node, bool fuse_projections);
 
-/// True for ops that only rename, index or cut memory: at, slice, rename (of a static dimension).
+/// True for ops that only rename, index or cut memory, or say when it is read: at, slice, rename (of a static
+/// dimension), after.
 bool is_view(const Graph& graph, NodeId node);
 
 struct ContractionSize {

@@ -8,6 +8,7 @@
 #include "ir/builder.h"
 #include "ir/gradient.h"
 #include "passes/rewrite.h"
+#include "passes/segments.h"
 
 namespace mambac {
 
@@ -54,6 +55,12 @@ class Backward {
   }
 
   Builder& builder() { return builder_; }
+  /// The first parts of what the output is computed with are computed again; see passes/segments.h.
+  void compute_again(NodeId output, int parts) {
+    segments_ = segments_of(graph_, output);
+    again_.resize(forward_size_);
+    if (static_cast<size_t>(parts) < segments_.ends.size()) segments_.ends.resize(static_cast<size_t>(parts));
+  }
   void contribute(NodeId to, NodeId grad) { contributions_[to.index].push_back(grad); }
 
   Graph run() {
@@ -83,11 +90,41 @@ class Backward {
     for (size_t i = 1; i < parts.size(); ++i) grad = builder_.Add(grad, parts[i]);
     parts = {grad};
     if (class_of(graph_.node(id).op) == OpClass::Source) return;
-    const std::vector<NodeId> flows = gradient(builder_, id, grad);
+    if (!segments_.ends.empty() && segments_.ends.back() == id) write_part_again(grad);
+    name_after(id);
+    const std::vector<NodeId> flows = gradient(builder_, again(id), grad);
     for (size_t i = 0; i < flows.size(); ++i) {
       NodeId operand = graph_.node(id).operands[i];
       if (flows[i].present() && operand.present() && needed_[operand.index]) contribute(operand, flows[i]);
     }
+  }
+
+  /// The node that the rules of the backward pass read in the place of one of the forward pass.
+  NodeId again(NodeId id) const { return again_.empty() || !again_[id.index].present() ? id : again_[id.index]; }
+
+  /// Writes the last part of the list again, from what is kept of it: inputs, and the end of the part before. These are
+  /// read after the gradient of the part's end is there, or else its values would be those that exist already.
+  void write_part_again(NodeId end_grad) {
+    const NodeId end = segments_.ends.back();
+    segments_.ends.pop_back();
+    const uint32_t begin = segments_.ends.empty() ? 0 : segments_.ends.back().index + 1;
+    for (uint32_t i = begin; i <= end.index; ++i) {
+      if (!segments_.computed[i]) continue;
+      Node copy = graph_.node({i});
+      for (NodeId& o : copy.operands)
+        if (o.present()) o = o.index >= begin && segments_.computed[o.index] ? again_[o.index] : kept(o, end_grad);
+      copy.name += ".again";
+      again_[i] = graph_.append(std::move(copy));
+    }
+  }
+
+  /// A value that the part reads and that is not made again with it.
+  NodeId kept(NodeId id, NodeId end_grad) {
+    const bool varies = segments_.computed[id.index] || graph_.node(id).op == Op::Input;
+    if (!varies) return id;  // made of parameters, or from nothing
+    builder_.hint = graph_.node(id).name + ".kept";
+    builder_.location = graph_.node(id).location;
+    return builder_.op(Op::After, {id, end_grad});
   }
 
   void name_after(NodeId id) {
@@ -110,11 +147,14 @@ class Backward {
   std::vector<NodeId> targets_;
   std::vector<bool> needed_;
   std::vector<std::vector<NodeId>> contributions_;
+  Segments segments_;          // its ends: of the parts that are to be computed again
+  std::vector<NodeId> again_;  // by forward node: the one that the backward pass has in its place; absent: itself
 };
 
 }  // namespace
 
-Graph differentiate(const Graph& forward, const std::string& output, const std::vector<std::string>& wrt) {
+Graph differentiate(const Graph& forward, const std::string& output, const std::vector<std::string>& wrt,
+                    int recompute) {
   auto named = [&](const Output& o) { return o.name == output; };
   auto found = std::find_if(forward.outputs().begin(), forward.outputs().end(), named);
   if (found == forward.outputs().end()) throw InputError(fmt::format("found no output '{}' to differentiate", output));
@@ -122,6 +162,7 @@ Graph differentiate(const Graph& forward, const std::string& output, const std::
   const Node& node = forward.node(found->value);
   backward.builder().hint = "one";
   backward.builder().location = node.location;
+  if (recompute > 0) backward.compute_again(found->value, recompute);
   backward.contribute(found->value, backward.builder().constant(1));
   return backward.run();
 }

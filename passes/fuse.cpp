@@ -42,6 +42,9 @@ void Fuser::classify() {
     if (library_[i] || is_join(node(NodeId{i})))
       for (NodeId o : node(NodeId{i}).operands) in_memory_[view_root(o).index] = true;
   for (const Output& output : graph_.outputs()) in_memory_[view_root(output.value).index] = true;
+  for (uint32_t i = 0; i < graph_.size(); ++i)
+    if (is_after(NodeId{i}))
+      for (NodeId o : node(NodeId{i}).operands) store(view_root(o), NodeId{i}, "it is read, or waited for, in memory");
   for (const Node& n : graph_.nodes()) {  // walks look at neighbouring steps of `starts`
     const NodeId starts = operand(n, "starts");
     if (starts.present()) in_memory_[view_root(starts).index] = true;
@@ -86,7 +89,7 @@ NodeId Fuser::output_value(NodeId output) const {
 }
 
 NodeId Fuser::view_root(NodeId id) const {
-  while (is_view(graph_, id) && home_[id.index] < 0) id = node(id).operands[0];
+  while (is_view(graph_, id) && home_[id.index] < 0 && !is_after(id)) id = node(id).operands[0];
   return id;
 }
 
@@ -143,7 +146,7 @@ void Fuser::place(NodeId id) {
   for (NodeId o : n.operands)
     if (o.present()) base = std::max(base, level_[view_root(o).index]);
   level_[id.index] = base;
-  if (is_join(n)) return;
+  if (is_join(n) || is_after(id)) return;
   if (is_view(graph_, id) && is_free_view(id)) return;
   if (library_[id.index]) {
     level_[id.index] = base + 1;
@@ -232,6 +235,10 @@ bool Fuser::join_operands(NodeId id, int base, std::string* why) {
     if (!o.present()) continue;
     const NodeId root = view_root(o);
     if (level_[root.index] < base || is_source(root)) continue;
+    if (is_after(root)) {
+      *why = fmt::format("{} is read after {}", node(root).name, node(node(root).operands[1]).name);
+      return false;
+    }
     if (!is_computed(root) || is_join(node(root))) {
       *why = fmt::format("{} is the result of {}", node(root).name,
                          is_join(node(root)) ? "a join in memory" : "a library call");

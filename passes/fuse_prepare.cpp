@@ -70,6 +70,7 @@ class Preparer {
   }
 
   NodeId with_joins(NodeId id, const Node& n) {
+    if (n.op == Op::After) return has_memory(n.operands[0]) ? out_.append(n) : n.operands[0];
     if (is_view(graph_, id)) return view(n.op, n.operands[0], n.attrs);
     if (n.op == Op::Unslice) return as_concat(n);
     if (n.op == Op::Shift && !is_inner_shift(n)) return shifted_concat(n);
@@ -91,6 +92,11 @@ class Preparer {
     if (op == Op::Slice) return build_.Add(build_.op(Op::Iota, {}, {.dims = {attrs.dims[1]}}), offset);
     if (attrs.integer >= 0) return offset;
     return build_.Add(build_.op(Op::Extent, {}, {.dims = {attrs.dims[0]}}), offset);
+  }
+
+  bool has_memory(NodeId value) const {
+    const Op op = out_.node(value).op;
+    return op != Op::Const && op != Op::Iota && op != Op::Extent;
   }
 
   bool is_library_call(NodeId id) const {
@@ -249,7 +255,7 @@ bool has_dense_side(const Graph& graph, NodeId value) {
   std::vector<DimId> dims = graph.node(value).type.dims;
   while (is_view(graph, root)) {
     const Node& view = graph.node(root);
-    if (view.op != Op::At) std::replace(dims.begin(), dims.end(), view.attrs.dims[1], view.attrs.dims[0]);
+    if (view.op == Op::Slice || view.op == Op::Rename) std::replace(dims.begin(), dims.end(), view.attrs.dims[1], view.attrs.dims[0]);
     root = view.operands[0];
   }
   const std::vector<DimId>& memory = graph.node(root).type.dims;

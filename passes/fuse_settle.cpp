@@ -150,7 +150,7 @@ std::vector<std::set<int>> Fuser::readers_of_groups() const {
     }
   }
   for (uint32_t i = 0; i < graph_.size(); ++i)
-    if (is_join(node(NodeId{i})))
+    if (is_join(node(NodeId{i})) || is_after(NodeId{i}))
       for (NodeId o : node(NodeId{i}).operands) read(kOutside, o);
   return readers;
 }
@@ -298,7 +298,7 @@ std::set<int> Fuser::dependencies(const std::vector<Member>& members, bool libra
   while (!stack.empty()) {
     const NodeId current = view_root(stack.back());
     stack.pop_back();
-    if (is_join(node(current)))
+    if (is_join(node(current)) || is_after(current))
       stack.insert(stack.end(), node(current).operands.begin(), node(current).operands.end());
     else if (home_[current.index] >= 0)
       found.insert(home_[current.index]);

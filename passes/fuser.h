@@ -44,6 +44,8 @@ class Fuser {
 
   const Node& node(NodeId id) const { return graph_.node(id); }
   bool is_source(NodeId id) const { return class_of(node(id).op) == OpClass::Source; }
+  /// A view that waits: like a join it has a level of its own, and nothing that comes after it is put before it.
+  bool is_after(NodeId id) const { return node(id).op == Op::After; }
 
   void classify();
   /// The gradient of amax compares values with their largest. The same expression may round differently in another
@@ -53,7 +55,7 @@ class Fuser {
   void find_copies();
   /// The value that an output names: what it is a copy of, when a kernel computes that.
   NodeId output_value(NodeId output) const;
-  /// The value whose memory a chain of free views shows; the node itself when it is no view.
+  /// The value whose memory a chain of free views shows, or the `after` in it; the node itself when it is no view.
   NodeId view_root(NodeId id) const;
   bool is_computed(NodeId id) const { return home_[id.index] >= 0 && !groups_[home_[id.index]].library; }
 

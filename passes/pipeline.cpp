@@ -48,7 +48,8 @@ DimId walk_of(const Graph& graph, const PipelineOptions& options) {
 }
 
 Graph differentiated(const Graph& graph, const PipelineOptions& options) {
-  return options.seeds ? differentiate_with_seeds(graph, options.wrt) : differentiate(graph, options.loss, options.wrt);
+  return options.seeds ? differentiate_with_seeds(graph, options.wrt)
+                       : differentiate(graph, options.loss, options.wrt, options.recompute);
 }
 
 std::vector<Stage> make_stages() {

@@ -29,6 +29,7 @@ struct PipelineOptions {
   std::string loss = "loss";     // train: the output to differentiate
   bool seeds = false;            // train: the gradient of sum(output * seed) over all outputs instead
   std::vector<std::string> wrt;  // train: what to differentiate by; empty: see passes/differentiate.h
+  int recompute = 0;             // train: parts of the forward pass that are computed again; see differentiate.h
   DType storage = DType::f32;    // of values between large contractions
   bool narrow_parameters = false;  // all but train: parameters of large contractions and tables in `storage`, too
   FuseOptions fuse;

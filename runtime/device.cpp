@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "runtime/memory_use.h"
+
 namespace mambac {
 
 namespace {
@@ -15,6 +17,10 @@ void in_pieces(size_t bytes, const Use& use) {
 }
 
 }  // namespace
+
+int64_t Device::free_memory() const {
+  return available_memory();
+}
 
 std::unique_ptr<DeviceMemory> Device::allocate_zeroed(int64_t bytes) {
   auto memory = allocate(bytes);

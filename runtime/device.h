@@ -60,6 +60,8 @@ class Device {
   virtual std::string name() const = 0;
   /// EnvironmentError when there is not that much.
   virtual std::unique_ptr<DeviceMemory> allocate(int64_t bytes) = 0;
+  /// Bytes that can be allocated now, as far as that is known.
+  virtual int64_t free_memory() const;
   /// Between host and device memory, in order with the calls; both return when the host's memory may be used again.
   virtual void upload(void* to, const void* from, size_t bytes) = 0;
   virtual void download(void* to, const void* from, size_t bytes) = 0;

@@ -14,4 +14,8 @@ struct MemoryUse {
 /// From /proc/self/status; zeros where that does not exist.
 MemoryUse memory_use();
 
+/// Bytes that this process can still get without swapping: what the machine has left or, if that is less, the group of
+/// processes that this one belongs to (cgroup v2). The largest number where neither is known.
+int64_t available_memory();
+
 }  // namespace mambac

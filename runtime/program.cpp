@@ -163,7 +163,8 @@ class PlannedExecutable : public Executable {
     int64_t fitting = 0;
     for (int64_t low = 1, high = batch->second - 1; low <= high;) {
       const int64_t middle = batch->second = low + (high - low) / 2;
-      const int64_t bytes = planned_arena_bytes(program_.graph(), program_.lowered(), sizes, options_.constant_parameters);
+      const int64_t bytes =
+          place_all(program_.graph(), program_.lowered(), sizes, options_.constant_parameters).bytes;
       const bool fits = static_cast<size_t>(bytes) + scratch_bytes_ <= free;
       if (fits) fitting = middle;
       (fits ? low : high) = fits ? middle + 1 : middle - 1;
@@ -282,21 +283,33 @@ class PlannedExecutable : public Executable {
   std::unique_ptr<DeviceMemory> scratch_;
 };
 
+/// Empty entries for library kernels.
+std::vector<LoweredKernel> lower_all(const Graph& fused, const Layouts& layouts, const Program::Scheduler& scheduler) {
+  std::vector<LoweredKernel> lowered(fused.kernels.size());
+  for (size_t k = 0; k < lowered.size(); ++k) {
+    if (fused.kernels[k].kind == KernelGroup::library) continue;
+    const int number = static_cast<int>(k);
+    lowered[k] = lower(fused, layouts, number, scheduler(fused, number));
+  }
+  return lowered;
+}
+
 }  // namespace
+
+Program::Scheduler schedules_of(const Device& device) {
+  return [&device](const Graph& fused, int number) { return device.schedule(fused, number); };
+}
 
 Program::Program(Graph fused, const Scheduler& scheduler, Device& device)
     : device_(device),
       fused_(std::move(fused)),
       layouts_(fused_),
-      lowered_(fused_.kernels.size()),
+      lowered_(lower_all(fused_, layouts_, scheduler ? scheduler : schedules_of(device))),
       compiled_(fused_.kernels.size()) {
   std::vector<const loop::Kernel*> kernels;
   std::vector<size_t> numbers;
   for (size_t k = 0; k < fused_.kernels.size(); ++k) {
     if (fused_.kernels[k].kind == KernelGroup::library) continue;
-    const int number = static_cast<int>(k);
-    const Schedule schedule = scheduler ? scheduler(fused_, number) : device.schedule(fused_, number);
-    lowered_[k] = lower(fused_, layouts_, number, schedule);
     kernels.push_back(&lowered_[k].kernel);
     numbers.push_back(k);
   }
@@ -308,9 +321,9 @@ std::unique_ptr<Executable> Program::instantiate(const Bindings& bindings, const
   return std::make_unique<PlannedExecutable>(*this, bindings, options);
 }
 
-int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings,
+int64_t planned_arena_bytes(const Graph& fused, const Program::Scheduler& scheduler, const Bindings& bindings,
                             bool constant_parameters) {
-  return place_all(fused, lowered, bindings, constant_parameters).bytes;
+  return place_all(fused, lower_all(fused, Layouts(fused), scheduler), bindings, constant_parameters).bytes;
 }
 
 }  // namespace mambac

@@ -47,8 +47,11 @@ class Program {
   std::vector<std::shared_ptr<const DeviceKernel>> compiled_;
 };
 
+/// The default schedules of a device, which must outlive them.
+Program::Scheduler schedules_of(const Device& device);
+
 /// Bytes of the arena that the plan needs at these sizes, without binding or compiling anything.
-int64_t planned_arena_bytes(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings,
+int64_t planned_arena_bytes(const Graph& fused, const Program::Scheduler& scheduler, const Bindings& bindings,
                             bool constant_parameters);
 
 }  // namespace mambac

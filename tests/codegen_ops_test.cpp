@@ -144,6 +144,14 @@ bool alone(Alone& a, Op op) {
     case Op::Rename:
       a.output(op, {a.input("x", {a.B, a.L, a.D})}, {.dims = {a.D, a.P}});
       return true;
+    case Op::After: {
+      const NodeId x = a.input("x", {a.B, a.L, a.D}), y = a.input("y", {a.B, a.L, a.D});
+      Builder b(a.graph);
+      const NodeId later = b.sum(y, {a.D});
+      a.output(op, {b.Exp(x), later});
+      a.output(op, {x, later});
+      return true;
+    }
     case Op::Broadcast:
       a.output(op, {a.input("x", {a.L, a.D})}, {.dims = {a.B, a.N}});
       a.output(op, {a.input("y", {})}, {.dims = {a.D, a.L}});

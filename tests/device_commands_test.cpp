@@ -8,6 +8,7 @@
 #include "runtime/cuda/emulated_device.h"
 #include "runtime/evaluate.h"
 #include "runtime/generate.h"
+#include "runtime/memory_use.h"
 #include "tests/protected_device.h"
 #include "tests/tools_support.h"
 #include "tools/training_graphs.h"
@@ -257,6 +258,29 @@ TEST(DeviceOption, AnInterruptedRunNamesItsDevice) {
   EXPECT_EQ(outcome.code, 130) << outcome.error << contents(folder / "log");
   EXPECT_NE(contents(folder / "log").find("--device 'cuda-emulated' --resume"), std::string::npos)
       << contents(folder / "log");
+}
+
+/// By the plan for the device, as few layers as make it fit.
+TEST(Recompute, IsOfAsFewLayersAsFit) {
+  Model model = load_model("mambabyte:tiny");
+  set(model, {{"layers", 6}});
+  const Graph loss = tools::with_output(training_graph(model), "loss");
+  const Bindings sizes{{"B", 4}, {"L", 1024}};
+  PipelineOptions options = tools::options_for(GraphKind::train, DType::bf16, sizes);
+  std::vector<int64_t> planned;
+  for (options.recompute = 0; options.recompute < 6; ++options.recompute)
+    planned.push_back(
+        planned_arena_bytes(run_pipeline(loss, options).graph, schedules_of(cpu_device()), sizes, false));
+  const auto fitting = [&](int64_t bytes) { return fitting_recompute(loss, options, sizes, cpu_device(), bytes); };
+  for (int parts : {0, 1, 3, 5}) EXPECT_EQ(fitting(planned[static_cast<size_t>(parts)]), parts);
+  EXPECT_EQ(fitting(planned[2] - 1), 3);
+  EXPECT_EQ(fitting(planned[0] * 2), 0);
+  EXPECT_EQ(fitting(1), 5);  // all that there are: the last layer's values are read at once
+}
+
+TEST(Memory, ThereIsSomeLeft) {
+  EXPECT_GT(available_memory(), 1 << 20);
+  EXPECT_LT(available_memory(), INT64_MAX);
 }
 
 }  // namespace

@@ -142,6 +142,7 @@ TEST_F(Gradient, Layout) {
   check_gradients(b.shift(in("l", {B, D}), D, 1));
   check_gradients(b.shift(in("m", {B, K}), K, -2));
   check_gradients(op(Op::Rename, {in("n", {B, D})}, {D, D2}));
+  check_gradients(op(Op::After, {in("p", {B, D}), ids("first", {B}, 4)}, {}));
   check_gradients(b.broadcast(in("o", {D}), {B, N}));
 }
 

@@ -51,6 +51,7 @@ TEST_F(Infer, Layout) {
   EXPECT_EQ(type_of(op(Op::Stack, {x, x}, {N})), "bf16[B, L, N, D]");
   EXPECT_EQ(type_of(b.shift(x, D, 1)), "bf16[B, L, D]");
   EXPECT_EQ(type_of(op(Op::Rename, {x}, {L, M})), "bf16[B, M, D]");
+  EXPECT_EQ(type_of(op(Op::After, {x, in("first", {B, L})}, {})), "bf16[B, L, D]");
   EXPECT_EQ(type_of(b.broadcast(in("z", {L, D}), {N, B})), "f32[B, L, N, D]");
 }
 

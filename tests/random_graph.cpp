@@ -267,6 +267,7 @@ class Drawer {
 
   NodeId layout() {
     NodeId x = pick();
+    if (random_.chance(0.1)) return op(Op::After, {x, pick()});
     const Dims dims = type(x).dims;
     const DimId other = random_.pick(fixed_);
     if (random_.chance(0.2)) {  // a dimension of its own, or one along all steps

@@ -38,6 +38,14 @@ TEST(Cost, ThePositionsDoNotChangeTheCountPerByte) {
   EXPECT_GT(many.at("planned_bytes"), one.at("planned_bytes"));
 }
 
+TEST(Cost, LayersComputedAgainTakeLessMemoryAndMoreWork) {
+  const TemporaryFolder folder;
+  const std::string command = "mambac cost mambabyte:tiny --set layers=8 B=4 L=2048 --graph train --json --recompute ";
+  const Json all = Json::parse(succeed(folder, command + "0")), few = Json::parse(succeed(folder, command + "7"));
+  EXPECT_LT(few.at("planned_bytes").get<double>(), 0.5 * all.at("planned_bytes").get<double>());
+  EXPECT_GT(few.at("flops"), all.at("flops"));
+}
+
 TEST(Cost, KernelsSumUpToTheWhole) {
   const TemporaryFolder folder;
   for (const char* graph : {"train", "prefill", "step", "eval"}) {

@@ -120,6 +120,17 @@ TEST_F(Driver, ADiskThatIsFullLosesNothing) {
   succeed(folder, kTrain + std::string("--steps 8 --out run --resume"));
 }
 
+TEST_F(Driver, LayersComputedAgainTakeLessMemoryAndLearnTheSame) {
+  std::vector<Json> runs;
+  for (const std::string recompute : {"auto", "3"})
+    runs.push_back(Json::parse(succeed(folder, kTrain + ("--set layers=4 --steps 60 --json --recompute " + recompute +
+                                                         " --out run-" + recompute))));
+  EXPECT_LT(runs[1].at("planned_bytes"), runs[0].at("planned_bytes"));
+  EXPECT_NEAR(runs[1].at("valid_bits_per_byte"), runs[0].at("valid_bits_per_byte").get<double>(), 0.02);
+  EXPECT_NE(contents(folder / "run-3/latest/model.mb").find("train.recompute = \"3\""), std::string::npos);
+  EXPECT_NE(contents(folder / "run-auto/latest/model.mb").find("train.recompute = \"0\""), std::string::npos);
+}
+
 TEST_F(Driver, MemoryStaysAsPlanned) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "sanitizers keep memory of their own";

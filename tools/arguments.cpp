@@ -23,6 +23,11 @@ void add_model(Command command, ModelArguments& arguments) {
 
 void add_json(Command command, bool& json) { command.add_flag("--json", json, "report as JSON"); }
 
+void add_recompute(Command command, int& parts) {
+  command.add_option("--recompute", parts, "train: layers that the backward pass computes again to save memory")
+      .type_name("NUMBER");
+}
+
 void print_json(const Json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }

@@ -21,6 +21,8 @@ struct ModelArguments {
 void add_model(Command command, ModelArguments& arguments);
 void add_settings(Command command, std::vector<std::string>& settings);
 void add_json(Command command, bool& json);
+/// PipelineOptions::recompute; compile.h checks it.
+void add_recompute(Command command, int& parts);
 
 /// Prints to standard output, with a line end. Numbers that are not finite become null.
 void print_json(const Json& json);

@@ -130,7 +130,10 @@ PreparedRow train_row(const BenchTarget& target, const std::string& name, const 
   const PipelineOptions plain = options_for(GraphKind::eval, DType::f32, {});
   PreparedRow row;
   row.tokens = tokens_of(sizes);
-  row.parts.push_back(make_part(training, options_for(GraphKind::train, DType::bf16, sizes), sizes, target));
+  PipelineOptions options = options_for(GraphKind::train, DType::bf16, sizes);
+  options.recompute = fitting_recompute(training, options, sizes, target.device,
+                                       room_for_values(target.device, layout));
+  row.parts.push_back(make_part(training, options, sizes, target));
   const auto add_optimiser = [&](const char* block, int64_t parameters) {
     row.parts.push_back(make_part(instantiate_block(model, block, {{"P", parameters}}), plain, {}, target));
   };

@@ -40,6 +40,7 @@ the least that a GPU needs for the bytes, the arithmetic and the slots, and what
 struct Arguments {
   ModelArguments model;
   std::string graph = "prefill", dtype = "f32", device, gpu;
+  int recompute = 0;
   std::vector<std::string> schedule;
   bool json = false;
 };
@@ -49,6 +50,21 @@ struct Memory {
   double total() const { return parameters + inputs + outputs + arena; }
 };
 
+Json memory_json(const Memory& memory) {
+  return {{"parameter_bytes", whole(memory.parameters)},
+          {"input_bytes", whole(memory.inputs)},
+          {"output_bytes", whole(memory.outputs)},
+          {"arena_bytes", whole(memory.arena)}};
+}
+
+void print_memory(const Memory& memory, const Bindings& sizes) {
+  std::string at;
+  for (const auto& [name, size] : sizes) at += fmt::format(" {}={}", name, size);
+  fmt::print("planned memory   {} at{}: parameters {}, inputs {}, outputs {}, between kernels {}\n\n",
+             byte_text(memory.total()), at, byte_text(memory.parameters), byte_text(memory.inputs),
+             byte_text(memory.outputs), byte_text(memory.arena));
+}
+
 struct Report {
   double parameters = 0;
   double flops_per_byte = 0;
@@ -56,16 +72,10 @@ struct Report {
   std::vector<KernelWork> kernels;
 };
 
-Memory planned_memory(const Graph& fused, const Bindings& sizes, bool constant_parameters) {
+Memory planned_memory(const Graph& fused, const Program::Scheduler& scheduler, const Bindings& sizes,
+                      bool constant_parameters) {
   Memory memory;
-  const Layouts layouts(fused);
-  std::vector<LoweredKernel> lowered(fused.kernels.size());
-  for (size_t k = 0; k < lowered.size(); ++k) {
-    if (fused.kernels[k].kind == KernelGroup::library) continue;
-    const int number = static_cast<int>(k);
-    lowered[k] = lower(fused, layouts, number, default_schedule(fused, number, cpu_info().lanes()));
-  }
-  memory.arena = static_cast<double>(planned_arena_bytes(fused, lowered, sizes, constant_parameters));
+  memory.arena = static_cast<double>(planned_arena_bytes(fused, scheduler, sizes, constant_parameters));
   const auto bytes = [&](const Type& type) {
     return static_cast<double>(elements_of(fused, type, sizes)) * static_cast<double>(bytes_of(type.dtype));
   };
@@ -77,16 +87,15 @@ Memory planned_memory(const Graph& fused, const Bindings& sizes, bool constant_p
   return memory;
 }
 
-Report make_report(const Model& model, GraphKind kind, DType storage, const Bindings& sizes) {
+Report make_report(const Model& model, const PipelineOptions& options, const Bindings& sizes) {
   Report report;
   const Graph forward = instantiate(model);
   for (const Node& node : forward.nodes())
     if (node.op == Op::Param) report.parameters += static_cast<double>(elements_of(forward, node.type, sizes));
   report.flops_per_byte = paper_flops_per_position(forward, sizes);
-  const PipelineOptions options = options_for(kind, storage, sizes);
-  const Graph fused = run_pipeline(source_graph(model, kind), options).graph;
+  const Graph fused = run_pipeline(source_graph(model, options.kind), options).graph;
   report.kernels = kernel_work(fused, sizes);
-  report.memory = planned_memory(fused, sizes, options.narrow_parameters);
+  report.memory = planned_memory(fused, schedules_of(cpu_device()), sizes, options.narrow_parameters);
   return report;
 }
 
@@ -117,10 +126,7 @@ void print_report_json(const Report& report, const std::string& graph, const std
                {"sizes", sizes}};
   json.update(work_json(sum_of(report.kernels)));
   json["planned_bytes"] = whole(report.memory.total());
-  json["memory"] = {{"parameter_bytes", whole(report.memory.parameters)},
-                    {"input_bytes", whole(report.memory.inputs)},
-                    {"output_bytes", whole(report.memory.outputs)},
-                    {"arena_bytes", whole(report.memory.arena)}};
+  json["memory"] = memory_json(report.memory);
   json["kernels"] = Json::array();
   for (const KernelWork& kernel : report.kernels) {
     Json one = {{"name", kernel.name}, {"library", kernel.library}};
@@ -138,11 +144,7 @@ void print_line(const KernelWork& work, const std::string& name) {
 void print_report(const Report& report, const std::string& graph, const Bindings& sizes) {
   fmt::print("parameters       {:.0f}\n", report.parameters);
   fmt::print("FLOPs per byte   {:.0f} forward, as the papers count\n", report.flops_per_byte);
-  std::string at;
-  for (const auto& [name, size] : sizes) at += fmt::format(" {}={}", name, size);
-  fmt::print("planned memory   {} at{}: parameters {}, inputs {}, outputs {}, between kernels {}\n\n",
-             byte_text(report.memory.total()), at, byte_text(report.memory.parameters), byte_text(report.memory.inputs),
-             byte_text(report.memory.outputs), byte_text(report.memory.arena));
+  print_memory(report.memory, sizes);
   fmt::print("{:>12}{:>12}{:>12}{:>12}\n", "FLOPs", "exp, log", "read", "written");
   print_line(sum_of(report.kernels), fmt::format("the {} graph, {} kernels", graph, report.kernels.size()));
   for (const KernelWork& kernel : report.kernels) print_line(kernel, kernel.name);
@@ -161,27 +163,34 @@ std::vector<Gpu> gpus_for(const std::string& architecture, const std::string& na
   return found;
 }
 
-void run_gpu_cost(const Arguments& arguments, const Selection& selection, GraphKind kind, DType storage) {
+void run_gpu_cost(const Arguments& arguments, const Selection& selection, const PipelineOptions& options) {
   const std::string architecture = architecture_named(arguments.device);
   const std::vector<Gpu> gpus = gpus_for(architecture, arguments.gpu);
-  const Graph fused = graph_for_gpu(selection.model, kind, storage, selection.sizes);
+  const Graph fused = run_pipeline(source_graph(selection.model, options.kind), for_gpu(options)).graph;
   const ScheduleSettings settings(default_gpu_schedule, arguments.schedule);
-  const GpuCost cost = gpu_cost(fused, kind, selection.sizes, architecture, settings.scheduler());
+  const GpuCost cost = gpu_cost(fused, options.kind, selection.sizes, architecture, settings.scheduler());
   settings.check_used();
-  if (!arguments.json) return print_gpu_cost(cost, gpus);
+  const Memory memory = planned_memory(fused, settings.scheduler(), selection.sizes, options.narrow_parameters);
+  if (!arguments.json) {
+    print_memory(memory, selection.sizes);
+    return print_gpu_cost(cost, gpus);
+  }
   Json json = {{"graph", arguments.graph}, {"dtype", arguments.dtype}, {"sizes", selection.sizes}};
+  json["planned_bytes"] = whole(memory.total());
+  json["memory"] = memory_json(memory);
   json.update(gpu_cost_json(cost, gpus));
   print_json(json);
 }
 
 void run_cost(const Arguments& arguments) {
-  const GraphKind kind = kind_named(arguments.graph);
-  const DType storage = storage_named(arguments.dtype);
   Selection selection = select_model(arguments.model.spec, arguments.model.settings);
   selection.sizes.emplace("B", 1);
   selection.sizes.emplace("L", 1024);
-  if (!arguments.device.empty()) return run_gpu_cost(arguments, selection, kind, storage);
-  const Report report = make_report(selection.model, kind, storage, selection.sizes);
+  PipelineOptions options =
+      options_for(kind_named(arguments.graph), storage_named(arguments.dtype), selection.sizes);
+  options.recompute = checked_recompute(arguments.recompute, options.kind);
+  if (!arguments.device.empty()) return run_gpu_cost(arguments, selection, options);
+  const Report report = make_report(selection.model, options, selection.sizes);
   if (arguments.json) print_report_json(report, arguments.graph, arguments.dtype, selection.sizes);
   else print_report(report, arguments.graph, selection.sizes);
 }
@@ -196,6 +205,7 @@ void add_cost(Command app) {
       .show_default()
       .type_name("");
   command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
+  add_recompute(command, arguments->recompute);
   const Option device = command.add_option("--device", arguments->device, "an architecture: cuda:sm_90");
   device.type_name("");
   command.add_option("--gpu", arguments->gpu, "with --device: h100 or h200; without, all of the architecture")

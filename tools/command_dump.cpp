@@ -35,6 +35,7 @@ The text of a graph is the language of definitions: it can be read back. Remarks
 struct Arguments {
   ModelArguments model;
   std::string graph = "train", stage = "stores", dtype = "f32", out, kernel;
+  int recompute = 0;
   bool remarks = false, json = false, list = false;
 };
 
@@ -61,8 +62,9 @@ class Dump {
     const GraphKind kind = kind_named(arguments_.graph);
     const DType storage = storage_named(arguments_.dtype);
     const Selection selection = select_model(arguments_.model.spec, arguments_.model.settings);
-    const PipelineOptions options = arguments_.stage == "cuda" ? gpu_options_for(kind, storage, selection.sizes)
-                                                               : options_for(kind, storage, selection.sizes);
+    PipelineOptions options = options_for(kind, storage, selection.sizes);
+    options.recompute = checked_recompute(arguments_.recompute, kind);
+    if (arguments_.stage == "cuda") options = for_gpu(options);
     PipelineResult result = run_pipeline(source_graph(selection.model, kind), options,
                                          [&](std::string_view stage, const Graph& graph) {
                                            if (wants(stage)) add(stage, print(graph), ".mb");
@@ -219,6 +221,7 @@ void add_dump(Command app) {
   command.add_option("--stage", arguments->stage, "after which stage, or all").show_default().type_name("");
   command.add_option("--kernel", arguments->kernel, "only this kernel: k4, or its whole name").type_name("NAME");
   command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
+  add_recompute(command, arguments->recompute);
   command.add_option("--out", arguments->out, "write numbered files into this folder").type_name("DIR");
   command.add_flag("--remarks", arguments->remarks, "say where fusion stopped, and why");
   command.add_flag("--list-stages", arguments->list, "name the stages and do nothing");

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ir/error.h"
+#include "passes/segments.h"
 #include "runtime/train.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
@@ -102,7 +103,7 @@ void report(const TrainingResult& result, const ParameterLayout& layout, std::op
 int run_train(const Arguments& arguments) {
   const ChosenDevice device(arguments.device);
   Selection selection = select_model(arguments.model.spec, arguments.model.settings);
-  const TrainOptions options = options_of(arguments, selection);
+  TrainOptions options = options_of(arguments, selection);
   const Graph training = training_graph(selection.model);
   check_reads_bytes(training);
   const std::string start = selection.model.checkpoint;
@@ -121,6 +122,10 @@ int run_train(const Arguments& arguments) {
                    options.batch, options.context, name_of(options.storage)));
   const CompiledTraining compiled =
       compile_training(selection.model, training, options, layout, valid.has_value(), *device);
+  if (compiled.recompute > 0)
+    talk(fmt::format("the backward pass computes {} of the model's {} parts again, so that the rest fits into memory",
+                     compiled.recompute, recomputable_parts(training, "loss") + 1));
+  options.recompute = compiled.recompute;  // resumed runs do the same, and so end in the same bits
   selection.model.training = option_texts(options);
   std::optional<SafetensorsFile> weights;
   if (!start.empty()) weights.emplace(find_checkpoint(start) / "model.safetensors");

@@ -4,6 +4,7 @@
 
 #include <charconv>
 
+#include "passes/segments.h"
 #include "tools/reproducer.h"
 
 namespace mambac::tools {
@@ -47,6 +48,14 @@ GraphKind kind_named(const std::string& text) {
   throw InputError(fmt::format("the kind of graph: found '{}', expected train, prefill, step or eval", text));
 }
 
+int checked_recompute(int parts, GraphKind kind) {
+  if (parts < 0) throw InputError(fmt::format("--recompute: found {}, expected 0 or more", parts));
+  if (parts > 0 && kind != GraphKind::train)
+    throw InputError(fmt::format("--recompute: found {} for a {} graph, which has no backward pass; expected --graph train",
+                                 parts, name_of(kind)));
+  return parts;
+}
+
 Graph source_graph(const Model& model, GraphKind kind) {
   return kind == GraphKind::train || kind == GraphKind::eval ? training_graph(model)
                                                                   : inference_graph(model);
@@ -84,6 +93,29 @@ PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes
 FuseOptions device_options(FuseOptions device, const FuseOptions& model) {
   device.library_contractions = model.library_contractions;
   return device;
+}
+
+int64_t room_for_values(const Device& device, const ParameterLayout& parameters) {
+  const int64_t room = device.free_memory() - 4 * parameters.size() * static_cast<int64_t>(sizeof(float));
+  return room - room / 16;
+}
+
+int fitting_recompute(const Graph& source, PipelineOptions options, const Bindings& sizes, const Device& device,
+                      int64_t bytes) {
+  options.fuse = device_options(device.fuse_options(), options.fuse);
+  const auto fits = [&](int parts) {
+    options.recompute = parts;
+    const Graph fused = run_pipeline(source, options).graph;
+    return planned_arena_bytes(fused, schedules_of(device), sizes, options.narrow_parameters) <= bytes;
+  };
+  if (fits(0)) return 0;
+  int low = 1, high = recomputable_parts(source, options.loss);
+  while (low < high) {
+    const int middle = low + (high - low) / 2;
+    if (fits(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return high;
 }
 
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,

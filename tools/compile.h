@@ -38,6 +38,9 @@ ParameterLayout layout_of(const Graph& graph);
 /// A step of at most this many rows is made of matrix-vector kernels, not of library calls.
 constexpr int64_t kMatrixVectorRows = 4;
 
+/// The number of a `--recompute`, for a graph of this kind.
+int checked_recompute(int parts, GraphKind kind);
+
 /// What the pipeline is told. `sizes` need not be complete.
 PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes);
 
@@ -53,6 +56,15 @@ struct Compiled {
 
   Executable& operator*() const { return *executable; }
 };
+
+/// Bytes that a plan may take of what the device has free: parameters, gradients and two moments lie beside it, and a
+/// sixteenth is left for what libraries and the system need.
+int64_t room_for_values(const Device& device, const ParameterLayout& parameters);
+
+/// The fewest parts of a training graph to compute again (PipelineOptions::recompute) with which its plan takes at most
+/// so many bytes; all that there are when it always takes more.
+int fitting_recompute(const Graph& source, PipelineOptions options, const Bindings& sizes, const Device& device,
+                      int64_t bytes);
 
 /// Runs the pipeline, compiles every kernel for the device, which must outlive the result, and makes an executable for
 /// these sizes. `schedule` empty: the device's own.

@@ -23,14 +23,13 @@ std::string architecture_named(const std::string& device) {
   throw InputError(fmt::format("--device: found '{}', expected an architecture such as cuda:sm_90", device));
 }
 
-PipelineOptions gpu_options_for(GraphKind kind, DType storage, const Bindings& sizes) {
-  PipelineOptions options = options_for(kind, storage, sizes);
+PipelineOptions for_gpu(PipelineOptions options) {
   options.fuse = device_options(gpu_fuse_options(), options.fuse);
   return options;
 }
 
 Graph graph_for_gpu(const Model& model, GraphKind kind, DType storage, const Bindings& sizes) {
-  return run_pipeline(source_graph(model, kind), gpu_options_for(kind, storage, sizes)).graph;
+  return run_pipeline(source_graph(model, kind), for_gpu(options_for(kind, storage, sizes))).graph;
 }
 
 std::vector<int> CudaKernels::add(const Graph& fused, GraphKind kind) {

@@ -17,8 +17,8 @@ namespace mambac::tools {
 /// "sm_90" of "cuda:sm_90". InputError for any other form; whether it exists is for NVRTC to say.
 std::string architecture_named(const std::string& device);
 
-/// As options_for, for a GPU.
-PipelineOptions gpu_options_for(GraphKind kind, DType storage, const Bindings& sizes);
+/// What options_for gives, for a GPU.
+PipelineOptions for_gpu(PipelineOptions options);
 
 /// The graph of this kind as the passes leave it for a GPU.
 Graph graph_for_gpu(const Model& model, GraphKind kind, DType storage, const Bindings& sizes);

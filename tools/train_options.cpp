@@ -55,6 +55,13 @@ Entry length(std::string_view name, std::string_view help, Place place, Other ot
   return made;
 }
 
+std::optional<int> recompute_named(const std::string& text) {
+  if (text == "auto") return std::nullopt;
+  const int parts = number_from<int>("recompute", text);
+  if (parts < 0) throw InputError(fmt::format("training option recompute: found {}, expected 0 or more, or auto", text));
+  return parts;
+}
+
 // A place in the options, and the reference to it.
 #define PLACE(member) [](auto& o) -> auto& { return o.member; }
 
@@ -68,6 +75,10 @@ const std::vector<Entry>& entries() {
       {{"dtype", "how values between large contractions are stored: f32 or bf16"},
        [](TrainOptions& o, const std::string& text) { o.storage = storage_named(text); },
        [](const TrainOptions& o) { return std::string(name_of(o.storage)); }},
+      {{"recompute", "layers that the backward pass computes again, which takes less memory and more time; auto: as few "
+                     "as fit"},
+       [](TrainOptions& o, const std::string& text) { o.recompute = recompute_named(text); },
+       [](const TrainOptions& o) { return o.recompute ? fmt::format("{}", *o.recompute) : std::string("auto"); }},
       entry("learning_rate", "the peak of the learning rate", PLACE(settings.learning_rate)),
       entry("warmup", "part of the run over which the rate rises", PLACE(settings.warmup)),
       entry("final_fraction", "part of the peak at which the cosine ends", PLACE(settings.final_fraction)),

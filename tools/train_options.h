@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@ struct TrainOptions {
   int64_t batch = 8;      // windows of one batch
   int64_t context = 512;  // bytes of a window
   DType storage = DType::f32;
+  std::optional<int> recompute;  // parts of the forward pass that the backward pass computes again; absent: as few as fit
 };
 
 struct TrainOption {

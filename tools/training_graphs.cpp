@@ -12,7 +12,6 @@ CompiledTraining compile_training(const Model& model, const Graph& training, con
   const Bindings sizes{{"B", options.batch}, {"L", options.context}};
   const Graph loss = with_output(training, "loss");
   CompiledTraining compiled;
-  compiled.gradients = compile(loss, options_for(GraphKind::train, options.storage, sizes), sizes, device);
   const auto optimiser = [&](const char* block, int64_t parameters) {
     if (parameters == 0) return std::unique_ptr<Compiled>();
     const Graph graph = instantiate_block(model, block, {{"P", parameters}});
@@ -23,6 +22,11 @@ CompiledTraining compile_training(const Model& model, const Graph& training, con
   compiled.update_others = optimiser("adamw", layout.size() - layout.decayed());
   if (options.settings.accumulate > 1) compiled.add = optimiser("accumulate", layout.size());
   if (with_valid) compiled.valid = compile(loss, options_for(GraphKind::eval, options.storage, sizes), sizes, device);
+  PipelineOptions gradients = options_for(GraphKind::train, options.storage, sizes);
+  compiled.recompute = gradients.recompute =
+      options.recompute ? *options.recompute
+                        : fitting_recompute(loss, gradients, sizes, device, room_for_values(device, layout));
+  compiled.gradients = compile(loss, gradients, sizes, device);
   return compiled;
 }
 

@@ -8,6 +8,7 @@ namespace mambac::tools {
 
 struct CompiledTraining {
   std::unique_ptr<Compiled> gradients, norm, update_decayed, update_others, add, valid;
+  int recompute = 0;  // parts of the forward pass that `gradients` computes again
 
   /// What the training loop is handed; `this` must outlive it.
   TrainingGraphs graphs() const;

@@ -86,6 +86,8 @@ class ProgramDevice : public mambac::Device {
     return std::make_unique<ProgramMemory>(device_, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
   }
 
+  int64_t free_memory() const override { return static_cast<int64_t>(device_.memory().free); }
+
   void upload(void* to, const void* from, size_t bytes) override {
     staging_.upload(reinterpret_cast<DevicePointer>(to), from, bytes);
   }
