@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <set>
 
 #include "frontend/instantiator.h"
 #include "frontend/suggest.h"
@@ -13,42 +15,65 @@ namespace {
 constexpr size_t kMostListed = 20;  // names in a message
 
 struct Assignment {
-  const Statement* statement = nullptr;  // null: there is none
-  const Statement* repeat = nullptr;     // the innermost one around it
+  const Statement* statement = nullptr;
+  const Statement* repeat = nullptr;  // the innermost one around it; null: none
 };
 
-/// The first statement that gives `name` a value.
-Assignment find_assignment(const std::vector<Statement>& list, std::string_view name,
-                           const Statement* repeat = nullptr) {
+/// By name, the first statement that gives it a value.
+using Assignments = std::map<std::string_view, Assignment>;
+
+void collect(const std::vector<Statement>& list, const Statement* repeat, Assignments& found) {
   for (const Statement& statement : list) {
     if (statement.kind == Statement::assign || statement.kind == Statement::param) {
-      for (const Target& target : statement.targets) {
-        if (target.name == name) return {&statement, repeat};
-      }
+      for (const Target& target : statement.targets) found.try_emplace(target.name, Assignment{&statement, repeat});
     }
-    const Assignment inner = find_assignment(statement.body, name, &statement);
-    if (inner.statement != nullptr) return inner;
+    collect(statement.body, &statement, found);
   }
-  return {};
 }
 
-bool holds(const Expr& tree, const Expr& part) {
-  const auto any_holds = [&](const std::vector<Argument>& list) {
-    return std::any_of(list.begin(), list.end(), [&](const Argument& entry) { return holds(*entry.value, part); });
-  };
-  return &tree == &part || (tree.left && holds(*tree.left, part)) || (tree.right && holds(*tree.right, part)) ||
-         any_holds(tree.statics) || any_holds(tree.operands);
+/// Every expression in the tree.
+template <class Visitor>
+void visit(const Expr& tree, const Visitor& visitor) {
+  visitor(tree);
+  if (tree.left) visit(*tree.left, visitor);
+  if (tree.right) visit(*tree.right, visitor);
+  for (const auto* list : {&tree.statics, &tree.operands}) {
+    for (const Argument& argument : *list) visit(*argument.value, visitor);
+  }
+}
+
+template <class Visitor>
+void visit(const Statement& statement, const Visitor& visitor) {
+  for (const ExprPtr& value : statement.values) visit(*value, visitor);
+  for (const Statement& inner : statement.body) visit(inner, visitor);
 }
 
 bool holds(const Statement& statement, const Expr& part) {
-  return std::any_of(statement.values.begin(), statement.values.end(),
-                     [&](const ExprPtr& value) { return holds(*value, part); }) ||
-         std::any_of(statement.body.begin(), statement.body.end(),
-                     [&](const Statement& inner) { return holds(inner, part); });
+  bool found = false;
+  visit(statement, [&](const Expr& expr) { found |= &expr == &part; });
+  return found;
 }
 
-/// Why `use` finds no value though there is an assignment.
-std::string why_undefined(const Assignment& assignment, const Expr& use) {
+/// Whether the statement's value needs `use`, itself or through other assignments.
+bool needs(const Statement& statement, const Assignments& assignments, const Expr& use) {
+  std::vector<const Statement*> open{&statement};
+  std::set<const Statement*> seen{&statement};
+  while (!open.empty()) {
+    const Statement& next = *open.back();
+    open.pop_back();
+    if (holds(next, use)) return true;
+    visit(next, [&](const Expr& expr) {
+      const auto found = expr.kind == Expr::name ? assignments.find(expr.text) : assignments.end();
+      if (found == assignments.end()) return;
+      if (seen.insert(found->second.statement).second) open.push_back(found->second.statement);
+    });
+  }
+  return false;
+}
+
+/// Why `use` finds no value though there is an assignment of its name.
+std::string why_undefined(const Assignments& assignments, const Expr& use) {
+  const Assignment& assignment = assignments.at(use.text);
   if (assignment.repeat != nullptr) {
     const int line = assignment.repeat->location.line;
     return holds(*assignment.repeat, use)
@@ -56,7 +81,7 @@ std::string why_undefined(const Assignment& assignment, const Expr& use) {
                              use.text, line)
                : fmt::format("'{}' is local to the repeat at line {}; give it a value before", use.text, line);
   }
-  if (holds(*assignment.statement, use))
+  if (needs(*assignment.statement, assignments, use))
     return fmt::format(
         "'{}' refers to itself, expected values from before; only 'scan' feeds back, and only linearly: "
         "scan<L>(decay, input) is h[t] = decay[t] * h[t-1] + input[t]",
@@ -71,8 +96,9 @@ bool can_be_dimension(const Static& entry) {
 }  // namespace
 
 void Instantiator::unknown_value(const Frame& frame, const Expr& expr) const {
-  const Assignment assignment = find_assignment(frame.block->body, expr.text);
-  if (assignment.statement != nullptr) throw InputError(expr.location, why_undefined(assignment, expr));
+  Assignments assignments;
+  collect(frame.block->body, nullptr, assignments);
+  if (assignments.contains(expr.text)) throw InputError(expr.location, why_undefined(assignments, expr));
   std::vector<std::string> names;
   for (const auto& scope : frame.values) {
     for (const auto& [name, id] : scope) names.push_back(name);

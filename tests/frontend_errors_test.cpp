@@ -27,6 +27,8 @@ const Mistake kBodies[] = {
     {"h = scan<L>(0.5, delay<L>(h) + x)  return h", "3:27", "'h' refers to itself"},
     {"h = scan<L>(0.5, delay<L>(h) + x)  return h", "3:27", "only 'scan' feeds back, and only linearly"},
     {"h = 2 * h  return h", "3:9", "'h' refers to itself"},
+    {"a = delay<L>(h) + x  b = 2 * a  h = scan<L>(0.5, b)  return h", "3:14", "'h' refers to itself"},
+    {"a = h + x  h, g = scan<L>(0.5, silu(a))  return h", "3:5", "'h' refers to itself"},
     {"h = x  h = g + h  g = x  return h", "3:12", "'g' is used before it is defined (line 3)"},
     {"return max<L>(x)", "3:12", "expected max(x, y), did you mean amax<L>(x)?"},
     {"return min<L, E>(exp(x))", "3:12", "expected min(x, y), did you mean -amax<L, E>(-...)?"},
