@@ -31,7 +31,7 @@ constexpr const char* kDescription =
   mambac dump mambabyte:tiny --graph prefill --stage all --out dumps
   mambac dump mambabyte:tiny --graph prefill --stage kernels --kernel k5
   mambac dump mambabyte:tiny --graph prefill --stage asm --kernel k5
-  mambac dump mambabyte:tiny --graph train --stage kernels --device cuda --schedule k5:tile=16
+  mambac dump mambabyte:tiny --graph train --stage kernels --device cuda --schedule k5:width=32
   mambac dump --list-stages
 
 The text of a graph is the language of definitions: it can be read back. Remarks follow it as comments. '--stage all'
@@ -40,9 +40,10 @@ has the source, each stage that changed the graph, and the loops of the kernels;
 
 struct Arguments {
   ModelArguments model;
-  std::string graph = "train", stage = "stores", dtype = "f32", out, kernel, device;
-  std::vector<std::string> schedule;
+  std::string graph = "train", stage = "stores", dtype = "f32", out, kernel;
   bool remarks = false, json = false, list = false;
+  std::string device;
+  std::vector<std::string> schedule;
 };
 
 /// What follows the passes, in the order of making.
