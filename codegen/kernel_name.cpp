@@ -175,4 +175,12 @@ std::string kernel_name(const Graph& fused, int number) {
   return Namer(fused, number).name();
 }
 
+bool names_kernel(const std::string& text, const Graph& fused, int number) {
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  if (text.empty() || (group.name + "_").starts_with(text + "_")) return true;
+  const bool is_number = text.size() > 1 && text[0] == 'k' &&
+                         std::all_of(text.begin() + 1, text.end(), [](unsigned char c) { return std::isdigit(c); });
+  return !is_number && group.kind != KernelGroup::library && kernel_name(fused, number).find(text) != std::string::npos;
+}
+
 }  // namespace mambac

@@ -1,4 +1,4 @@
-// What a kernel is called in emitted code.
+// What a kernel is called in emitted code, and by users.
 #pragma once
 
 #include <string>
@@ -11,5 +11,10 @@ namespace mambac {
 /// from; fwd, or bwd when it computes gradients; what its nodes do, each thing once; the narrowest float type that it
 /// keeps in memory. The same for equal kernels of different layers; at most 80 characters.
 std::string kernel_name(const Graph& fused, int number);
+
+/// Whether a text that a user gave names this kernel: by its number ("k1", but not for k10), by its name in the fused
+/// graph or the first words of that ("k1_rows"), or by a part of its name in emitted code ("softplus_discretize"),
+/// which library calls do not have. The empty text names every kernel.
+bool names_kernel(const std::string& text, const Graph& fused, int number);
 
 }  // namespace mambac

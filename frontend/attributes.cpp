@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "frontend/instantiator.h"
+#include "ir/print.h"
 
 namespace mambac {
 namespace {
@@ -21,6 +22,43 @@ std::string word_of(const Argument& argument) {
 
 [[noreturn]] void fail(const Location& where, const OpInfo& op, const std::string& found) {
   throw InputError(where, fmt::format("found {} in <>, expected {}", found, usage(op)));
+}
+
+/// Ops over dimensions that go by the name of an op of two values elsewhere; of the dimensions and the operand.
+std::string over_dimensions(Op op, const std::string& dims, const std::string& x) {
+  switch (op) {
+    case Op::Max:
+      return fmt::format("amax<{}>({})", dims, x);
+    case Op::Min:
+      return fmt::format("-amax<{}>(-{})", dims, x);
+    case Op::Add:
+      return fmt::format("sum<{}>({})", dims, x);
+    default:
+      return "";
+  }
+}
+
+/// As it was written, where it is short.
+std::string text_of(const Argument& argument) {
+  const Expr& expr = *argument.value;
+  return expr.kind == Expr::name ? expr.text : expr.kind == Expr::number ? number_text(expr.value) : "...";
+}
+
+/// Of arguments in <> the one at `extra` has no meaning.
+[[noreturn]] void fail_extra(const Expr& expr, const OpInfo& op, size_t extra) {
+  const Argument& argument = expr.statics[extra];
+  const bool flag_left = !op.attributes.empty() && op.attributes.back() == "reverse?" && extra < op.attributes.size();
+  if (flag_left && !word_of(argument).empty())
+    throw InputError(argument.location,
+                     fmt::format("found '{}', expected 'reverse' or nothing: {}", word_of(argument), usage(op)));
+  std::string instead;
+  if (expr.operands.size() == 1) {
+    std::vector<std::string> dims;
+    for (const Argument& dim : expr.statics) dims.push_back(text_of(dim));
+    instead = over_dimensions(op.op, fmt::format("{}", fmt::join(dims, ", ")), text_of(expr.operands[0]));
+  }
+  throw InputError(argument.location, fmt::format("found an argument too many in <>, expected {}{}", usage(op),
+                                                  instead.empty() ? "" : ", did you mean " + instead + "?"));
 }
 
 }  // namespace
@@ -59,7 +97,7 @@ Attrs Instantiator::attributes(Frame& frame, const Expr& expr, const OpInfo& op)
       attrs.reverse = true;
     }
   }
-  if (more()) fail(expr.statics[next].location, op, "an argument too many");
+  if (more()) fail_extra(expr, op, next);
   return attrs;
 }
 

@@ -32,19 +32,6 @@ Op op_of(char symbol) {
   return symbol == '+' ? Op::Add : symbol == '-' ? Op::Sub : symbol == '*' ? Op::Mul : Op::Div;
 }
 
-/// The first statement that gives `name` a value, null when none does.
-const Statement* find_assignment(const std::vector<Statement>& list, std::string_view name) {
-  for (const Statement& statement : list) {
-    if (statement.kind == Statement::assign || statement.kind == Statement::param) {
-      for (const Target& target : statement.targets) {
-        if (target.name == name) return &statement;
-      }
-    }
-    if (const Statement* inner = find_assignment(statement.body, name)) return inner;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 NodeId Instantiator::append(Node node) {
@@ -86,21 +73,6 @@ const NodeId* Instantiator::find_value(const Frame& frame, std::string_view name
     if (const auto found = scope->find(name); found != scope->end()) return &found->second;
   }
   return nullptr;
-}
-
-void Instantiator::unknown_value(const Frame& frame, const Expr& expr) const {
-  if (const Statement* later = find_assignment(frame.block->body, expr.text)) {
-    throw InputError(expr.location,
-                     fmt::format("'{}' is used before it is defined (line {})", expr.text, later->location.line));
-  }
-  std::vector<std::string> names;
-  for (const auto& scope : frame.values) {
-    for (const auto& [name, id] : scope) names.push_back(name);
-  }
-  for (const auto* map : {&frame.statics, &globals_}) {
-    for (const auto& [name, entry] : *map) names.push_back(name);
-  }
-  throw InputError(expr.location, fmt::format("unknown value '{}'{}", expr.text, did_you_mean(expr.text, names)));
 }
 
 /// A name in a value: a value, else the size of a free dimension (other static names are folded before).
@@ -149,16 +121,6 @@ std::vector<NodeId> Instantiator::call(Frame& frame, const Expr& expr, const std
   const BlockDef* block = library_.find_block(expr.text, frame.block->from_prelude);
   if (block == nullptr) unknown_call(frame, expr);
   return call_block(frame, expr, *block, names);
-}
-
-void Instantiator::unknown_call(const Frame& frame, const Expr& expr) const {
-  if (find_value(frame, expr.text) != nullptr) {
-    throw InputError(expr.location,
-                     fmt::format("'{}' is a value, expected an op or a block before '(' or '<'", expr.text));
-  }
-  std::vector<std::string> known = library_.block_names();
-  for (const OpInfo& op : op_table()) known.emplace_back(op.name);
-  throw InputError(expr.location, fmt::format("unknown op or block '{}'{}", expr.text, did_you_mean(expr.text, known)));
 }
 
 std::vector<NodeId> Instantiator::call_op(Frame& frame, const Expr& expr, Op op,

@@ -97,8 +97,11 @@ class Instantiator {
   std::vector<NodeId> block_operands(Frame& frame, const Expr& expr, const BlockDef& block);
   NodeId last_state(NodeId id, const Location& location, const std::string& name);
   const NodeId* find_value(const Frame& frame, std::string_view name) const;
+
+  // unknown_names.cpp: each says the likeliest mistake
   [[noreturn]] void unknown_value(const Frame& frame, const Expr& expr) const;
   [[noreturn]] void unknown_call(const Frame& frame, const Expr& expr) const;
+  [[noreturn]] void unknown_dimension(const Frame& frame, const Expr& expr) const;
 
   // attributes.cpp
   Attrs attributes(Frame& frame, const Expr& expr, const OpInfo& op);

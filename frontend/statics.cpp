@@ -277,10 +277,7 @@ DimId Instantiator::dimension(const Frame& frame, const Expr& expr) {
   if (expr.kind == Expr::number) return fixed_dim(number_text(expr.value), expr.value, expr.location);
   if (expr.kind == Expr::name) {
     const StaticPtr found = find_static(frame, expr.text);
-    if (!found) {
-      throw InputError(expr.location, fmt::format("unknown dimension '{}'{}", expr.text,
-                                                  did_you_mean(expr.text, static_names(frame, globals_))));
-    }
+    if (!found) unknown_dimension(frame, expr);
     return dimension(*found, expr.location);
   }
   if (expr.kind == Expr::binary && expr.symbol == '/') {

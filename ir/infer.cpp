@@ -35,10 +35,10 @@ struct Rule {
   std::string text(DimId dim) const { return dim_text(graph, dim); }
   const std::string& dim_name(DimId dim) const { return graph.dim(dim).name; }
 
-  void expect_has(size_t operand, DimId dim) const {
+  void expect_has(size_t operand, DimId dim, const std::string& hint = "") const {
     if (type(operand).has(dim)) return;
-    fail(fmt::format("{} is {}; expected it to have dimension {}", operand_name(operand), text(type(operand)),
-                     dim_name(dim)));
+    fail(fmt::format("{} is {}; expected it to have dimension {}{}", operand_name(operand), text(type(operand)),
+                     dim_name(dim), hint));
   }
   void expect_lacks(size_t operand, DimId dim) const {
     if (!type(operand).has(dim)) return;
@@ -339,8 +339,16 @@ Type infer_delay(const Rule& rule) {
   return rule.type(0);
 }
 
+/// What is said of dimensions of a window in the wrong order, where the right one would fit.
+std::string swapped_window(const Rule& rule) {
+  const bool fits = rule.type(0).has(rule.dim(1)) && !rule.graph.dim(rule.dim(0)).is_free();
+  if (!fits) return "";
+  return fmt::format("; window takes <time, taps>, did you mean window<{}, {}>?", rule.dim_name(rule.dim(1)),
+                     rule.dim_name(rule.dim(0)));
+}
+
 Type infer_window(const Rule& rule) {
-  rule.expect_has(0, rule.dim(0));
+  rule.expect_has(0, rule.dim(0), swapped_window(rule));
   rule.expect_lacks(0, rule.dim(1));
   rule.expect_fixed(rule.dim(1));
   Dims result = rule.type(0).dims;

@@ -19,7 +19,7 @@ struct Rule {
   StepState& state;
 
   [[noreturn]] void fail(const std::string& reason) const {
-    throw InputError(node.location, fmt::format("{} '{}' has no step form along {}: {}", name_of(node.op), node.name,
+    throw NoStepForm(node.location, fmt::format("{} '{}' has no step form along {}: {}", name_of(node.op), node.name,
                                                 from.dim(walk).name, reason));
   }
   NodeId operand(std::string_view name) const {

@@ -6,8 +6,15 @@
 #include <vector>
 
 #include "ir/builder.h"
+#include "ir/error.h"
 
 namespace mambac {
+
+/// There is no step form of a graph; the message says of which op, and why.
+class NoStepForm : public InputError {
+ public:
+  using InputError::InputError;
+};
 
 /// One piece of state that a step graph carries from step to step.
 struct StateSlot {
@@ -29,7 +36,7 @@ struct StepState {
 /// Appends to `out` what `node` of `from` is at one step of `walk`; `mapped` gives what its operands became. Values
 /// lose the dimension `walk`; the dimensions of `out` are those of `from`, by the same ids.
 ///
-/// InputError at the node's location when the op has no step form: it runs from the end, or needs all steps at once.
+/// NoStepForm at the node's location when the op has no step form: it runs from the end, or needs all steps at once.
 NodeId step(Builder& out, const Graph& from, NodeId node, DimId walk, const std::function<NodeId(NodeId)>& mapped,
             StepState& state);
 

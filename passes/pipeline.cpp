@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 
+#include "ir/step.h"
 #include "ir/verify.h"
 #include "passes/differentiate.h"
 #include "passes/precision.h"
@@ -29,16 +30,16 @@ DimId walked_dimension(const Graph& graph) {
         if (graph.dim(d).is_free() && (!last || *last < d)) last = d;
     if (!is_directional(node.op) || !graph.dim(node.attrs.dims[0]).is_free()) continue;
     if (walk && *walk != node.attrs.dims[0])
-      throw InputError(node.location,
-                       fmt::format("{} ({}) walks along {}, what comes before it along {}; expected one dimension to "
-                                   "step along",
-                                   node.name, name_of(node.op), graph.dim(node.attrs.dims[0]).name,
-                                   graph.dim(*walk).name));
+      throw NoStepForm(
+          node.location,
+          fmt::format("{} ({}) walks along {}, what comes before it along {}; expected one dimension to "
+                      "step along",
+                      node.name, name_of(node.op), graph.dim(node.attrs.dims[0]).name, graph.dim(*walk).name));
     walk = node.attrs.dims[0];
   }
   if (walk) return *walk;
   if (last) return *last;
-  throw InputError(fmt::format("found no free dimension to step along in '{}'", graph.name));
+  throw NoStepForm(fmt::format("found no free dimension to step along in '{}'", graph.name));
 }
 
 DimId walk_of(const Graph& graph, const PipelineOptions& options) {

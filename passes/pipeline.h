@@ -59,7 +59,8 @@ struct PipelineResult {
 /// Called with every stage's name and result; first with "source" and the graph as it came.
 using StageObserver = std::function<void(std::string_view stage, const Graph& graph)>;
 
-/// Runs the stages for one kind of graph; the graph is verified after each.
+/// Runs the stages for one kind of graph; the graph is verified after each. NoStepForm (ir/step.h) for a prefill or
+/// step of what cannot be cut into steps.
 PipelineResult run_pipeline(const Graph& source, const PipelineOptions& options, const StageObserver& observer = {});
 
 }  // namespace mambac

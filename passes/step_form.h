@@ -12,7 +12,8 @@ namespace mambac {
 /// "position" (f32, no dimensions), when there are any.
 ///
 /// Generation costs the same at every position this way, and the state is all that has to be kept, cloned or saved.
-/// InputError, at the location of the op, when it has no step form: it runs from the end, or needs all steps at once.
+/// NoStepForm (ir/step.h), at the location of the op, when it has no step form: it runs from the end, or needs all
+/// steps at once.
 Graph step_form(const Graph& graph, DimId walk);
 
 /// The whole-sequence graph (prefill) with the same state: the same inputs, which take the place of `start` operands

@@ -52,6 +52,31 @@ TEST(KernelName, SaysWhatAMixerDoes) {
   EXPECT_EQ(all(step).find("_bwd_"), std::string::npos) << all(step);
 }
 
+TEST(KernelName, MayBeGivenInEitherSpellingAndInPart) {
+  PipelineOptions options;
+  options.kind = GraphKind::train;
+  const Graph fused = run_pipeline(training_graph(load_model("mambabyte:tiny")), options).graph;
+  const auto named = [&](const std::string& text) {
+    std::set<int> numbers;
+    for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k)
+      if (names_kernel(text, fused, k)) numbers.insert(k);
+    return numbers;
+  };
+  ASSERT_GT(fused.kernels.size(), 10u);
+  EXPECT_EQ(named("").size(), fused.kernels.size());
+  EXPECT_EQ(named("k1"), std::set<int>{1});  // and no k10
+  for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
+    const std::string& name = fused.kernels[static_cast<size_t>(k)].name;
+    EXPECT_EQ(named(name), std::set<int>{k}) << name;
+    EXPECT_EQ(named(name.substr(0, name.rfind('_'))).count(k), 1u) << name;
+    const bool library = fused.kernels[static_cast<size_t>(k)].kind == KernelGroup::library;
+    EXPECT_EQ(named(kernel_name(fused, k)).count(k), library ? 0u : 1u) << name;
+  }
+  EXPECT_GT(named("softplus_discretize").size(), 1u);
+  EXPECT_TRUE(named("k" + std::to_string(fused.kernels.size())).empty());
+  EXPECT_TRUE(named("nothing").empty());
+}
+
 /// Nothing here is of a shipped model.
 TEST(KernelName, OfOtherRecurrences) {
   const char* text = R"(free B, L

@@ -75,6 +75,34 @@ TEST(Compile, EqualLayersShareKernels) {
   EXPECT_GT(more, 1);
 }
 
+/// What a definition cannot be is left out of all graphs, with a word; asked for by name it is a mistake.
+TEST(Compile, LeavesOutTheStepOfAScanFromTheEnd) {
+  const TemporaryFolder folder;
+  folder.write("m.mb", "free B, L\nmodel m<E = 4>(x: [B, L, E]) {\n  return y = scan<L, reverse>(0.5, x)\n}");
+  const std::string command = kFake + "mambac compile m.mb --device cuda:sm_90 --out kernels ";
+  const Outcome all = shell(folder, command);
+  EXPECT_EQ(all.code, 0) << all.error;
+  EXPECT_TRUE(says(all.error, "the step graph is left out: m.mb:3:14: scan", "it runs from the end")) << all.error;
+  std::set<std::string> graphs;
+  const Json index = Json::parse(contents(folder / "kernels/index.json"));
+  for (const Json& kernel : index["kernels"])
+    for (const auto& launch : kernel["launches"].items()) graphs.insert(launch.key());
+  EXPECT_EQ(graphs, (std::set<std::string>{"train", "prefill", "eval"}));
+  const Outcome step = shell(folder, command + "--graph step");
+  EXPECT_EQ(step.code, 1);
+  EXPECT_TRUE(says(step.error, "mambac: m.mb:3:14: scan", "no step form along L")) << step.error;
+}
+
+/// Two walks have no dimension to step along, neither at once nor step by step.
+TEST(Compile, LeavesOutTheStepsOfAPlane) {
+  const TemporaryFolder folder;
+  folder.write("m.mb", "free B, H, W\nmodel m(x: [B, H, W]) { return y = scan<H>(0.5, x) + scan<W>(0.5, x) }");
+  const Outcome all = shell(folder, kFake + "mambac compile m.mb --device cuda:sm_90 --out kernels");
+  EXPECT_EQ(all.code, 0) << all.error;
+  EXPECT_TRUE(says(all.error, "the prefill graph is left out: m.mb:2:", "the step graph is left out: m.mb:2:"))
+      << all.error;
+}
+
 struct Mistake {
   std::string name, command;
   int code;

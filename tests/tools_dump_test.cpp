@@ -18,11 +18,15 @@ TEST(Dump, EveryStageReadsBack) {
       const std::string text = succeed(folder, command);
       EXPECT_EQ(text, succeed(folder, command));
       const Json dump = Json::parse(text);
-      ASSERT_GE(dump.at("stages").size(), 5u);
+      ASSERT_GE(dump.at("stages").size(), 3u);
       EXPECT_EQ(dump.at("stages")[0].at("name"), "source");
+      EXPECT_EQ(dump.at("stages").back().at("name"), "kernels");
+      std::string before;
       for (const Json& stage : dump.at("stages")) {
         if (stage.at("name") == "kernels") continue;
         const std::string printed = stage.at("text");
+        EXPECT_NE(printed, before) << model << " " << graph << " " << stage.at("name");
+        before = printed;
         EXPECT_EQ(print(parse_graph(printed, "dump.mb")), printed) << model << " " << graph << " " << stage.at("name");
       }
     }
@@ -42,12 +46,57 @@ TEST(Dump, RemarksNameOpAndLine) {
   EXPECT_NO_THROW(parse_graph(text, "with-remarks.mb"));
 }
 
+/// A stage has one number, its place in --list-stages, whichever stages are written; those without an effect are not.
 TEST(Dump, WritesNumberedFiles) {
   const TemporaryFolder folder;
-  const std::string listed = succeed(folder, "mambac dump mingru:tiny --graph prefill --stage all --out stages");
-  EXPECT_NE(listed.find("00-source.mb"), std::string::npos);
-  EXPECT_NE(contents(folder / "stages" / "00-source.mb").find("scan<L>"), std::string::npos);
-  EXPECT_NE(listed.find("-kernels.txt"), std::string::npos);
+  folder.write("m.mb", "free B, L\nmodel m<E = 4>(x: [B, L, E]) { return y = scan<L>(0.5, x) }");
+  const Json stages = Json::parse(succeed(folder, "mambac dump --list-stages --json"));
+  const auto path = [&](const std::string& stage, const std::string& extension) {
+    size_t number = 0;
+    while (number < stages.size() && stages[number].at("name") != stage) ++number;
+    return (number < 10 ? "out/0" : "out/") + std::to_string(number) + "-" + stage + extension;
+  };
+  const auto dump = [&](const std::string& stage) {
+    return succeed(folder, "mambac dump m.mb --graph prefill --out out --stage " + stage);
+  };
+  EXPECT_EQ(path("source", ".mb"), "out/00-source.mb");
+  EXPECT_EQ(dump("all"), path("source", ".mb") + "\n" + path("state", ".mb") + "\n" + path("fuse", ".mb") + "\n" +
+                             path("kernels", ".txt") + "\n");
+  EXPECT_NE(contents(folder / path("source", ".mb")).find("scan<L>"), std::string::npos);
+  EXPECT_EQ(dump("stores"), path("stores", ".mb") + "\n");  // it changes nothing, and was asked for
+  EXPECT_EQ(contents(folder / path("stores", ".mb")), contents(folder / path("fuse", ".mb")));
+  EXPECT_EQ(dump("cuda"), path("cuda", ".cu") + "\n");
+}
+
+/// By number, by the name in the graph or its first words, by the printed name or a part of it.
+TEST(Dump, ShowsAKernelByAnyOfItsNames) {
+  const TemporaryFolder folder;
+  folder.write("m.mb", R"(free B, L
+model m<E = 4>(x: [B, L, E]) { return y = sum<B, L>(tanh(scan<L>(0.5, x))), z = exp(scan<L, reverse>(0.5, x)) })");
+  const std::string dump = "mambac dump m.mb --graph prefill --stage kernels ";
+  const std::string all = succeed(folder, dump);
+  const std::string first = succeed(folder, dump + "--kernel k0"), second = succeed(folder, dump + "--kernel k1");
+  EXPECT_TRUE(first + second == all) << all;
+  const std::string name = first.substr(0, first.find("  #")).substr(std::string("kernel ").size());
+  for (const std::string& other : {name, std::string("k0_walk"), std::string("tanh")})
+    EXPECT_TRUE(succeed(folder, dump + "--kernel " + other) == first) << other;
+  EXPECT_TRUE(succeed(folder, dump + "--kernel scan") == all);
+}
+
+/// A step for a GPU is made of fewer kernels.
+TEST(Dump, OfAGpuAndOfASchedule) {
+  const TemporaryFolder folder;
+  const auto dump = [&](const std::string& rest) {
+    return succeed(folder, "mambac dump mambabyte:tiny --graph step --stage " + rest);
+  };
+  EXPECT_TRUE(dump("kernels") == dump("kernels --device cpu"));
+  EXPECT_TRUE(dump("cuda --kernel k1") == dump("cuda --device cuda --kernel k1"));
+  EXPECT_FALSE(dump("fuse") == dump("fuse --device cuda"));
+  EXPECT_TRUE(dump("stores --device cuda").find("kernel k12") == std::string::npos);
+  EXPECT_NE(dump("kernels --device cuda --kernel k1").find("width=32 "), std::string::npos);
+  EXPECT_NE(dump("kernels --device cuda --kernel k1 --schedule k1:width=64").find("width=64 "), std::string::npos);
+  EXPECT_NE(dump("cuda --kernel k1 --schedule mamba_fwd:width=64").find("width=64 "), std::string::npos);
+  EXPECT_NE(dump("kernels --kernel k1 --schedule k1:row_unroll=2").find("row_unroll=2 "), std::string::npos);
 }
 
 TEST(Dump, ShowsLoopsAndMachineCode) {

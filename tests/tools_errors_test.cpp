@@ -15,6 +15,9 @@ struct Mistake {
   std::vector<std::string> said;  // parts of the message
 };
 
+/// For the names of tests.
+void PrintTo(const Mistake& mistake, std::ostream* out) { *out << mistake.name; }
+
 /// A definition around one statement of its block.
 std::string around(const std::string& statement) {
   return "free B, L\nmodel m<E = 4>(x: [B, L, E]) -> [B, L, E] {\n" + statement + "\n}\n";
@@ -52,6 +55,15 @@ const std::vector<Mistake> kMistakes = {
     {"FewerThanNoBytes", "", "mambac generate run --bytes=-1", 2, {"--bytes", "found -1", "expected 0 or more"}},
     {"NoSuchStage", "", "mambac dump mambabyte:tiny --stage fused", 1, {"'fused'", "did you mean 'fuse'"}},
     {"NoSuchKernel", "", "mambac dump mambabyte:tiny --stage kernels --kernel 5", 1, {"'5'", "k0 to k"}},
+    {"NoKernelOfThatNameToDump", around("return y = scan<L>(0.5, x)"), kDump + " --stage kernels --kernel k0_wakl_scan",
+     1, {"'k0_wakl_scan'", "did you mean 'k0_walk_scan'", "k0 to k0"}},
+    {"KernelOfAGraph", "", "mambac dump mambabyte:tiny --kernel k0", 1, {"--kernel", "stores", "--stage kernels"}},
+    {"ScheduleOfAGraph", "", "mambac dump mambabyte:tiny --stage fuse --schedule k0:tile=4", 1,
+     {"--schedule", "fuse", "--stage kernels"}},
+    {"StageOfAnotherGraph", "", "mambac dump mambabyte:tiny --graph train --stage step", 1, {"--stage", "step", "train"}},
+    {"DeviceOfADump", "", "mambac dump mambabyte:tiny --device gpu", 1, {"--device", "'gpu'", "cpu or cuda"}},
+    {"MachineCodeForAGpu", "", "mambac dump mambabyte:tiny --stage asm --device cuda", 1, {"--device", "cuda", "asm", "cpu"}},
+    {"CudaForTheCpu", "", "mambac dump mambabyte:tiny --stage cuda --device cpu", 1, {"--device", "cpu", "expected cuda"}},
     {"NoSuchGraph", "", "mambac dump mambabyte:tiny --graph trian", 1, {"'trian'", "train"}},
     {"NoSuchType", "", "mambac dump mambabyte:tiny --dtype f8", 1, {"'f8'", "bf16"}},
     {"EmptyData", "", "mambac train mambabyte:tiny --data empty.txt --out run --steps 1", 1, {"empty.txt", "empty"}},
@@ -75,8 +87,19 @@ const std::vector<Mistake> kMistakes = {
     {"WrongRank", around("return y = x"), "mambac run m.mb --input x=one.npy --out r", 1, {"[1]", "f32[B, L, E]"}},
     {"FixedSizeWrong", around("return y = x"), "mambac run m.mb --set E=5 --input x=x.npy --out r", 1, {"E is 4", "5"}},
     {"InputMissing", "free B\nblock add2(x: [B], y: [B]) { return z = x + y }", "mambac run m.mb --input x=one.npy --out r",
-     1, {"y: f32[B] is missing"}},
-    {"InputUnknown", around("return y = x"), "mambac run m.mb --input x=x.npy z=one.npy --out r", 1, {"'z'"}},
+     1, {"m.mb:2:20:", "input 'y' is missing", "--input y=FILE.npy", "f32[B]"}},
+    {"NoInputAtAll", around("return y = x"), "mambac run m.mb --out r", 1,
+     {"m.mb:2:16:", "input 'x' is missing", "--input x=FILE.npy", "f32[B, L, E]"}},
+    {"InputUnknown", around("return y = x"), "mambac run m.mb --input x=x.npy z=one.npy --out r", 1,
+     {"m.mb:2:7:", "no input 'z'", "'m' has: x"}},
+    {"InputInAnotherCase", around("return y = x"), "mambac run m.mb --input X=x.npy --out r", 1,
+     {"m.mb:2:7:", "there is no input 'X', did you mean 'x'?"}},
+    {"OptionalInputMisspelt", "free B\nblock f(x: [B], start?: [B]) { return y = x }",
+     "mambac run m.mb --input x=one.npy strat=one.npy --out r", 1, {"m.mb:2:7:", "'strat', did you mean 'start'?"}},
+    {"SeedMisspelt", around("return y = x"), "mambac run m.mb --grad --input x=x.npy seed.Y=x.npy --out r", 1,
+     {"'seed.Y', did you mean 'seed.y'?"}},
+    {"SizeOfNoInput", "free B, L\nmodel m(x: [B]) { return y = broadcast<L>(x) }",
+     "mambac run m.mb --input x=one.npy --out r", 1, {"the size of L follows from no input", "--set L="}},
     {"InputUnreadable", around("return y = x"), "mambac run m.mb --input x=missing.npy --out r", 1, {"missing.npy"}},
     {"InputIsNoArray", around("return y = x"), "mambac run m.mb --input x=data.txt --out r", 1, {"data.txt"}},
     {"NoSuchBlock", around("return y = x"), "mambac run m.mb --block mm --input x=x.npy --out r", 1, {"'mm'"}},
@@ -99,6 +122,10 @@ const std::vector<Mistake> kMistakes = {
     {"ScheduleWithoutDevice", "", "mambac cost mambabyte:tiny --schedule scan:tile=8", 2, {"--device"}},
     {"NoKernelOfThatName", "", "mambac bench scan --rounds 1 --schedule softplus:tile=8", 1,
      {"no kernel has 'softplus' in its name", "scan_fwd"}},
+    {"NoKernelOfThatNumber", around("return y = scan<L>(0.5, x)"), kDump + " --stage kernels --schedule k1:tile=8", 1,
+     {"no kernel has 'k1' in its name", "k0", "m_fwd_scan_f32"}},
+    {"IllegalScheduleByNumber", around("return y = scan<L>(0.5, x)"), kDump + " --stage kernels --schedule k0:tile=0", 1,
+     {"kernel m_fwd_scan_f32", "tile=0", "1 or more"}},
     {"IllegalWidth", "", "mambac bench scan --rounds 1 --schedule scan:width=3", 1, {"width=3", "power of two"}},
     {"IllegalSchedule", "", "mambac bench scan --rounds 1 --schedule scan:tile=0", 1, {"tile=0", "1 or more"}},
     {"NoGpu", "", "MAMBAC_CUDA_DRIVER=/none mambac train mambabyte:tiny --data data.txt --out run --steps 1 --device cuda:7", 3,

@@ -9,6 +9,7 @@
 #include "codegen/cuda/cuda_emit.h"
 #include "codegen/loop_writer.h"
 #include "ir/error.h"
+#include "ir/step.h"
 #include "runtime/atomic_file.h"
 #include "runtime/cuda/kernel_source.h"
 #include "runtime/progress.h"
@@ -30,7 +31,8 @@ constexpr const char* kDescription =
   mambac compile my.mb --device cuda:sm_80 --out kernels --graph step --dtype bf16 --set B=1
 
 Writes NAME.cu and NAME.cubin for every kernel, and index.json, which says what each is called with. Layers share
-kernels, and so do graphs. Needs NVRTC, and neither a GPU nor a driver; what was compiled before comes from the cache
+kernels, and so do graphs. Of --graph all, graphs are left out that a definition does not have: a scan from the end has
+no step. Needs NVRTC, and neither a GPU nor a driver; what was compiled before comes from the cache
 ('mambac cache').)";
 
 struct Arguments {
@@ -164,6 +166,18 @@ void print_table(const CudaKernels& kernels, const CompileSummary& summary, cons
              cuda::Nvrtc::instance().version(), summary.seconds, omp_get_max_threads(), summary.from_cache, out);
 }
 
+/// A graph that was asked for by name must be there; of all, those are left out that the definition does not have.
+void add_graphs(CudaKernels& kernels, const std::vector<GraphKind>& kinds, const Selection& selection, DType storage) {
+  for (const GraphKind kind : kinds) {
+    try {
+      kernels.add(graph_for_gpu(selection.model, kind, storage, selection.sizes), kind);
+    } catch (const NoStepForm& none) {
+      if (kinds.size() == 1) throw;
+      talk(fmt::format("mambac: the {} graph is left out: {}", name_of(kind), none.what()));
+    }
+  }
+}
+
 void run_compile(const Arguments& arguments) {
   const std::string architecture = architecture_named(arguments.device);
   const std::vector<GraphKind> kinds = kinds_named(arguments.graph);
@@ -172,7 +186,7 @@ void run_compile(const Arguments& arguments) {
   const ScheduleSettings settings(default_gpu_schedule, arguments.schedule);
   cuda::Nvrtc::instance();  // what is missing is said before anything is written
   CudaKernels kernels(settings.scheduler());
-  for (const GraphKind kind : kinds) kernels.add(graph_for_gpu(selection.model, kind, storage, selection.sizes), kind);
+  add_graphs(kernels, kinds, selection, storage);
   settings.check_used();
   make_folder(arguments.out);
   const CompileSummary summary = compile_all(kernels, architecture);

@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "codegen/cuda/cuda_emit.h"
+#include "codegen/kernel_name.h"
 #include "codegen/llvm_jit.h"
 #include "codegen/loop_ir.h"
 #include "frontend/suggest.h"
@@ -16,6 +18,7 @@
 #include "tools/commands.h"
 #include "tools/compile.h"
 #include "tools/cuda_kernels.h"
+#include "tools/schedule_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -28,15 +31,20 @@ constexpr const char* kDescription =
   mambac dump mambabyte:tiny --graph prefill --stage all --out dumps
   mambac dump mambabyte:tiny --graph prefill --stage kernels --kernel k5
   mambac dump mambabyte:tiny --graph prefill --stage asm --kernel k5
+  mambac dump mambabyte:tiny --graph train --stage kernels --device cuda --schedule k5:width=32
   mambac dump --list-stages
 
-The text of a graph is the language of definitions: it can be read back. Remarks follow it as comments.)";
+The text of a graph is the language of definitions: it can be read back. Remarks follow it as comments. '--stage all'
+has the source, each stage that changed the graph, and the loops of the kernels; a file's number is that of its stage in
+--list-stages. Fusion and schedules are those of --device, without one a GPU's for the stage cuda and else the CPU's.)";
 
 struct Arguments {
   ModelArguments model;
   std::string graph = "train", stage = "stores", dtype = "f32", out, kernel;
   int recompute = 0;
   bool remarks = false, json = false, list = false;
+  std::string device;
+  std::vector<std::string> schedule;
 };
 
 /// What follows the passes, in the order of making.
@@ -47,6 +55,37 @@ constexpr std::pair<std::string_view, std::string_view> kCodeStages[] = {
     {"cuda", "CUDA C++ of every kernel, fused for a GPU"},
 };
 
+/// All stages and what they are for; a stage's number is its place here.
+std::vector<std::pair<std::string_view, std::string_view>> all_stages() {
+  std::vector<std::pair<std::string_view, std::string_view>> all{{"source", "the graph as the definition gives it"}};
+  for (const Stage& stage : pipeline_stages()) all.emplace_back(stage.name, stage.reason);
+  all.insert(all.end(), std::begin(kCodeStages), std::end(kCodeStages));
+  return all;
+}
+
+/// For which device the code of a stage is; empty: for each, or it is no code.
+std::string_view target_of(std::string_view stage) {
+  return stage == "cuda" ? "cuda" : stage == "llvm" || stage == "asm" ? "cpu" : "";
+}
+
+/// Whether fusion and schedules are those of a GPU.
+bool is_for_gpu(const Arguments& arguments) {
+  const std::string& device = arguments.device;
+  const std::string_view target = target_of(arguments.stage);
+  if (device.empty()) return target == "cuda";
+  if (device != "cpu" && device != "cuda")
+    throw InputError(fmt::format("--device: found '{}', expected cpu or cuda", device));
+  if (!target.empty() && device != target)
+    throw InputError(fmt::format("--device: found {}, expected {}: the stage {} is code for it alone", device, target,
+                                 arguments.stage));
+  return device == "cuda";
+}
+
+Program::Scheduler default_scheduler(bool gpu) {
+  if (gpu) return default_gpu_schedule;
+  return [](const Graph& fused, int number) { return default_schedule(fused, number, cpu_info().lanes()); };
+}
+
 struct StageText {
   std::string stage;
   std::string text;
@@ -56,7 +95,10 @@ struct StageText {
 /// Collects the texts that were asked for.
 class Dump {
  public:
-  explicit Dump(const Arguments& arguments) : arguments_(arguments) { check_stage(); }
+  explicit Dump(const Arguments& arguments)
+      : arguments_(arguments), gpu_(is_for_gpu(arguments)), schedules_(default_scheduler(gpu_), arguments.schedule) {
+    check_stage();
+  }
 
   void run() {
     const GraphKind kind = kind_named(arguments_.graph);
@@ -64,14 +106,17 @@ class Dump {
     const Selection selection = select_model(arguments_.model.spec, arguments_.model.settings);
     PipelineOptions options = options_for(kind, storage, selection.sizes);
     options.recompute = checked_recompute(arguments_.recompute, kind);
-    if (arguments_.stage == "cuda") options = for_gpu(options);
-    PipelineResult result = run_pipeline(source_graph(selection.model, kind), options,
-                                         [&](std::string_view stage, const Graph& graph) {
-                                           if (wants(stage)) add(stage, print(graph), ".mb");
-                                         });
+    if (gpu_) options = for_gpu(options);
+    PipelineResult result =
+        run_pipeline(source_graph(selection.model, kind), options, [&](std::string_view stage, const Graph& graph) {
+          if (wants(stage)) add_graph(stage, print(graph));
+        });
     remarks = std::move(result.remarks);
     for (const auto& [stage, reason] : kCodeStages)
       if (wants(stage)) add(stage, code(result.graph, stage), extension(stage));
+    schedules_.check_used();
+    if (texts.empty())
+      throw InputError(fmt::format("--stage: {} is no stage of the {} graph", arguments_.stage, arguments_.graph));
   }
 
   std::vector<StageText> texts;
@@ -84,17 +129,34 @@ class Dump {
 
   /// Code of targets comes only when it is asked for by name: `all` would take long.
   bool wants(std::string_view stage) const {
-    const bool is_code = stage == "llvm" || stage == "asm" || stage == "cuda";
-    return arguments_.stage == stage || (arguments_.stage == "all" && !is_code);
+    return arguments_.stage == stage || (arguments_.stage == "all" && target_of(stage).empty());
   }
 
   void check_stage() const {
-    std::vector<std::string> known{"all", "source"};
-    for (const Stage& stage : pipeline_stages()) known.emplace_back(stage.name);
-    for (const auto& [stage, reason] : kCodeStages) known.emplace_back(stage);
+    std::vector<std::string> known{"all"};
+    for (const auto& [stage, reason] : all_stages()) known.emplace_back(stage);
     if (std::find(known.begin(), known.end(), arguments_.stage) == known.end())
       throw InputError(fmt::format("there is no stage '{}'{}; there are: {}", arguments_.stage,
                                    did_you_mean(arguments_.stage, known), fmt::join(known, ", ")));
+    if (shows_kernels()) return;
+    if (!arguments_.kernel.empty()) refuse_for_graph("--kernel");
+    if (!arguments_.schedule.empty()) refuse_for_graph("--schedule");
+  }
+
+  [[noreturn]] void refuse_for_graph(std::string_view option) const {
+    throw InputError(fmt::format("{}: the stage {} is a whole graph, expected --stage kernels, llvm, asm or cuda",
+                                 option, arguments_.stage));
+  }
+
+  bool shows_kernels() const {
+    return std::ranges::any_of(kCodeStages, [&](const auto& stage) { return wants(stage.first); });
+  }
+
+  /// Of all stages, those that changed nothing are left out.
+  void add_graph(std::string_view stage, std::string text) {
+    if (arguments_.stage == "all" && text == graph_text_) return;
+    graph_text_ = text;
+    add(stage, std::move(text), ".mb");
   }
 
   void add(std::string_view stage, std::string text, std::string extension) {
@@ -103,32 +165,29 @@ class Dump {
 
   std::string code(const Graph& fused, std::string_view stage) const {
     const Layouts layouts(fused);
+    const Program::Scheduler schedule = schedules_.scheduler();
     std::string text;
-    bool any = false;
-    for (size_t k = 0; k < fused.kernels.size(); ++k) {
-      const KernelGroup& group = fused.kernels[k];
-      if (!is_wanted(group.name)) continue;
-      any = true;
-      if (group.kind == KernelGroup::library) {
+    for (const int number : wanted_kernels(fused)) {
+      const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+      if (group.kind == KernelGroup::library)
         text += fmt::format("{} {}: a call of the library\n\n", stage == "cuda" ? "//" : "#", group.name);
-        continue;
-      }
-      const int number = static_cast<int>(k);
-      const Schedule schedule = stage == "cuda" ? default_gpu_schedule(fused, number)
-                                                : default_schedule(fused, number, cpu_info().lanes());
-      const LoweredKernel lowered = lower(fused, layouts, number, schedule);
-      text += code_of(lowered.kernel, stage) + "\n";
+      else
+        text += code_of(lower(fused, layouts, number, schedule(fused, number)).kernel, stage) + "\n";
     }
-    if (!any)
-      throw InputError(fmt::format("there is no kernel '{}'; there are k0 to k{}", arguments_.kernel,
-                                   fused.kernels.size() - 1));
     return text;
   }
 
-  /// "k4" is k4_walk_scan, but not k40_dot.
-  bool is_wanted(const std::string& name) const {
-    const std::string& kernel = arguments_.kernel;
-    return kernel.empty() || name == kernel || name.starts_with(kernel + "_");
+  std::vector<int> wanted_kernels(const Graph& fused) const {
+    std::vector<int> wanted;
+    std::vector<std::string> known;
+    for (int number = 0; number < static_cast<int>(fused.kernels.size()); ++number) {
+      if (names_kernel(arguments_.kernel, fused, number)) wanted.push_back(number);
+      known.push_back(fused.kernels[static_cast<size_t>(number)].name);
+    }
+    if (wanted.empty() && !arguments_.kernel.empty())
+      throw InputError(fmt::format("there is no kernel '{}'{}; there are k0 to k{}", arguments_.kernel,
+                                   did_you_mean(arguments_.kernel, known), static_cast<int>(known.size()) - 1));
+    return wanted;
   }
 
   static std::string code_of(const loop::Kernel& kernel, std::string_view stage) {
@@ -139,6 +198,9 @@ class Dump {
   }
 
   const Arguments& arguments_;
+  const bool gpu_;
+  const ScheduleSettings schedules_;
+  std::string graph_text_;  // of the last stage that was added
 };
 
 Json remark_json(const Remark& remark) {
@@ -172,9 +234,10 @@ void write_all(const Dump& dump, const Arguments& arguments) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) throw EnvironmentError(fmt::format("cannot make the folder '{}': {}", arguments.out, error.message()));
-  int number = 0;
+  const auto all = all_stages();
   for (const StageText& text : dump.texts) {
-    const std::string name = fmt::format("{:02}-{}{}", number++, text.stage, text.extension);
+    const auto place = std::ranges::find(all, text.stage, [](const auto& stage) { return stage.first; });
+    const std::string name = fmt::format("{:02}-{}{}", place - all.begin(), text.stage, text.extension);
     write_file(folder / name, text.text);
     fmt::print("{}\n", (folder / name).string());
   }
@@ -185,13 +248,10 @@ void write_all(const Dump& dump, const Arguments& arguments) {
 
 void print_stages(bool json) {
   Json list = Json::array();
-  const auto add = [&](std::string_view name, std::string_view reason) {
+  for (const auto& [name, reason] : all_stages()) {
     list.push_back({{"name", name}, {"reason", reason}});
     if (!json) fmt::print("{:<14}{}\n", name, reason);
-  };
-  add("source", "the graph as the definition gives it");
-  for (const Stage& stage : pipeline_stages()) add(stage.name, stage.reason);
-  for (const auto& [name, reason] : kCodeStages) add(name, reason);
+  }
   if (json) print_json(list);
 }
 
@@ -219,7 +279,12 @@ void add_dump(Command app) {
       .show_default()
       .type_name("");
   command.add_option("--stage", arguments->stage, "after which stage, or all").show_default().type_name("");
-  command.add_option("--kernel", arguments->kernel, "only this kernel: k4, or its whole name").type_name("NAME");
+  command
+      .add_option("--kernel", arguments->kernel,
+                  "only this kernel: k4, or by its name; a part that several have shows them all")
+      .type_name("NAME");
+  command.add_option("--device", arguments->device, "whose fusion and schedules: cpu or cuda").type_name("");
+  add_schedule(command, arguments->schedule);
   command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
   add_recompute(command, arguments->recompute);
   command.add_option("--out", arguments->out, "write numbered files into this folder").type_name("DIR");

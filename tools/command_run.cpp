@@ -42,11 +42,12 @@ struct Arguments {
   uint64_t seed = 0;
 };
 
-/// What is to be evaluated: a graph and the sizes that were set.
+/// What is to be evaluated: a block's graph and the sizes that were set.
 struct Target {
+  Model model;
+  const BlockDef* block;  // of the model
   Graph graph;
   Bindings sizes;
-  std::string checkpoint;
 };
 
 const BlockDef& block_of(const Model& model, const std::string& name) {
@@ -64,7 +65,7 @@ Target make_target(const Arguments& arguments, const std::map<std::string, Given
   std::map<std::string, int64_t> overrides;
   if (block.name == model.name)
     for (const auto& [name, value] : model.values) overrides[name] = std::llround(value);
-  Target target{{}, {}, model.checkpoint};
+  Target target{model, &block, {}, {}};
   for (const auto& [name, value] : parse_settings(arguments.settings)) {
     const bool is_static = std::any_of(block.statics.begin(), block.statics.end(),
                                        [&](const StaticParameter& parameter) { return parameter.name == name; });
@@ -205,8 +206,9 @@ void run_block(const Arguments& arguments) {
   const Target target = make_target(arguments, given);
   // The graph with seeds names all that can be given; the pipeline makes the same from the block's own graph.
   const Graph whole = arguments.grad ? differentiate_with_seeds(simplify(target.graph)) : target.graph;
+  check_names(whole, *target.block, given);
   const Bindings sizes = infer_sizes(whole, given, target.sizes);
-  const Arrays values = complete_values(whole, sizes, given, {target.checkpoint, arguments.seed});
+  const Arrays values = complete_values(whole, sizes, given, {target.model.checkpoint, arguments.seed});
   write_results(arguments, arguments.device == "reference" ? run_reference(arguments, whole, sizes, values)
                                                            : run_compiled(arguments, target.graph, sizes, values));
 }

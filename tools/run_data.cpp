@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <optional>
@@ -81,6 +82,11 @@ const GivenArray* find(const std::map<std::string, GivenArray>& given, const Nod
   return found == given.end() ? nullptr : &found->second;
 }
 
+/// The gradient of a result, 1 where it is not given.
+bool is_seed(const Node& node) {
+  return node.op == Op::Input && node.name.starts_with("seed.");
+}
+
 Array converted(const GivenArray& given, const Node& node) {
   if (is_float(node.type.dtype)) return given.array;
   const double least = node.type.dtype == DType::u8 ? 0 : -2147483648.0;
@@ -116,6 +122,21 @@ std::map<std::string, GivenArray> read_arrays(const std::vector<std::string>& in
     refuse_nan(name, arrays[name]);
   }
   return arrays;
+}
+
+void check_names(const Graph& graph, const BlockDef& block, const std::map<std::string, GivenArray>& given) {
+  std::vector<std::string> known = names_of(graph);
+  for (const BlockInput& input : block.inputs)
+    if (std::ranges::count(known, input.name) == 0) known.push_back(input.name);  // an optional one
+  for (const auto& [name, array] : given)
+    if (std::ranges::count(known, name) == 0)
+      throw InputError(block.location, fmt::format("there is no input '{}'{}; '{}' has: {}", name,
+                                                   did_you_mean(name, known), block.name, fmt::join(known, ", ")));
+  for (const Node& node : graph.nodes())
+    if (node.op == Op::Input && !is_seed(node) && !given.contains(node.name))
+      throw InputError(node.location,
+                       fmt::format("input '{}' is missing, expected --input {}=FILE.npy with the values of {}",
+                                   node.name, node.name, type_text(graph, node.type)));
 }
 
 Bindings infer_sizes(const Graph& graph, const std::map<std::string, GivenArray>& given, const Bindings& sizes) {
@@ -154,11 +175,6 @@ Bindings infer_sizes(const Graph& graph, const std::map<std::string, GivenArray>
 
 Arrays complete_values(const Graph& graph, const Bindings& sizes, const std::map<std::string, GivenArray>& given,
                        const ParameterSource& source) {
-  const std::vector<std::string> known = names_of(graph);
-  for (const auto& [name, array] : given)
-    if (std::find(known.begin(), known.end(), name) == known.end())
-      throw InputError(fmt::format("--input: '{}' has no input or parameter '{}'{}; it has: {}", graph.name, name,
-                                   did_you_mean(name, known), fmt::join(known, ", ")));
   std::optional<SafetensorsFile> file;
   if (!source.checkpoint.empty()) file.emplace(find_checkpoint(source.checkpoint) / "model.safetensors");
   Arrays values;
@@ -169,11 +185,9 @@ Arrays complete_values(const Graph& graph, const Bindings& sizes, const std::map
       values[node.name] = converted(*array, node);
     } else if (node.op == Op::Param) {
       values[node.name] = initial(node, shape_of(graph, node.type, sizes), elements, source, file);
-    } else if (node.name.starts_with("seed.")) {
-      values[node.name] = {shape_of(graph, node.type, sizes), std::vector<double>(elements, 1.0)};
     } else {
-      throw InputError(node.location, fmt::format("the input {}: {} is missing, expected --input {}=FILE.npy",
-                                                  node.name, type_text(graph, node.type), node.name));
+      check(is_seed(node), "complete_values: an input without a value");
+      values[node.name] = {shape_of(graph, node.type, sizes), std::vector<double>(elements, 1.0)};
     }
   }
   return values;

@@ -17,8 +17,7 @@ namespace {
 struct Setting {
   std::string part;
   std::vector<std::pair<std::string, int>> axes;
-
-  bool is_for(const std::string& kernel) const { return kernel.find(part) != std::string::npos; }
+  bool used = false;  // for at least one kernel
 };
 
 std::pair<std::string, int> parse_axis(const std::string& text) {
@@ -56,24 +55,27 @@ Option add_schedule(Command command, std::vector<std::string>& settings) {
   return command
       .add_option("--schedule", settings,
                   "axes of kernels whose name has PART in it, in the place of the device's choice: "
-                  "PART:AXIS=NUMBER,...; may be given several times")
-      .repeatable().type_name("");
+                  "PART:AXIS=NUMBER,...; k4 is kernel 4 of the fused graph; may be given several times")
+      .repeatable()
+      .type_name("");
 }
 
 struct ScheduleSettings::State {
   Program::Scheduler chosen;
   std::vector<Setting> settings;
-  std::set<std::string> kernels{};  // that were scheduled
+  std::set<std::string> kernels{};  // that were scheduled, by their names in emitted code
+  int last = 0;                     // the highest number among them
 
   Schedule schedule(const Graph& fused, int number) {
     Schedule schedule = chosen(fused, number);
     const std::string name = kernel_name(fused, number);
     kernels.insert(name);
+    last = std::max(last, number);
     bool changed = false;
-    for (const Setting& setting : settings) {
-      if (!setting.is_for(name)) continue;
+    for (Setting& setting : settings) {
+      if (!names_kernel(setting.part, fused, number)) continue;
       for (const auto& [axis, value] : setting.axes) schedule.set(axis, value);
-      changed = true;
+      setting.used = changed = true;
     }
     const std::string reason = changed ? why_illegal(fused, number, schedule) : "";
     if (!reason.empty()) throw InputError(fmt::format("--schedule: kernel {}: {}", name, reason));
@@ -92,9 +94,9 @@ Program::Scheduler ScheduleSettings::scheduler() const {
 
 void ScheduleSettings::check_used() const {
   for (const Setting& setting : state_->settings)
-    if (std::ranges::none_of(state_->kernels, [&](const std::string& name) { return setting.is_for(name); }))
-      throw InputError(fmt::format("--schedule: no kernel has '{}' in its name; there are: {}", setting.part,
-                                   fmt::join(state_->kernels, ", ")));
+    if (!setting.used)
+      throw InputError(fmt::format("--schedule: no kernel has '{}' in its name; there are, by number up to k{}: {}",
+                                   setting.part, state_->last, fmt::join(state_->kernels, ", ")));
 }
 
 }  // namespace mambac::tools

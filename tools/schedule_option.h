@@ -13,8 +13,8 @@ namespace mambac::tools {
 /// Declares --schedule, which may be given several times.
 Option add_schedule(Command command, std::vector<std::string>& settings);
 
-/// A scheduler whose choice is changed by "PART:AXIS=NUMBER,AXIS=NUMBER" texts, each for the kernels whose name has
-/// PART in it (all, when it is empty).
+/// A scheduler whose choice is changed by "PART:AXIS=NUMBER,AXIS=NUMBER" texts, each for the kernels that PART names
+/// (names_kernel in codegen/kernel_name.h).
 class ScheduleSettings {
  public:
   /// InputError for other text and unknown axes.
