@@ -271,7 +271,9 @@ TEST(Recompute, IsOfAsFewLayersAsFit) {
   for (options.recompute = 0; options.recompute < 6; ++options.recompute)
     planned.push_back(
         planned_arena_bytes(run_pipeline(loss, options).graph, schedules_of(cpu_device()), sizes, false));
-  const auto fitting = [&](int64_t bytes) { return fitting_recompute(loss, options, sizes, cpu_device(), bytes); };
+  const auto fitting = [&](int64_t bytes) {
+    return tools::fitting_recompute(loss, options, sizes, cpu_device(), bytes);
+  };
   for (int parts : {0, 1, 3, 5}) EXPECT_EQ(fitting(planned[static_cast<size_t>(parts)]), parts);
   EXPECT_EQ(fitting(planned[2] - 1), 3);
   EXPECT_EQ(fitting(planned[0] * 2), 0);
