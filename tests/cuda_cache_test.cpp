@@ -27,7 +27,7 @@ using test::says;
 using test::Variable;
 
 CompileRequest request_of(int number) {
-  return {"extern \"C\" __global__ void add_one(float* data, int n) {}  // " + std::to_string(number) + "\n",
+  return {"extern \"C\" __global__ void add_one(float* data, int n) { n = " + std::to_string(number) + "; }\n",
           "k.cu",
           "sm_90",
           {}};
@@ -103,6 +103,19 @@ TEST_F(Cache, CompilesOnce) {
   EXPECT_TRUE(notices.empty());
 }
 
+TEST_F(Cache, CommentsAreNoPartOfTheKey) {
+  CompileRequest request = request_of(1);
+  request.source += "// mamba.mb:21:9\nasm(\"// kept\");  // h\n";
+  CompileRequest moved = request;
+  moved.source.replace(moved.source.find("21:9"), 4, "34:13");
+  EXPECT_EQ(KernelKey::of(moved, "13.0").text(), KernelKey::of(request, "13.0").text());
+  EXPECT_TRUE(KernelKey::of(request, "13.0").source.ends_with("}\n\nasm(\"// kept\");\n"));
+  KernelCache kept = cache();
+  kept.compile(nvrtc, request);
+  kept.compile(nvrtc, moved);
+  EXPECT_EQ(kept.counts().found, 1);
+}
+
 TEST_F(Cache, AnotherCompilerIsAnotherKey) {
   cache().compile(nvrtc, request_of(1));
   const Variable older("FAKE_NVRTC_MAJOR", "12");
@@ -141,7 +154,7 @@ TEST_F(Cache, TwoKeysOfOneHashDoNotMix) {
   const std::string second = KernelKey::of(request_of(2), nvrtc.version()).digest();
   fs::copy_file(first, place() / (second + ".kernel"));  // as if the hash of both were the same
   KernelCache other = cache();
-  EXPECT_TRUE(says(other.compile(nvrtc, request_of(2)).cubin, "// 2"));
+  EXPECT_TRUE(says(other.compile(nvrtc, request_of(2)).cubin, "n = 2;"));
   EXPECT_EQ(other.counts().compiled, 1);
   EXPECT_EQ(other.counts().damaged, 0);
 }
@@ -244,7 +257,7 @@ TEST_F(Cache, TwoProcessesFillIt) {
   const auto fill = [&] {
     KernelCache mine = cache();
     for (int i = 0; i < 30; ++i)
-      if (!says(mine.compile(nvrtc, request_of(i)).cubin, "// " + std::to_string(i) + "\n")) throw InputError("wrong");
+      if (!says(mine.compile(nvrtc, request_of(i)).cubin, "n = " + std::to_string(i) + ";")) throw InputError("wrong");
   };
   const pid_t one = in_child(fill), two = in_child(fill);
   for (const pid_t child : {one, two}) {
@@ -287,7 +300,7 @@ TEST_F(Cache, ThreadsShareOne) {
     for (int t = 0; t < 4; ++t)
       threads.emplace_back([&] {
         for (int i = 0; i < 20; ++i)
-          EXPECT_TRUE(says(shared.compile(nvrtc, request_of(i)).cubin, "// " + std::to_string(i) + "\n"));
+          EXPECT_TRUE(says(shared.compile(nvrtc, request_of(i)).cubin, "n = " + std::to_string(i) + ";"));
       });
   }
   EXPECT_EQ(shared.files().size(), 20u);

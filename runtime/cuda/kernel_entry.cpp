@@ -37,11 +37,27 @@ bool take_line(std::string_view& text, std::string_view word, std::string& rest)
   return true;
 }
 
+/// Comments name places in a model; its code is the same when they move. Lines stay, for line tables count them.
+std::string without_comments(std::string_view source) {
+  std::string text;
+  text.reserve(source.size());
+  bool quoted = false;
+  for (size_t i = 0; i < source.size(); ++i) {
+    if (source[i] == '"' && (i == 0 || source[i - 1] != '\\')) quoted = !quoted;
+    if (!quoted && source.substr(i).starts_with("//")) {
+      i = std::min(source.find('\n', i), source.size());
+      while (!text.empty() && text.back() == ' ') text.pop_back();
+    }
+    if (i < source.size()) text += source[i];
+  }
+  return text;
+}
+
 }  // namespace
 
 KernelKey KernelKey::of(const CompileRequest& request, const std::string& nvrtc_version) {
   return {nvrtc_version, request.architecture, fmt::format("{}", fmt::join(Nvrtc::options(request), " ")),
-          request.program, request.source};
+          request.program, without_comments(request.source)};
 }
 
 std::string KernelKey::text() const {

@@ -18,7 +18,7 @@ struct KernelKey {
   std::string architecture;  // "sm_90"
   std::string options;       // all of them, with spaces between
   std::string program;       // it is in the line tables
-  std::string source;
+  std::string source;        // without its comments
 
   static KernelKey of(const CompileRequest& request, const std::string& nvrtc_version);
   /// A line for each part but the source, an empty line, the source. Equal keys have equal texts.
