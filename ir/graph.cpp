@@ -90,6 +90,24 @@ std::optional<NodeId> Graph::find(std::string_view name) const {
   return found->second;
 }
 
+void Graph::rename(const std::vector<std::string>& names, const Graph& reserved) {
+  by_name_.clear();
+  suffixes_.clear();
+  for (uint32_t i = 0; i < nodes_.size(); ++i) {
+    if (names[i].empty()) continue;
+    nodes_[i].name = names[i];
+    check(by_name_.emplace(names[i], NodeId{i}).second, "two nodes are given one name");
+  }
+  for (uint32_t i = 0; i < nodes_.size(); ++i) {
+    if (!names[i].empty()) continue;
+    while (reserved.by_name_.contains(nodes_[i].name) || by_name_.contains(nodes_[i].name)) {
+      const std::string base(stem(nodes_[i].name));
+      nodes_[i].name = fmt::format("{}.{}", base, ++suffixes_[base]);
+    }
+    by_name_.emplace(nodes_[i].name, NodeId{i});
+  }
+}
+
 void Graph::remove_dead(bool keep_sources) {
   std::vector<bool> live = live_nodes(*this, keep_sources);
   std::vector<NodeId> moved(nodes_.size());

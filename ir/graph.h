@@ -112,6 +112,10 @@ class Graph {
   const std::vector<Output>& outputs() const { return outputs_; }
   std::optional<NodeId> find(std::string_view name) const;
 
+  /// Gives nodes these names, which are unique; nodes for which there is none ("") keep theirs, or get it with a suffix
+  /// when it is taken or a name of `reserved`.
+  void rename(const std::vector<std::string>& names, const Graph& reserved);
+
   /// Nodes that no output needs are removed (inputs and params stay when keep_sources).
   void remove_dead(bool keep_sources = true);
 

@@ -123,7 +123,7 @@ void Fuser::emit_unit(int g) {
     chunk.operands = {id, start >= 0 ? out_.node(id).operands[start] : NodeId{}};
     const DimId along = node(m.node).attrs.dims[0];
     chunk.attrs.dims = {along, out_.add_tiles(along, options_.recompute)};
-    chunk.name = out_.node(id).name + ".chunks";
+    chunk.name = node(m.node).name + ".chunks";
     chunk.location = node(m.node).location;
     chunk.kernel = number;
     chunk_nodes_[m.node.index] = out_.append(std::move(chunk));
@@ -137,6 +137,10 @@ Graph Fuser::emit() {
   for (int g : unit_order()) emit_unit(g);
   for (const Output& output : graph_.outputs())
     out_.outputs().push_back({output.name, emit_value(-1, output_value(output.value))});
+  std::vector<NodeId> image(graph_.size());  // what a kernel makes again is not the value itself
+  for (const auto& [where, now] : emitted_)
+    if (where.first == home_[where.second]) image[where.second] = now;
+  settle_names(out_, graph_, image);
   return std::move(out_);
 }
 

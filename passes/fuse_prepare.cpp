@@ -46,6 +46,7 @@ class Preparer {
       taken.push_back(value);
       out_.outputs().push_back({output.name, value});
     }
+    settle_names(out_, graph_, map_);
     return std::move(out_);
   }
 

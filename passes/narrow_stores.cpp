@@ -22,7 +22,7 @@ class StoreNarrower {
     rewriter_.to.kernels = rewriter_.from.kernels;
     for (uint32_t i = 0; i < rewriter_.from.size(); ++i) visit({i});
     rewriter_.copy_outputs();
-    return std::move(rewriter_.to);
+    return rewriter_.take();
   }
 
  private:

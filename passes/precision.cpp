@@ -85,8 +85,9 @@ class Lowering {
     rewriter_.copy_outputs();
     for (size_t i = 0; i < rewriter_.from.outputs().size(); ++i)
       restore(rewriter_.from.outputs()[i], rewriter_.to.outputs()[i]);
-    rewriter_.to.remove_dead();
-    return std::move(rewriter_.to);
+    Graph lowered = rewriter_.take();
+    lowered.remove_dead();
+    return lowered;
   }
 
  private:
@@ -196,7 +197,7 @@ Graph narrow_parameters(const Graph& graph, DType storage) {
     rewriter.map({i}, rewriter.to.append(std::move(cast)));
   }
   rewriter.copy_outputs();
-  return std::move(rewriter.to);
+  return rewriter.take();
 }
 
 }  // namespace mambac

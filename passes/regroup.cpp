@@ -27,7 +27,7 @@ class Regrouper {
         rewriter_.copy(id);
     }
     rewriter_.copy_outputs();
-    return std::move(rewriter_.to);
+    return rewriter_.take();
   }
 
  private:

@@ -17,7 +17,24 @@ Graph empty_like(const Graph& graph) {
   return result;
 }
 
-Rewriter::Rewriter(const Graph& graph) : from(graph), to(empty_like(graph)), map_(graph.size()) {}
+void settle_names(Graph& graph, const Graph& from, const std::vector<NodeId>& image) {
+  std::vector<std::string> names(graph.size());
+  for (uint32_t i = 0; i < from.size(); ++i) {
+    const Node& old = from.node(NodeId{i});
+    if (!image[i].present() || !names[image[i].index].empty()) continue;
+    const Op op = graph.node(image[i]).op;
+    if (op == old.op || (op != Op::Input && op != Op::Param)) names[image[i].index] = old.name;
+  }
+  graph.rename(names, from);
+}
+
+Rewriter::Rewriter(const Graph& graph)
+    : from(graph), to(empty_like(graph)), map_(graph.size()), image_(graph.size()) {}
+
+Graph Rewriter::take() {
+  settle_names(to, from, image_);
+  return std::move(to);
+}
 
 Node Rewriter::translated(NodeId old) const {
   Node node = from.node(old);

@@ -51,7 +51,7 @@ class Separator {
         rewriter_.copy(id);
     }
     rewriter_.copy_outputs();
-    return std::move(rewriter_.to);
+    return rewriter_.take();
   }
 
  private:

@@ -81,8 +81,9 @@ Graph simplify_once(const Graph& graph, const SimplifyOptions& options) {
     rewriter.map({i}, now);
   }
   rewriter.copy_outputs();
-  rewriter.to.remove_dead();
-  return std::move(rewriter.to);
+  Graph simpler = rewriter.take();
+  simpler.remove_dead();
+  return simpler;
 }
 
 }  // namespace

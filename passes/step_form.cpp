@@ -67,7 +67,7 @@ Graph step_form(const Graph& graph, DimId walk) {
     names[slot.now] = state_name(n, from.node(slot.origin));
     rewriter.to.outputs().push_back({names[slot.now] + ".next", slot.next});
   }
-  Graph result = renamed(rewriter.to, names);
+  Graph result = renamed(rewriter.take(), names);
   result.remove_dead();
   return result;
 }
@@ -98,7 +98,7 @@ Graph expose_state(const Graph& graph, DimId walk) {
   }
   rewriter.copy_outputs();
   for (Output& state : states) rewriter.to.outputs().push_back(std::move(state));
-  return std::move(rewriter.to);
+  return rewriter.take();
 }
 
 Graph initial_state(const Graph& graph, DimId walk) {

@@ -1,4 +1,5 @@
 // The passes on the shipped models, as the language gives them.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -84,6 +85,50 @@ TEST(Models, TwentyThousandNodesTakeLittleTime) {
   EXPECT_GE(graph.size(), 5000u);
   EXPECT_LE(seconds.count(), 10);
   std::printf("353m: %zu nodes forward, %zu with gradients, %.2f s\n", forward.size(), graph.size(), seconds.count());
+}
+
+/// Every value of floats by its name.
+Arrays all_values(Graph graph, const Bindings& bindings, const Arrays& values) {
+  graph.outputs().clear();
+  for (uint32_t i = 0; i < graph.size(); ++i)
+    if (const Node& node = graph.node({i}); is_float(node.type.dtype)) graph.outputs().push_back({node.name, {i}});
+  return evaluate(graph, bindings, values);
+}
+
+void expect_names_kept(const Graph& before, const Graph& after, bool same_values, const std::string& where) {
+  const Bindings bindings{{"B", 2}, {"L", 5}};
+  const Arrays values = draw_values(after, bindings, ranges_of(after), 27);
+  Arrays old_values, new_values;
+  if (same_values) old_values = all_values(before, bindings, values), new_values = all_values(after, bindings, values);
+  for (const Node& node : after.nodes()) {
+    const auto old = before.find(node.name);
+    if (!old) continue;
+    const Node& was = before.node(*old);
+    EXPECT_EQ(node.location.str(), was.location.str()) << where << " " << node.name;
+    if (!new_values.contains(node.name) || node.type.dims != was.type.dims) continue;
+    const std::vector<double>&found = new_values.at(node.name).data, &expected = old_values.at(node.name).data;
+    for (size_t i = 0; i < found.size(); ++i)
+      ASSERT_NEAR(found[i], expected[i], 1e-9 * (1 + std::abs(expected[i]))) << where << " " << node.name;
+  }
+}
+
+TEST(Models, ANameMeansOneValueInAllStages) {
+  for (const std::string& name : kTiny)
+    for (const GraphKind kind : {GraphKind::train, GraphKind::prefill, GraphKind::step, GraphKind::eval}) {
+      const Model model = load_model(name);
+      const bool loss = kind == GraphKind::train || kind == GraphKind::eval;
+      PipelineOptions options;
+      options.kind = kind;
+      options.storage = DType::bf16;
+      std::optional<Graph> before;
+      run_pipeline(loss ? training_graph(model) : instantiate(model), options,
+                   [&](std::string_view stage, const Graph& graph) {
+                     const bool same_values = stage != "state" && stage != "step";
+                     const std::string where = fmt::format("{} {} {}", name, name_of(kind), stage);
+                     if (before) expect_names_kept(*before, graph, same_values, where);
+                     before = graph;
+                   });
+    }
 }
 
 }  // namespace
