@@ -129,7 +129,8 @@ bool Fuser::ends_group(NodeId id) const {
   for (DimId d : reduced) {
     if (graph_.dim(d).is_free()) return true;
     for (NodeId o : n.operands)
-      if (wide_[o.index] && lanes_.of(graph_, node(o).type) == d) return true;
+      for (DimId along : wide_[o.index] ? lanes_.walks_of(graph_, o) : std::vector<DimId>())
+        if (d == along || d == lanes_.of(graph_, node(o).type, along)) return true;
   }
   return false;
 }

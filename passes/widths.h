@@ -7,8 +7,8 @@
 
 namespace mambac {
 
-/// Along a dimension that something walks, memory holds inputs, joins, looked-up rows and the results of large
-/// contractions. A value is *wide* when it has more elements per step than those: outer products of them, such as
+/// Along a dimension that something walks, memory holds inputs (and parameters, which have fixed dimensions only), joins,
+/// looked-up rows and the results of large contractions. A value is *wide* when it has more elements per step than those: outer products of them, such as
 /// dt[D] * A[D, N], and what is computed from outer products, such as states. What has all its dimensions in common
 /// with something in memory is not (a projection onto heads [H, P], and what is computed from it alone); nor is what a
 /// sum over a fixed dimension reads out of a wide value. Wide values are never stored: kernels that need them make them

@@ -121,6 +121,23 @@ Case windows_case(int64_t taps, bool packed, int64_t channels = 21) {
   return c;
 }
 
+/// Along a dimension of fixed size, in two directions, beside channels: a window whose result a scan takes on, and what
+/// is left at both ends and in between.
+Case fixed_walk_case(int64_t steps, int64_t channels = 21) {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", steps);
+  const DimId N = c.graph.add_dim("N", channels), K = c.graph.add_dim("K", 3);
+  const NodeId x = b.input("x", {DType::f32, {B, L, D}}), gain = b.input("gain", {DType::f32, {D, N}});
+  const NodeId rate = b.input("rate", {DType::f32, {N}}), taps = b.input("taps", {DType::f32, {K, N}});
+  const NodeId window = b.op(Op::Window, {b.Mul(x, gain), {}, {}, {}}, {.dims = {D, K}});
+  const NodeId filtered = b.dot(window, taps, {K});
+  const NodeId h = b.scan(b.Sigmoid(rate), filtered, D, true);
+  c.graph.outputs() = {{"y", b.sum(b.Mul(h, gain), {N})}, {"last", b.at(h, D, 0)}, {"filtered", filtered},
+                       {"inside", b.at(filtered, D, steps / 2)}, {"sum", b.sum(h, {L, D})}};
+  return c;
+}
+
 Case gradients_of(Case c) {
   c.graph = simplify(differentiate_with_seeds(c.graph));
   return c;
@@ -268,6 +285,14 @@ TEST(Schedules, OfWindowsAgree) {
     }
 }
 
+TEST(Schedules, OfWalksOfFixedSizesAgree) {
+  for (const int64_t steps : {1, 8, 70}) {
+    const Case c = fixed_walk_case(steps);
+    expect_agreement(c, 60, 2);
+    expect_agreement(gradients_of(c), 61, 1);
+  }
+}
+
 TEST(Schedules, OfRandomGraphsAgree) {
   Random random(8);
   for (uint64_t seed = 900; seed < 940; ++seed) {
@@ -314,6 +339,12 @@ TEST(GpuSchedules, OfWindowsAgree) {
       expect_gpu_agreement(c, 40 + static_cast<uint64_t>(taps), 2);
       expect_gpu_agreement(gradients_of(c), 50 + static_cast<uint64_t>(taps), 2);
     }
+}
+
+TEST(GpuSchedules, OfWalksOfFixedSizesAgree) {
+  const Case c = fixed_walk_case(19, 70);
+  expect_gpu_agreement(c, 62, 1);
+  expect_gpu_agreement(gradients_of(c), 63, 1);
 }
 
 /// With gradients of the start and through the last state.
