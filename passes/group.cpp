@@ -63,8 +63,8 @@ void find_undirected(const Graph& graph, const Lanes& lanes, const std::vector<M
     }
 }
 
-/// Where no recurrence has channels: the innermost free dimension, unless the walked one is or, since its size is fixed,
-/// lies within. The elements of any other are far apart in memory, and one number at a time is faster.
+/// Where no recurrence has channels: the innermost free dimension, unless it is walked or what is walked lies within
+/// it, being fixed. The elements of any other are far apart in memory, and one number at a time is faster.
 DimId free_lane(const Graph& graph, const Type& type, DimId along) {
   if (!graph.dim(along).is_free()) return {};
   const auto inmost =

@@ -10,7 +10,8 @@ namespace mambac {
 namespace {
 
 bool in_memory(Op op) {
-  return op == Op::Input || op == Op::Param || op == Op::Concat || op == Op::Stack || op == Op::Gather || op == Op::Scatter;
+  return op == Op::Input || op == Op::Param || op == Op::Concat || op == Op::Stack || op == Op::Gather ||
+         op == Op::Scatter;
 }
 
 int64_t fixed_dims(const Graph& graph, const Type& type) {

@@ -16,7 +16,9 @@ struct Walk {
   const char* body;
 };
 
-void PrintTo(const Walk& walk, std::ostream* out) { *out << walk.name; }
+void PrintTo(const Walk& walk, std::ostream* out) {
+  *out << walk.name;
+}
 
 constexpr const char* kDims = "free B, L\ndim D = 8\ndim N = 24\ndim K = 3\ndim S = 3\n";
 
@@ -40,7 +42,8 @@ const Walk kWalks[] = {
      "h = scan<D>(sigmoid(a), x * c)\nreturn y = sum<S>(h * c)"},
     {"indices", "x: [B, L, D], c: [D, N]",
      "h = scan<D>(0.9, x * c)\ng = scan<D, reverse>(0.9, x * c)\n"
-     "return y = at<D, 0>(h), y3 = at<D, 3>(h), y7 = at<D, 7>(h), y6 = at<D, -2>(h), g7 = at<D, -1>(g), g0 = at<D, -8>(g)"},
+     "return y = at<D, 0>(h), y3 = at<D, 3>(h), y7 = at<D, 7>(h), y6 = at<D, -2>(h), g7 = at<D, -1>(g), g0 = at<D, "
+     "-8>(g)"},
     // Two walks.
     {"planes", "x: [B, L, D], c: [D, N]",
      "h = scan<D>(0.9, x * c)\nz = scan<L>(0.5, sum<N>(h * c))\nreturn y = x * scan<D, reverse>(0.7, z)"},
@@ -80,8 +83,12 @@ std::string checked(const Graph& source, GraphKind kind) {
 
 class FixedWalks : public testing::TestWithParam<Walk> {};
 
-TEST_P(FixedWalks, ForwardAgrees) { EXPECT_EQ(checked(model_of(GetParam()), GraphKind::eval), ""); }
-TEST_P(FixedWalks, GradientsAgree) { EXPECT_EQ(checked(model_of(GetParam()), GraphKind::train), ""); }
+TEST_P(FixedWalks, ForwardAgrees) {
+  EXPECT_EQ(checked(model_of(GetParam()), GraphKind::eval), "");
+}
+TEST_P(FixedWalks, GradientsAgree) {
+  EXPECT_EQ(checked(model_of(GetParam()), GraphKind::train), "");
+}
 
 /// So long that states are stored for the way back.
 TEST(LongFixedWalks, GradientsAgree) {
