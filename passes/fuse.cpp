@@ -368,14 +368,6 @@ std::set<NodeId> Fuser::leaves_of(NodeId id, size_t full, const std::set<NodeId>
   return leaves;
 }
 
-NodeId Fuser::state_source(NodeId id) const {
-  const Node& n = node(id);
-  if (n.op != Op::Delay || !n.operands[0].present()) return id;
-  const Node& x = node(n.operands[0]);
-  const bool same = x.op == Op::Scan && x.attrs == n.attrs && operand(x, "start") == operand(n, "start");
-  return same ? n.operands[0] : id;
-}
-
 bool Fuser::restarts(const Member& member, const std::vector<Member>& members) const {
   const Node& n = node(member.node);
   return member.resumed && !(n.op == Op::Window && !holds(members, n.operands[0]));
