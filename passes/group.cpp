@@ -102,7 +102,8 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
     if (!is_recurrence(node)) continue;
     const DimId lane = lanes.of(graph, node.type, along);
     if (lane == DimId{} || lane == facts->lane) continue;
-    const std::vector<DimId> fixed = dims_per_step(graph, node.type, along);
+    std::vector<DimId> fixed = dims_per_step(graph, node.type, along);
+    if (is_window(node)) fixed = without(fixed, {node.attrs.dims[1]});  // taps are no channels
     if (std::all_of(fixed.begin(), fixed.end(), [&](DimId d) { return widest->has(d); })) continue;
     *why = fmt::format("{} has its channels along {}, the others along {}", node.name, graph.dim(lane).name,
                        graph.dim(facts->lane).name);
