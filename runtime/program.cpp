@@ -296,7 +296,7 @@ Program::Program(Graph fused, const Scheduler& scheduler, Device& device)
     if (fused_.kernels[k].kind == KernelGroup::library) continue;
     const int number = static_cast<int>(k);
     const Schedule schedule = scheduler ? scheduler(fused_, number) : device.schedule(fused_, number);
-    lowered_[k] = lower(fused_, layouts_, number, schedule);
+    lowered_[k] = lower(fused_, layouts_, number, schedule, device.kind());
     kernels.push_back(&lowered_[k].kernel);
     numbers.push_back(k);
   }

@@ -262,7 +262,7 @@ Graph fused(const Graph& graph) {
 }
 
 void expect_refused(const Graph& graph, int kernel, const Schedule& schedule) {
-  EXPECT_THROW(lower(graph, Layouts(graph), kernel, schedule), InternalError) << schedule.str();
+  EXPECT_THROW(lower(graph, Layouts(graph), kernel, schedule, DeviceKind::cpu), InternalError) << schedule.str();
 }
 
 TEST(Schedules, OfALayerAgree) { expect_agreement(mixer_case(), 1, 10); }
@@ -417,9 +417,42 @@ TEST(Schedules, SpansAreWholeTilesOfWalksWithoutScans) {
   const int window = kernel_of(layer, Op::Window), scan = kernel_of(layer, Op::Scan);
   EXPECT_TRUE(steps_remembered(layer, window));
   EXPECT_FALSE(steps_remembered(layer, scan));
-  EXPECT_EQ(why_illegal(layer, window, {.tile = 8, .steps_per_task = 16}), "");
+  EXPECT_EQ(why_illegal(layer, window, {.tile = 8, .steps_per_task = 16}, DeviceKind::cpu), "");
   expect_refused(layer, window, {.tile = 8, .steps_per_task = 12});
   expect_refused(layer, scan, {.tile = 8, .steps_per_task = 16});
+}
+
+/// By axis and value: what a device refuses, although no value would be wrong, and how it says so.
+TEST(Schedules, OutOfBoundsAreRefused) {
+  const Graph layer = fused(mixer_case().graph);
+  const int scan = kernel_of(layer, Op::Scan);
+  const auto reason = [&](DeviceKind kind, const std::vector<std::pair<const char*, int>>& axes) {
+    Schedule schedule = kind == DeviceKind::cpu ? default_schedule(layer, scan, 16) : default_gpu_schedule(layer, scan);
+    for (const auto& [axis, value] : axes) EXPECT_TRUE(schedule.set(axis, value));
+    return why_illegal(layer, scan, schedule, kind);
+  };
+  const auto expect_reason = [&](DeviceKind kind, const std::vector<std::pair<const char*, int>>& axes,
+                                 const std::string& expected) {
+    EXPECT_NE(reason(kind, axes).find(expected), std::string::npos) << axes[0].first << ": " << reason(kind, axes);
+  };
+  for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::gpu}) {
+    EXPECT_EQ(reason(kind, {}), "");
+    expect_reason(kind, {{"tile", 4096}}, "tile=4096: must be at most 1024: what a tile computes");
+    expect_reason(kind, {{"tile", 128}, {"states_in_registers", 1}, {"blocks_per_task", 1}}, "writes all steps out");
+    EXPECT_EQ(reason(kind, {{"tile", 128}, {"states_in_registers", 0}, {"pieces", 1}}), "");
+    for (const char* axis : {"width", "unroll", "blocks_per_task", "ahead", "chunks", "summing_tasks", "inner_unroll",
+                             "row_unroll", "kept_vectors", "rows_together", "columns"})
+      expect_reason(kind, {{axis, 1 << 20}}, std::string(axis) + "=1048576: must be at most");
+    for (const std::string& axis : Schedule::axes())
+      if (!Schedule::is_switch(axis)) expect_reason(kind, {{axis.c_str(), -1}}, axis + "=-1");
+  }
+  for (const char* axis : {"pieces", "tiles_ahead", "blocks_per_sm", "exp_on_fma"})
+    expect_reason(DeviceKind::cpu, {{axis, 2}}, "only kernels for a GPU have this axis");
+  expect_reason(DeviceKind::gpu, {{"tiles_ahead", 9999}}, "tiles_ahead=9999: must be at most 16");
+  expect_reason(DeviceKind::gpu, {{"blocks_per_sm", 32}, {"width", 128}}, "at most 2048 threads");
+  expect_reason(DeviceKind::gpu, {{"width", 16}}, "width=16: must be 32 or more");
+  EXPECT_TRUE(Schedule::is_switch("staged") && Schedule::is_switch("states_in_registers"));
+  EXPECT_FALSE(Schedule::is_switch("tile") || Schedule::is_switch("no axis"));
 }
 
 // What the tests above hold only if it is so.
@@ -432,7 +465,7 @@ TEST(Schedules, WalksOfScansCanBeChunked) {
       ++scans;
       EXPECT_TRUE(can_chunk(graph, node.kernel)) << node.name;
       EXPECT_TRUE(can_keep_states_in_registers(graph, node.kernel)) << node.name;
-      const LoweredKernel lowered = lower(graph, Layouts(graph), node.kernel, {.chunks = 3});
+      const LoweredKernel lowered = lower(graph, Layouts(graph), node.kernel, {.chunks = 3}, DeviceKind::cpu);
       ASSERT_EQ(lowered.kernel.stages.size(), 3u);
       EXPECT_EQ(lowered.kernel.stages[1].name, "join");
     }

@@ -63,7 +63,8 @@ Memory planned_memory(const Graph& fused, const Bindings& sizes, bool constant_p
   for (size_t k = 0; k < lowered.size(); ++k) {
     if (fused.kernels[k].kind == KernelGroup::library) continue;
     const int number = static_cast<int>(k);
-    lowered[k] = lower(fused, layouts, number, default_schedule(fused, number, cpu_info().lanes()));
+    lowered[k] = lower(fused, layouts, number, default_schedule(fused, number, cpu_info().lanes()),
+                       DeviceKind::cpu);
   }
   memory.arena = static_cast<double>(planned_arena_bytes(fused, lowered, sizes, constant_parameters));
   const auto bytes = [&](const Type& type) {
@@ -165,7 +166,7 @@ void run_gpu_cost(const Arguments& arguments, const Selection& selection, GraphK
   const std::string architecture = architecture_named(arguments.device);
   const std::vector<Gpu> gpus = gpus_for(architecture, arguments.gpu);
   const Graph fused = graph_for_gpu(selection.model, kind, storage, selection.sizes);
-  const ScheduleSettings settings(default_gpu_schedule, arguments.schedule);
+  const ScheduleSettings settings(DeviceKind::gpu, default_gpu_schedule, arguments.schedule);
   const GpuCost cost = gpu_cost(fused, kind, selection.sizes, architecture, settings.scheduler());
   settings.check_used();
   if (!arguments.json) return print_gpu_cost(cost, gpus);

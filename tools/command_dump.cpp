@@ -112,9 +112,10 @@ class Dump {
         continue;
       }
       const int number = static_cast<int>(k);
-      const Schedule schedule = stage == "cuda" ? default_gpu_schedule(fused, number)
-                                                : default_schedule(fused, number, cpu_info().lanes());
-      const LoweredKernel lowered = lower(fused, layouts, number, schedule);
+      const DeviceKind kind = stage == "cuda" ? DeviceKind::gpu : DeviceKind::cpu;
+      const Schedule schedule = kind == DeviceKind::gpu ? default_gpu_schedule(fused, number)
+                                                        : default_schedule(fused, number, cpu_info().lanes());
+      const LoweredKernel lowered = lower(fused, layouts, number, schedule, kind);
       text += code_of(lowered.kernel, stage) + "\n";
     }
     if (!any)
