@@ -372,8 +372,8 @@ Value apply_pointwise(loop::StageBuilder& b, const Node& n, const std::vector<Va
   return b.apply(n.op, args);
 }
 
-LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule) {
-  const std::string reason = why_illegal(fused, number, schedule);
+LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule, DeviceKind kind) {
+  const std::string reason = why_illegal(fused, number, schedule, kind);
   if (!reason.empty()) throw InternalError("lowering: " + reason);
   KernelWriter writer(fused, layouts, number, schedule);
   return writer.group().kind == KernelGroup::walk ? lower_walk(writer) : lower_rows(writer);

@@ -22,7 +22,7 @@ struct LoweredKernel {
 
 /// Lowers kernel `number` of a fused graph. The library kernels are not lowered. InternalError when the schedule is
 /// illegal for it.
-LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule);
+LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule, DeviceKind kind);
 
 /// Whether `chunks` may be more than 1: a walk whose recurrences are scans that are not resumed, none of which feeds
 /// another, and which leaves no sum over time or lanes behind.
@@ -43,8 +43,8 @@ bool can_split(const Graph& fused, int number, const Schedule& schedule);
 /// The largest inner dimension that all recurrences of a walk have; absent when there is none.
 DimId shared_dim(const Graph& fused, int number);
 
-/// Why the schedule is illegal for this kernel; empty when it is legal.
-std::string why_illegal(const Graph& fused, int number, const Schedule& schedule);
+/// Why the schedule is illegal for this kernel on such a device; empty when it is legal.
+std::string why_illegal(const Graph& fused, int number, const Schedule& schedule, DeviceKind kind);
 
 /// The schedule when nothing better is known for this kernel: on a CPU, for vectors of `width` lanes, and on a GPU, for
 /// blocks of threads.

@@ -37,11 +37,17 @@ std::vector<DimId> WalkLowering::inner_of(NodeId id) const {
   return dims;
 }
 
+int64_t WalkLowering::index_along(NodeId at) const {
+  const int64_t index = w_.node(at).attrs.integer, size = w_.graph().dim(group_.along).size;
+  if (index + size == 0) return 0;
+  return index + 1 == size && index > 0 ? kLast : index;
+}
+
 bool WalkLowering::ends_state(NodeId id) const {
   const Node& n = w_.node(id);
   const NodeId x = n.operands[0];
   if (n.attrs.dims[0] != group_.along || !w_.inside(x) || w_.node(x).op != Op::Scan) return false;
-  return !against(x) && n.attrs.integer == (group_.reverse ? 0 : -1);
+  return !against(x) && index_along(id) == (group_.reverse ? 0 : kLast);
 }
 
 bool WalkLowering::crosses_index(NodeId reader) const {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <type_traits>
+
 namespace mambac {
 namespace {
 
@@ -48,6 +50,15 @@ bool Schedule::set(std::string_view axis, int value) {
     if (axis != name) return;
     place = static_cast<std::decay_t<decltype(place)>>(value);
     found = true;
+  });
+  return found;
+}
+
+bool Schedule::is_switch(std::string_view axis) {
+  bool found = false;
+  Schedule schedule;
+  each_axis(schedule, [&](const char* name, auto& place) {
+    if (axis == name) found = std::is_same_v<decltype(place), bool&>;
   });
   return found;
 }

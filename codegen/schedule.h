@@ -8,6 +8,9 @@
 
 namespace mambac {
 
+/// What kernels are lowered for: a GPU has axes of its own, and other bounds.
+enum class DeviceKind : uint8_t { cpu, gpu };
+
 /// The axes of a mapping. Which of them matter depends on the kind of group; the others are ignored.
 struct Schedule {
   int width = 16;             // lanes: f32 values in one vector register
@@ -37,6 +40,8 @@ struct Schedule {
   std::string str() const;    // "width=16 tile=32 ..."
   /// By the name of the axis; false when there is none of it.
   bool set(std::string_view axis, int value);
+  /// Whether the axis is one of those that are 0 or 1.
+  static bool is_switch(std::string_view axis);
   static std::vector<std::string> axes();
   bool operator==(const Schedule&) const = default;
 };

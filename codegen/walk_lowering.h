@@ -73,6 +73,10 @@ class WalkLowering {
   std::vector<DimId> inner_of_type(NodeId id) const { return w_.inner_of_type(id); }
   std::vector<DimId> inner_of(NodeId id) const;
   int64_t count(const std::vector<DimId>& dims) const { return w_.count(dims); }
+  static constexpr int64_t kLast = -1;  // as the index of an `at`
+  /// The index of an `at` along the walk. Where the size is fixed it may be counted from either end: the first is 0
+  /// here, the last kLast.
+  int64_t index_along(NodeId at) const;
   /// at<L, last>(scan): the carried state when the walk is over.
   bool ends_state(NodeId id) const;
   bool crosses_index(NodeId reader) const;

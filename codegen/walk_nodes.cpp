@@ -45,12 +45,13 @@ void WalkLowering::store_end(NodeId id) {
   const Node& n = w_.node(id);
   const Value value = get(n.operands[0]);
   const Int t = env_.at.at(group_.along);
-  if (n.attrs.integer == 0)
-    b_->open_if(t, constant(1));
-  else
-    b_->open_if(w_.size(group_.along) - 1, t + 1);
+  const int64_t index = index_along(id);
+  const Int wanted = index < 0 ? w_.size(group_.along) + index : constant(index);
+  if (index != kLast) b_->open_if(t, wanted + 1);
+  if (index != 0) b_->open_if(wanted, t + 1);
   store_value(id, value);
-  b_->close();
+  if (index != kLast) b_->close();
+  if (index != 0) b_->close();
 }
 
 Value WalkLowering::evaluate(NodeId id) {

@@ -67,7 +67,10 @@ void Instantiator::declare_dims() {
       if (decl.size == nullptr) {
         if (dim.kind == Expr::number) throw InputError(decl.location, "a free dimension has a name, not a number");
         if (dim.kind == Expr::binary) {
-          dimension(top, dim);
+          if (dim.symbol == '/')  // in a dump of walks along fixed dimensions, of these as well
+            tiles(dimension(top, *dim.left), *dim.right, dim.location);
+          else
+            dimension(top, dim);
           continue;
         }
       }
@@ -282,7 +285,10 @@ DimId Instantiator::dimension(const Frame& frame, const Expr& expr) {
   }
   if (expr.kind == Expr::binary && expr.symbol == '/') {
     const DimId base = dimension(frame, *expr.left);
-    if (kind_ == TextKind::dump || graph_.dim(base).is_free()) return tiles(base, *expr.right, expr.location);
+    const bool declared = expr.right->kind == Expr::number &&
+                          graph_.find_dim(fmt::format("{}/{}", graph_.dim(base).name, number_text(expr.right->value)));
+    if (declared || kind_ == TextKind::dump || graph_.dim(base).is_free())
+      return tiles(base, *expr.right, expr.location);
   }
   throw InputError(expr.location,
                    "found an expression, expected a dimension: its name, an integer, or tiles of a free "

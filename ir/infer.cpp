@@ -296,8 +296,8 @@ Type infer_scatter(const Rule& rule) {
 void expect_starts(const Rule& rule, const Dims& result, DimId walk) {
   const Type* starts = rule.type("starts");
   if (!starts) return;
-  bool all_free =
-      std::all_of(starts->dims.begin(), starts->dims.end(), [&](DimId d) { return rule.graph.dim(d).is_free(); });
+  bool all_free = std::all_of(starts->dims.begin(), starts->dims.end(),
+                              [&](DimId d) { return d == walk || rule.graph.dim(d).is_free(); });
   if (starts->has(walk) && all_free && without(starts->dims, result).empty()) return;
   rule.fail(fmt::format("operand 'starts' is {}; expected {} and otherwise only free dimensions of {}",
                         rule.text(*starts), rule.dim_name(walk), rule.text(result)));

@@ -116,6 +116,9 @@ NodeId step_scan(Rule& rule) {
 
 NodeId step_delay(Rule& rule) {
   if (!rule.walks()) return unchanged(rule);
+  const NodeId source = state_source(rule.from, rule.id);
+  for (StateSlot& slot : rule.state.slots)
+    if (slot.origin == source) return remembered(rule, slot);
   StateSlot slot = open_slot(rule);
   NodeId result = remembered(rule, slot);
   close_slot(rule, slot, rule.operand("x"));
@@ -133,6 +136,15 @@ NodeId step_window(Rule& rule) {
 }
 
 }  // namespace
+
+NodeId state_source(const Graph& graph, NodeId recurrence) {
+  const Node& node = graph.node(recurrence);
+  if (node.op != Op::Delay) return recurrence;
+  const NodeId x = operand(node, "x");
+  const Node& scan = graph.node(x);
+  const bool same = scan.op == Op::Scan && scan.attrs == node.attrs && operand(scan, "start") == operand(node, "start");
+  return same ? x : recurrence;
+}
 
 NodeId step(Builder& out, const Graph& from, NodeId node, DimId walk, const std::function<NodeId(NodeId)>& mapped,
             StepState& state) {

@@ -16,6 +16,10 @@ class NoStepForm : public InputError {
   using InputError::InputError;
 };
 
+/// The recurrence whose state, at every step and before the first, is that of this one: of a delay of a scan's result,
+/// in its direction and with its start, the scan; else itself.
+NodeId state_source(const Graph& graph, NodeId recurrence);
+
 /// One piece of state that a step graph carries from step to step.
 struct StateSlot {
   std::string name;  // "state.0": an input of the step graph; "state.0.next" is the output that replaces it

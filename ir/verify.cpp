@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "ir/dims.h"
+
 namespace mambac {
 
 namespace {
@@ -49,14 +51,54 @@ void verify_outputs(const Graph& graph) {
   }
 }
 
+/// Every dimension of a kernel has one role.
+std::set<DimId> roles_of(const Graph& graph, const KernelGroup& kernel) {
+  Dims dims = joined(kernel.outer, kernel.inner);
+  size_t count = kernel.outer.size() + kernel.inner.size();
+  for (DimId one : {kernel.along, kernel.lane}) {
+    if (one == DimId{}) continue;
+    dims = joined(dims, {one});
+    ++count;
+  }
+  if (dims.size() != count)
+    throw InternalError(fmt::format("kernel {}: one of its dimensions, {}, has two roles", kernel.name,
+                                    dims_text(graph, dims)));
+  return {dims.begin(), dims.end()};
+}
+
+/// What a node does is done by the loops of its kernel: each dimension that it reads or makes has a role there (tiles
+/// go along with what they are tiles of), recurrences go along the walk, and taps are an inner loop.
+void verify_loops(const Graph& graph, const Node& node, const KernelGroup& kernel, const std::set<DimId>& roles) {
+  const auto expect_roles = [&](const Type& type) {
+    for (DimId d : type.dims)
+      if (!roles.count(graph.dim(d).is_tiles() ? graph.dim(d).base : d))
+        fail(graph, node, fmt::format("dimension {} has no role in kernel {}", graph.dim(d).name, kernel.name));
+  };
+  expect_roles(node.type);
+  for (NodeId operand : node.operands)
+    if (operand.present()) expect_roles(graph.node(operand).type);
+  if (!is_directional(node.op)) return;
+  if (kernel.kind != KernelGroup::walk || kernel.along != node.attrs.dims[0])
+    fail(graph, node, fmt::format("kernel {} does not walk along {}", kernel.name, graph.dim(node.attrs.dims[0]).name));
+  const bool taps = node.op == Op::Window || node.op == Op::Overlap;
+  if (taps && !contains(kernel.inner, node.attrs.dims[1]))
+    fail(graph, node, fmt::format("its taps are no inner loop of kernel {}", kernel.name));
+}
+
 void verify_kernels(const Graph& graph) {
   std::set<std::string_view> names;
+  std::vector<std::set<DimId>> roles;
   for (const KernelGroup& kernel : graph.kernels) {
     if (!names.insert(kernel.name).second) throw InternalError(fmt::format("kernel {} is there twice", kernel.name));
+    roles.push_back(roles_of(graph, kernel));
   }
   for (const Node& node : graph.nodes()) {
-    if (node.kernel < static_cast<int>(graph.kernels.size())) continue;
-    fail(graph, node, fmt::format("its kernel {} is not there", node.kernel));
+    if (node.kernel >= static_cast<int>(graph.kernels.size()))
+      fail(graph, node, fmt::format("its kernel {} is not there", node.kernel));
+    if (node.kernel < 0) continue;
+    const auto number = static_cast<size_t>(node.kernel);
+    const KernelGroup& kernel = graph.kernels[number];
+    if (kernel.kind != KernelGroup::library) verify_loops(graph, node, kernel, roles[number]);
   }
 }
 

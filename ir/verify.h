@@ -6,8 +6,9 @@
 namespace mambac {
 
 /// Throws InternalError naming the node when: an operand comes after its user, a name is there twice, a type is not
-/// what the op's rule gives, an output has no value or its name twice, or the kernels (Node::kernel) need each
-/// other in a cycle.
+/// what the op's rule gives, an output has no value or its name twice, a dimension has two roles in a kernel, or none
+/// where a member reads or makes it, a recurrence is in no walk along its dimension, or the kernels (Node::kernel)
+/// need each other in a cycle.
 void verify(const Graph& graph);
 
 }  // namespace mambac

@@ -132,7 +132,8 @@ bool Fuser::ends_group(NodeId id) const {
   for (DimId d : reduced) {
     if (graph_.dim(d).is_free()) return true;
     for (NodeId o : n.operands)
-      if (wide_[o.index] && lanes_.of(graph_, node(o).type) == d) return true;
+      for (DimId along : wide_[o.index] ? lanes_.walks_of(graph_, o) : std::vector<DimId>())
+        if (d == along || d == lanes_.of(graph_, node(o).type, along)) return true;
   }
   return false;
 }
@@ -372,14 +373,6 @@ std::set<NodeId> Fuser::leaves_of(NodeId id, size_t full, const std::set<NodeId>
     if (o.present()) leaves.merge(leaves_of(o, full, at_hand, nodes));
   if (leaves.size() > 1) return {id};
   return leaves;
-}
-
-NodeId Fuser::state_source(NodeId id) const {
-  const Node& n = node(id);
-  if (n.op != Op::Delay || !n.operands[0].present()) return id;
-  const Node& x = node(n.operands[0]);
-  const bool same = x.op == Op::Scan && x.attrs == n.attrs && operand(x, "start") == operand(n, "start");
-  return same ? n.operands[0] : id;
 }
 
 bool Fuser::restarts(const Member& member, const std::vector<Member>& members) const {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ir/step.h"
 #include "passes/fuse.h"
 #include "passes/group.h"
 
@@ -103,8 +104,8 @@ class Fuser {
   /// The stored values of full size, besides those at hand, that a value can be made from: itself when more than one
   /// would be needed.
   std::set<NodeId> leaves_of(NodeId id, size_t full, const std::set<NodeId>& at_hand, int* nodes) const;
-  /// The recurrence whose stored states restart this one: a delay of a scan's result has the scan's states.
-  NodeId state_source(NodeId id) const;
+  /// The recurrence whose stored states restart this one.
+  NodeId state_source(NodeId id) const { return mambac::state_source(graph_, id); }
   /// Whether it restarts from stored states when it is one of these: it runs against the walk, and is no window of what
   /// lies in memory, where its taps are, too.
   bool restarts(const Member& member, const std::vector<Member>& members) const;

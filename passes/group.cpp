@@ -13,10 +13,10 @@ namespace {
 
 /// Orders types by what makes the lanes of a walk: those with a lane (taps alone have none) before those without, then
 /// by elements per step; of as many, more dimensions are wider.
-std::tuple<bool, int64_t, size_t> width_of(const Graph& graph, const Lanes& lanes, const Type& type) {
+std::tuple<bool, int64_t, size_t> width_of(const Graph& graph, const Lanes& lanes, const Type& type, DimId along) {
   int64_t size = 1;
-  for (DimId d : static_dims(graph, type)) size *= graph.dim(d).size;
-  return {lanes.of(graph, type) != DimId{}, size, type.dims.size()};
+  for (DimId d : dims_per_step(graph, type, along)) size *= graph.dim(d).size;
+  return {lanes.of(graph, type, along) != DimId{}, size, type.dims.size()};
 }
 
 struct WalkFacts {
@@ -63,9 +63,10 @@ void find_undirected(const Graph& graph, const Lanes& lanes, const std::vector<M
     }
 }
 
-/// Where no recurrence has channels: the innermost free dimension, unless it is the walked one. The elements of any
-/// other are far apart in memory, and one number at a time is faster.
+/// Where no recurrence has channels: the innermost free dimension, unless it is walked or what is walked lies within
+/// it, being fixed. The elements of any other are far apart in memory, and one number at a time is faster.
 DimId free_lane(const Graph& graph, const Type& type, DimId along) {
+  if (!graph.dim(along).is_free()) return {};
   const auto inmost =
       std::find_if(type.dims.rbegin(), type.dims.rend(), [&](DimId d) { return graph.dim(d).is_free(); });
   return inmost == type.dims.rend() || *inmost == along ? DimId{} : *inmost;
@@ -79,27 +80,30 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
   if (!common_direction(graph, members, facts, why)) return false;
   const bool directed = facts->any;
   if (!directed) find_undirected(graph, lanes, members, facts);
+  const DimId along = facts->along;
   const Type* widest = nullptr;
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     if (directed ? !is_recurrence(node) : lanes.walks_of(graph, member.node).empty()) continue;
-    if (!widest || width_of(graph, lanes, node.type) > width_of(graph, lanes, *widest)) widest = &node.type;
+    if (!widest || width_of(graph, lanes, node.type, along) > width_of(graph, lanes, *widest, along))
+      widest = &node.type;
   }
   if (!widest) return true;
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
-    if (is_recurrence(node) || lanes.can_walk(member.node, facts->along)) continue;
+    if (is_recurrence(node) || lanes.can_walk(member.node, along)) continue;
     *why = fmt::format("{} only exists along another walk", node.name);
     return false;
   }
-  facts->lane = lanes.of(graph, *widest);
-  if (facts->lane == DimId{}) facts->lane = free_lane(graph, *widest, facts->along);
+  facts->lane = lanes.of(graph, *widest, along);
+  if (facts->lane == DimId{}) facts->lane = free_lane(graph, *widest, along);
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     if (!is_recurrence(node)) continue;
-    const DimId lane = lanes.of(graph, node.type);
+    const DimId lane = lanes.of(graph, node.type, along);
     if (lane == DimId{} || lane == facts->lane) continue;
-    const std::vector<DimId> fixed = static_dims(graph, node.type);
+    std::vector<DimId> fixed = dims_per_step(graph, node.type, along);
+    if (is_window(node)) fixed = without(fixed, {node.attrs.dims[1]});  // taps are no channels
     if (std::all_of(fixed.begin(), fixed.end(), [&](DimId d) { return widest->has(d); })) continue;
     *why = fmt::format("{} has its channels along {}, the others along {}", node.name, graph.dim(lane).name,
                        graph.dim(facts->lane).name);

@@ -35,6 +35,10 @@ std::vector<DimId> static_dims(const Graph& graph, const Type& type) {
   return dims;
 }
 
+std::vector<DimId> dims_per_step(const Graph& graph, const Type& type, DimId along) {
+  return without(static_dims(graph, type), {along});
+}
+
 DimId largest(const Graph& graph, const std::vector<DimId>& dims) {
   DimId best{};
   for (DimId d : dims)
@@ -61,33 +65,37 @@ std::vector<std::set<DimId>> walks_before(const Graph& graph, const Widths& widt
 
 Lanes::Lanes(const Graph& graph, const Widths& widths) : widths_(widths) {
   find_walks(graph);
+  find_lanes_of_windows(graph);
+  for (DimId along : widths.walked()) find_lanes_of_readers(graph, along);
+}
+
+void Lanes::find_lanes_of_windows(const Graph& graph) {
   for (const Node& node : graph.nodes())
     if (is_window(node) && !contains(taps_, node.attrs.dims[1])) taps_.push_back(node.attrs.dims[1]);
   for (const Node& node : graph.nodes()) {
     if (!is_window(node)) continue;
-    std::vector<DimId> fixed = static_dims(graph, node.type), kept;
-    for (DimId d : fixed)
-      if (d != node.attrs.dims[1]) kept.push_back(d);
+    const std::vector<DimId> fixed = dims_per_step(graph, node.type, node.attrs.dims[0]);
+    const std::vector<DimId> kept = without(fixed, {node.attrs.dims[1]});
     lanes_.emplace(sorted(fixed), kept.empty() ? DimId{} : preferred(graph, kept));
   }
+}
+
+void Lanes::find_lanes_of_readers(const Graph& graph, DimId along) {
   for (const Node& node : graph.nodes()) {
     std::vector<DimId> reduced = reduced_dims(node);
     if (node.op == Op::Shift || node.op == Op::At || node.op == Op::Slice) reduced = {node.attrs.dims[0]};
     if (reduced.empty()) continue;
     for (NodeId o : node.operands) {
-      const std::vector<DimId> fixed = static_dims(graph, graph.node(o).type);
-      if (fixed.size() < 2) continue;
-      std::vector<DimId> kept;
-      for (DimId d : fixed)
-        if (!contains(reduced, d)) kept.push_back(d);
-      if (kept.empty() || kept.size() == fixed.size()) continue;
+      const std::vector<DimId> fixed = dims_per_step(graph, graph.node(o).type, along);
+      const std::vector<DimId> kept = without(fixed, reduced);
+      if (fixed.size() < 2 || kept.empty() || kept.size() == fixed.size()) continue;
       lanes_.emplace(sorted(fixed), preferred(graph, kept));  // the first reader decides
     }
   }
 }
 
-DimId Lanes::of(const Graph& graph, const Type& type) const {
-  const std::vector<DimId> fixed = static_dims(graph, type);
+DimId Lanes::of(const Graph& graph, const Type& type, DimId along) const {
+  const std::vector<DimId> fixed = dims_per_step(graph, type, along);
   if (fixed.empty()) return {};
   auto found = lanes_.find(sorted(fixed));
   return found != lanes_.end() ? found->second : preferred(graph, fixed);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "ir/builder.h"
 #include "ir/dims.h"
 #include "ir/step.h"
@@ -26,6 +28,11 @@ std::string state_name(size_t number, const Node& origin) {
 bool has_state(const Node& node, DimId walk) {
   bool recurrence = node.op == Op::Scan || node.op == Op::Delay || node.op == Op::Window;
   return recurrence && !node.attrs.reverse && node.attrs.dims[0] == walk;
+}
+
+/// Whether that is a state of its own: a delay may have a scan's.
+bool owns_state(const Graph& graph, NodeId id, DimId walk) {
+  return has_state(graph.node(id), walk) && state_source(graph, id) == id;
 }
 
 /// What is carried of the node: its last result, or of a delay its last operand.
@@ -78,17 +85,21 @@ Graph expose_state(const Graph& graph, DimId walk) {
   Builder builder(rewriter.to);
   NodeId position;
   std::vector<Output> states;
+  std::map<NodeId, NodeId> inputs;  // by what the state is of
   for (uint32_t i = 0; i < from.size(); ++i) {
     Node node = rewriter.translated({i});
     builder.hint = node.name;
     builder.location = node.location;
-    if (has_state(node, walk)) {
+    const auto start = static_cast<size_t>(operand_index(node.op, "start"));
+    if (owns_state(from, {i}, walk)) {
       const std::string name = state_name(states.size(), from.nodes()[i]);
-      const auto start = static_cast<size_t>(operand_index(node.op, "start"));
-      node.operands[start] = builder.input(name, state_type(from, {i}, walk));
+      node.operands[start] = inputs[{i}] = builder.input(name, state_type(from, {i}, walk));
       rewriter.map({i}, rewriter.to.append(std::move(node)));
       builder.hint = name + ".next";
       states.push_back({name + ".next", builder.at(rewriter.mapped(carried(from, {i})), walk, -1)});
+    } else if (has_state(node, walk)) {
+      node.operands[start] = inputs.at(state_source(from, {i}));
+      rewriter.map({i}, rewriter.to.append(std::move(node)));
     } else if (node.op == Op::Iota && node.attrs.dims[0] == walk) {
       if (!position.present()) position = builder.input(kPosition, {DType::f32, {}});
       rewriter.map({i}, builder.Add(rewriter.to.append(std::move(node)), position));
@@ -108,7 +119,7 @@ Graph initial_state(const Graph& graph, DimId walk) {
   Builder builder(result);
   const size_t size = result.size();
   for (uint32_t i = 0; i < size; ++i) {
-    if (!has_state(result.nodes()[i], walk)) continue;
+    if (!owns_state(result, {i}, walk)) continue;
     const std::string name = state_name(number++, result.nodes()[i]);
     NodeId start = operand(result.nodes()[i], "start");
     if (!start.present()) continue;

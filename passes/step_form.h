@@ -7,7 +7,7 @@ namespace mambac {
 
 /// One step of `walk`: the graph without that dimension. Each scan, delay and window along it becomes its recurrence
 /// over an input "state.<n>.<node>" (n counts them in order), whose value for the next step is the output
-/// "state.<n>.<node>.next" of the same type. An operand `start` is not read: it is the state before the first step,
+/// "state.<n>.<node>.next" of the same type. A delay whose state is a scan's (state_source in ir/step.h) has none. An operand `start` is not read: it is the state before the first step,
 /// see initial_state(). The last value along `walk` is the one of this step. Indices along `walk` become the input
 /// "position" (f32, no dimensions), when there are any.
 ///

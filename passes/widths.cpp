@@ -10,7 +10,8 @@ namespace mambac {
 namespace {
 
 bool in_memory(Op op) {
-  return op == Op::Input || op == Op::Concat || op == Op::Stack || op == Op::Gather || op == Op::Scatter;
+  return op == Op::Input || op == Op::Param || op == Op::Concat || op == Op::Stack || op == Op::Gather ||
+         op == Op::Scatter;
 }
 
 int64_t fixed_dims(const Graph& graph, const Type& type) {
@@ -36,7 +37,7 @@ Widths::Widths(const Graph& graph, bool fuse_projections)
   for (uint32_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph.nodes()[i];
     if (in_memory(node.op)) add_stored(node.type);
-    streams_[i] = node.op == Op::Input && along_walk(node.type);
+    streams_[i] = (node.op == Op::Input || node.op == Op::Param) && along_walk(node.type);
     for (NodeId o : node.operands) streams_[i] = streams_[i] || (o.present() && streams_[o.index]);
   }
   for (bool more = true; more;) {  // more in memory, fewer wide values, more large contractions

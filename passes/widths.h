@@ -7,12 +7,12 @@
 
 namespace mambac {
 
-/// Along a dimension that something walks, memory holds inputs, joins, looked-up rows and the results of large
-/// contractions. A value is *wide* when it has more elements per step than those: outer products of them, such as
-/// dt[D] * A[D, N], and what is computed from outer products, such as states. What has all its dimensions in common
-/// with something in memory is not (a projection onto heads [H, P], and what is computed from it alone); nor is what a
-/// sum over a fixed dimension reads out of a wide value. Wide values are never stored: kernels that need them make them
-/// again.
+/// Along a dimension that something walks, memory holds inputs, parameters (where it is fixed), joins, looked-up rows
+/// and the results of large contractions. A value is *wide* when it has more elements per step than those: outer
+/// products of them, such as dt[D] * A[D, N], and what is computed from outer products, such as states. What has all
+/// its dimensions in common with something in memory is not (a projection onto heads [H, P], and what is computed from
+/// it alone); nor is what a sum over a fixed dimension reads out of a wide value. Wide values are never stored: kernels
+/// that need them make them again.
 ///
 /// A Dot is *large*, a library call, when it is a matrix product (passes/contraction.h) of operands that are not wide.
 /// What is large is in memory, and what is in memory decides about what is wide, so both are found together.

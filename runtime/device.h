@@ -85,6 +85,8 @@ class Device {
   }
   /// What fusion does best for this device.
   virtual FuseOptions fuse_options() const { return {}; }
+  /// What its kernels are lowered for.
+  virtual DeviceKind kind() const { return DeviceKind::cpu; }
   /// How a kernel of a fused graph is mapped when nothing better is known.
   virtual Schedule schedule(const Graph& fused, int number) const = 0;
   /// Compiles many kernels at once; equal ones are compiled once.

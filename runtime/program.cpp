@@ -284,12 +284,13 @@ class PlannedExecutable : public Executable {
 };
 
 /// Empty entries for library kernels.
-std::vector<LoweredKernel> lower_all(const Graph& fused, const Layouts& layouts, const Program::Scheduler& scheduler) {
+std::vector<LoweredKernel> lower_all(const Graph& fused, const Layouts& layouts, DeviceKind kind,
+                                     const Program::Scheduler& scheduler) {
   std::vector<LoweredKernel> lowered(fused.kernels.size());
   for (size_t k = 0; k < lowered.size(); ++k) {
     if (fused.kernels[k].kind == KernelGroup::library) continue;
     const int number = static_cast<int>(k);
-    lowered[k] = lower(fused, layouts, number, scheduler(fused, number));
+    lowered[k] = lower(fused, layouts, number, scheduler(fused, number), kind);
   }
   return lowered;
 }
@@ -304,7 +305,7 @@ Program::Program(Graph fused, const Scheduler& scheduler, Device& device)
     : device_(device),
       fused_(std::move(fused)),
       layouts_(fused_),
-      lowered_(lower_all(fused_, layouts_, scheduler ? scheduler : schedules_of(device))),
+      lowered_(lower_all(fused_, layouts_, device.kind(), scheduler ? scheduler : schedules_of(device))),
       compiled_(fused_.kernels.size()) {
   std::vector<const loop::Kernel*> kernels;
   std::vector<size_t> numbers;
@@ -321,9 +322,9 @@ std::unique_ptr<Executable> Program::instantiate(const Bindings& bindings, const
   return std::make_unique<PlannedExecutable>(*this, bindings, options);
 }
 
-int64_t planned_arena_bytes(const Graph& fused, const Program::Scheduler& scheduler, const Bindings& bindings,
-                            bool constant_parameters) {
-  return place_all(fused, lower_all(fused, Layouts(fused), scheduler), bindings, constant_parameters).bytes;
+int64_t planned_arena_bytes(const Graph& fused, DeviceKind kind, const Program::Scheduler& scheduler,
+                            const Bindings& bindings, bool constant_parameters) {
+  return place_all(fused, lower_all(fused, Layouts(fused), kind, scheduler), bindings, constant_parameters).bytes;
 }
 
 }  // namespace mambac

@@ -51,7 +51,7 @@ class Program {
 Program::Scheduler schedules_of(const Device& device);
 
 /// Bytes of the arena that the plan needs at these sizes, without binding or compiling anything.
-int64_t planned_arena_bytes(const Graph& fused, const Program::Scheduler& scheduler, const Bindings& bindings,
-                            bool constant_parameters);
+int64_t planned_arena_bytes(const Graph& fused, DeviceKind kind, const Program::Scheduler& scheduler,
+                            const Bindings& bindings, bool constant_parameters);
 
 }  // namespace mambac

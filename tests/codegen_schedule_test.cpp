@@ -121,6 +121,23 @@ Case windows_case(int64_t taps, bool packed, int64_t channels = 21) {
   return c;
 }
 
+/// Along a dimension of fixed size, in two directions, beside channels: a window whose result a scan takes on, and what
+/// is left at both ends and in between.
+Case fixed_walk_case(int64_t steps, int64_t channels = 21) {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", steps);
+  const DimId N = c.graph.add_dim("N", channels), K = c.graph.add_dim("K", 3);
+  const NodeId x = b.input("x", {DType::f32, {B, L, D}}), gain = b.input("gain", {DType::f32, {D, N}});
+  const NodeId rate = b.input("rate", {DType::f32, {N}}), taps = b.input("taps", {DType::f32, {K, N}});
+  const NodeId window = b.op(Op::Window, {b.Mul(x, gain), {}, {}, {}}, {.dims = {D, K}});
+  const NodeId filtered = b.dot(window, taps, {K});
+  const NodeId h = b.scan(b.Sigmoid(rate), filtered, D, true);
+  c.graph.outputs() = {{"y", b.sum(b.Mul(h, gain), {N})}, {"last", b.at(h, D, 0)}, {"filtered", filtered},
+                       {"inside", b.at(filtered, D, steps / 2)}, {"sum", b.sum(h, {L, D})}};
+  return c;
+}
+
 Case gradients_of(Case c) {
   c.graph = simplify(differentiate_with_seeds(c.graph));
   return c;
@@ -245,7 +262,7 @@ Graph fused(const Graph& graph) {
 }
 
 void expect_refused(const Graph& graph, int kernel, const Schedule& schedule) {
-  EXPECT_THROW(lower(graph, Layouts(graph), kernel, schedule), InternalError) << schedule.str();
+  EXPECT_THROW(lower(graph, Layouts(graph), kernel, schedule, DeviceKind::cpu), InternalError) << schedule.str();
 }
 
 TEST(Schedules, OfALayerAgree) { expect_agreement(mixer_case(), 1, 10); }
@@ -266,6 +283,14 @@ TEST(Schedules, OfWindowsAgree) {
       expect_agreement(c, 20 + static_cast<uint64_t>(taps), 2);
       expect_agreement(gradients_of(c), 30 + static_cast<uint64_t>(taps), 2);
     }
+}
+
+TEST(Schedules, OfWalksOfFixedSizesAgree) {
+  for (const int64_t steps : {1, 8, 70}) {
+    const Case c = fixed_walk_case(steps);
+    expect_agreement(c, 60, 2);
+    expect_agreement(gradients_of(c), 61, 1);
+  }
 }
 
 TEST(Schedules, OfRandomGraphsAgree) {
@@ -314,6 +339,12 @@ TEST(GpuSchedules, OfWindowsAgree) {
       expect_gpu_agreement(c, 40 + static_cast<uint64_t>(taps), 2);
       expect_gpu_agreement(gradients_of(c), 50 + static_cast<uint64_t>(taps), 2);
     }
+}
+
+TEST(GpuSchedules, OfWalksOfFixedSizesAgree) {
+  const Case c = fixed_walk_case(19, 70);
+  expect_gpu_agreement(c, 62, 1);
+  expect_gpu_agreement(gradients_of(c), 63, 1);
 }
 
 /// With gradients of the start and through the last state.
@@ -386,9 +417,42 @@ TEST(Schedules, SpansAreWholeTilesOfWalksWithoutScans) {
   const int window = kernel_of(layer, Op::Window), scan = kernel_of(layer, Op::Scan);
   EXPECT_TRUE(steps_remembered(layer, window));
   EXPECT_FALSE(steps_remembered(layer, scan));
-  EXPECT_EQ(why_illegal(layer, window, {.tile = 8, .steps_per_task = 16}), "");
+  EXPECT_EQ(why_illegal(layer, window, {.tile = 8, .steps_per_task = 16}, DeviceKind::cpu), "");
   expect_refused(layer, window, {.tile = 8, .steps_per_task = 12});
   expect_refused(layer, scan, {.tile = 8, .steps_per_task = 16});
+}
+
+/// By axis and value: what a device refuses, although no value would be wrong, and how it says so.
+TEST(Schedules, OutOfBoundsAreRefused) {
+  const Graph layer = fused(mixer_case().graph);
+  const int scan = kernel_of(layer, Op::Scan);
+  const auto reason = [&](DeviceKind kind, const std::vector<std::pair<const char*, int>>& axes) {
+    Schedule schedule = kind == DeviceKind::cpu ? default_schedule(layer, scan, 16) : default_gpu_schedule(layer, scan);
+    for (const auto& [axis, value] : axes) EXPECT_TRUE(schedule.set(axis, value));
+    return why_illegal(layer, scan, schedule, kind);
+  };
+  const auto expect_reason = [&](DeviceKind kind, const std::vector<std::pair<const char*, int>>& axes,
+                                 const std::string& expected) {
+    EXPECT_NE(reason(kind, axes).find(expected), std::string::npos) << axes[0].first << ": " << reason(kind, axes);
+  };
+  for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::gpu}) {
+    EXPECT_EQ(reason(kind, {}), "");
+    expect_reason(kind, {{"tile", 4096}}, "tile=4096: must be at most 1024: what a tile computes");
+    expect_reason(kind, {{"tile", 128}, {"states_in_registers", 1}, {"blocks_per_task", 1}}, "writes all steps out");
+    EXPECT_EQ(reason(kind, {{"tile", 128}, {"states_in_registers", 0}, {"pieces", 1}}), "");
+    for (const char* axis : {"width", "unroll", "blocks_per_task", "ahead", "chunks", "summing_tasks", "inner_unroll",
+                             "row_unroll", "kept_vectors", "rows_together", "columns"})
+      expect_reason(kind, {{axis, 1 << 20}}, std::string(axis) + "=1048576: must be at most");
+    for (const std::string& axis : Schedule::axes())
+      if (!Schedule::is_switch(axis)) expect_reason(kind, {{axis.c_str(), -1}}, axis + "=-1");
+  }
+  for (const char* axis : {"pieces", "tiles_ahead", "blocks_per_sm", "exp_on_fma"})
+    expect_reason(DeviceKind::cpu, {{axis, 2}}, "only kernels for a GPU have this axis");
+  expect_reason(DeviceKind::gpu, {{"tiles_ahead", 9999}}, "tiles_ahead=9999: must be at most 16");
+  expect_reason(DeviceKind::gpu, {{"blocks_per_sm", 32}, {"width", 128}}, "at most 2048 threads");
+  expect_reason(DeviceKind::gpu, {{"width", 16}}, "width=16: must be 32 or more");
+  EXPECT_TRUE(Schedule::is_switch("staged") && Schedule::is_switch("states_in_registers"));
+  EXPECT_FALSE(Schedule::is_switch("tile") || Schedule::is_switch("no axis"));
 }
 
 // What the tests above hold only if it is so.
@@ -401,7 +465,7 @@ TEST(Schedules, WalksOfScansCanBeChunked) {
       ++scans;
       EXPECT_TRUE(can_chunk(graph, node.kernel)) << node.name;
       EXPECT_TRUE(can_keep_states_in_registers(graph, node.kernel)) << node.name;
-      const LoweredKernel lowered = lower(graph, Layouts(graph), node.kernel, {.chunks = 3});
+      const LoweredKernel lowered = lower(graph, Layouts(graph), node.kernel, {.chunks = 3}, DeviceKind::cpu);
       ASSERT_EQ(lowered.kernel.stages.size(), 3u);
       EXPECT_EQ(lowered.kernel.stages[1].name, "join");
     }

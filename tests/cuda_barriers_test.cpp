@@ -105,7 +105,7 @@ Found expect_needed(const Graph& fused, const std::function<void(Schedule&, int 
     Schedule schedule = default_gpu_schedule(fused, k);
     if (schedule.steps_per_task > 0) schedule.steps_per_task = schedule.tile;  // several spans of these lengths
     if (change && has_scan(fused, k)) change(schedule, k);
-    const Mutants mutants(fused, lower(fused, layouts, k, schedule));
+    const Mutants mutants(fused, lower(fused, layouts, k, schedule, DeviceKind::gpu));
     for (const Bindings& sizes : kSizes) EXPECT_NO_THROW(mutants.run(sizes)) << group.name;
     for (size_t i = 0; i < mutants.count(); ++i)
       EXPECT_TRUE(is_reported(mutants, i)) << group.name << " without barrier " << i << "\n" << schedule.str();

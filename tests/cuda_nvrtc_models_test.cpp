@@ -46,7 +46,7 @@ void add_kernels(const std::string& model, GraphKind kind, DType storage, Kernel
   for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
     const KernelGroup& group = fused.kernels[static_cast<size_t>(k)];
     if (group.kind == KernelGroup::library) continue;
-    const LoweredKernel lowered = lower(fused, layouts, k, default_gpu_schedule(fused, k));
+    const LoweredKernel lowered = lower(fused, layouts, k, default_gpu_schedule(fused, k), DeviceKind::gpu);
     Generated& made = kernels[loop::print(lowered.kernel)];
     made.graphs.insert(fmt::format("{} {} {}", model, name_of(kind), name_of(storage)));
     if (made.launches++ > 0) continue;
@@ -207,7 +207,7 @@ TEST_F(ModelKernels, IssueFewInstructionsPerState) {
   for (const SlotLimits& limits : {SlotLimits{"scan:pieces=1", 12, 40}, {"scan:pieces=2", 13.5, 40}}) {
     const auto cost = [&] {
       return tools::gpu_cost(fused, GraphKind::train, selection.sizes, "sm_90",
-                             tools::ScheduleSettings(default_gpu_schedule, {limits.setting}).scheduler());
+                             tools::ScheduleSettings(DeviceKind::gpu, default_gpu_schedule, {limits.setting}).scheduler());
     };
     const tools::GpuCost found = cost();
     expect_few_slots(found, limits);

@@ -121,7 +121,7 @@ CheckOptions quick_check() {
     schedule.unroll = 1;
     Schedule short_tiles = schedule;
     short_tiles.tile = 1;
-    return why_illegal(fused, number, short_tiles).empty() ? short_tiles : schedule;
+    return why_illegal(fused, number, short_tiles, DeviceKind::cpu).empty() ? short_tiles : schedule;
   };
   return {.schedule = short_schedule, .device = &unoptimised_cpu_device()};
 }

@@ -270,7 +270,8 @@ TEST(Recompute, IsOfAsFewLayersAsFit) {
   std::vector<int64_t> planned;
   for (options.recompute = 0; options.recompute < 6; ++options.recompute)
     planned.push_back(
-        planned_arena_bytes(run_pipeline(loss, options).graph, schedules_of(cpu_device()), sizes, false));
+        planned_arena_bytes(run_pipeline(loss, options).graph, DeviceKind::cpu,
+                                          schedules_of(cpu_device()), sizes, false));
   const auto fitting = [&](int64_t bytes) {
     return tools::fitting_recompute(loss, options, sizes, cpu_device(), bytes);
   };

@@ -161,6 +161,16 @@ TEST(Dump, GraphsOfPassesSurvive) {
   expect_round_trip(graph);
 }
 
+/// Tiles of a dimension of fixed size are declared; elsewhere a quotient is no dimension.
+TEST(Dump, OfAWalkAlongAFixedDimensionIsADefinition) {
+  constexpr const char* kModel = "model m(x: [D]) { h = scan<D>(0.5, x)  return chunk_starts<D, D/8>(h) }";
+  const Graph graph = graph_of(std::string("dim D = 20 free D/8 ") + kModel);
+  const DimId tiles = graph.node(graph.outputs()[0].value).type.dims.at(0);
+  EXPECT_EQ(graph.dim(tiles).base, *graph.find_dim("D"));
+  expect_round_trip(graph);
+  EXPECT_THROW(graph_of(std::string("dim D = 20 ") + kModel), InputError);
+}
+
 TEST(Dump, UnusedAndEmpty) {
   Graph empty;
   expect_round_trip(empty);

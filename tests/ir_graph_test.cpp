@@ -130,6 +130,26 @@ TEST(Verify, KernelsInACycle) {
   expect_contains(message_of<InternalError>([&] { verify(t.graph); }), "cycle");
 }
 
+/// One dimension in two roles, or in none, is not what its kernel's loops do.
+TEST(Verify, RolesOfDimensions) {
+  Bench t;
+  NodeId x = t.in("x", {t.B, t.L, t.D});
+  t.graph.node(t.b.scan(t.b.constant(1), x, t.D)).kernel = 0;
+  const auto problem = [&](DimId along, DimId lane, Dims outer, Dims inner) {
+    t.graph.kernels = {{KernelGroup::walk, "k0", along, false, lane, std::move(outer), std::move(inner)}};
+    return message_of<InternalError>([&] { verify(t.graph); });
+  };
+  EXPECT_EQ(problem(t.D, {}, {t.B, t.L}, {}), "");
+  expect_contains(problem(t.D, t.D, {t.B, t.L}, {}), "two roles");
+  expect_contains(problem(t.D, t.L, {t.B, t.L}, {}), "two roles");
+  expect_contains(problem(t.D, {}, {t.B}, {t.D, t.L}), "two roles");
+  expect_contains(problem(t.D, {}, {t.B}, {}), "L has no role");
+  expect_contains(problem(t.L, t.D, {t.B}, {}), "does not walk along D");
+  t.graph.node(t.b.op(Op::Window, {x, {}, {}, {}}, {.dims = {t.D, t.K}})).kernel = 0;
+  EXPECT_EQ(problem(t.D, {}, {t.B, t.L}, {t.K}), "");
+  expect_contains(problem(t.D, t.K, {t.B, t.L}, {}), "taps");
+}
+
 TEST(Cost, FollowsTheTable) {
   Bench t;
   NodeId x = t.in("x", {t.B, t.L, t.D}), w = t.in("w", {t.D, t.N});

@@ -1,6 +1,8 @@
 // One step at a time gives what the whole sequence gives, and a sequence may be cut anywhere.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "ir/builder.h"
 #include "ir/print.h"
 #include "passes/step_form.h"
@@ -26,6 +28,33 @@ TEST(StepForm, StatesAreNamedAndSmall) {
   for (const Node& node : step.nodes()) EXPECT_FALSE(node.type.has(DimId{1})) << node.name;
   EXPECT_EQ(step.outputs()[0].name, "out");
   EXPECT_EQ(step.outputs()[1].name, "state.0.taps.next");
+}
+
+/// What was before this step is the state of the scan, unless it begins with something else.
+TEST(StepForm, ADelayOfAScanHasTheStateOfTheScan) {
+  for (const bool same_start : {true, false}) {
+    Graph g;
+    Builder b(g);
+    const DimId B = g.add_dim("B", 0), L = g.add_dim("L", 0), D = g.add_dim("D", 3);
+    const NodeId x = b.input("x", {DType::f32, {B, L, D}}), start = b.input("start", {DType::f32, {B, D}});
+    const NodeId starts = b.input("starts", {DType::f32, {B, L}});
+    b.hint = "h";
+    const NodeId h = b.scan(b.constant(0.75), x, L, false, start);
+    b.hint = "before";
+    const NodeId before = b.delay(h, L, false, same_start ? start : NodeId{}, starts);
+    g.outputs() = {{"y", b.scan(b.constant(0.5), b.Mul(before, x), L)}};
+    const auto states = [](const Graph& graph) {
+      return std::count_if(graph.outputs().begin(), graph.outputs().end(),
+                           [](const Output& output) { return output.name.starts_with("state."); });
+    };
+    const int64_t expected = same_start ? 2 : 3;
+    EXPECT_EQ(states(step_form(g, L)), expected);
+    EXPECT_EQ(states(expose_state(g, L)), expected);
+    EXPECT_EQ(initial_state(g, L).outputs().size(), 1u);
+    const Bindings bindings{{"B", 2}, {"L", 7}};
+    const Arrays values = draw_values(g, bindings, {{"starts", {Range::mask, 0, 0.3}}}, 8);
+    for (int64_t split : {1, 3, 7}) expect_split(g, bindings, values, split, same_start ? "same start" : "own start");
+  }
 }
 
 TEST(StepForm, ALongSequence) {

@@ -339,43 +339,47 @@ class Drawer {
     within.resize(static_cast<size_t>(random_.integer(0, static_cast<int64_t>(within.size()))));
     return source(ordered(result_.graph, within));
   }
-  NodeId starts(const Dims& result) {
+  NodeId starts(const Dims& result, DimId walk) {
     if (random_.chance(0.6)) return {};
-    return new_source(contains(result, B) && random_.chance(0.8) ? Dims{B, L} : Dims{L}, DType::f32,
+    return new_source(contains(result, B) && random_.chance(0.8) ? Dims{B, walk} : Dims{walk}, DType::f32,
                       {Range::mask, 0, 0.2});
   }
 
+  /// Along the steps, or a dimension of fixed size.
   NodeId recurrence() {
-    const bool reverse = !options_.step_form && random_.chance(0.4);
-    NodeId x = pick_with(L);
+    const DimId walk = random_.chance(0.75) ? L : random_.pick(Dims{D, N});
+    const bool reverse = !(options_.step_form && walk == L) && random_.chance(0.4);
+    NodeId x = pick_with(walk);
     const Dims dims = type(x).dims;
     switch (random_.integer(0, 4)) {
       case 0: {
-        NodeId first = start(without(dims, {L})), cut = starts(dims);
-        return op(Op::Delay, {x, first, cut}, {.dims = {L}, .reverse = reverse});
+        NodeId first = start(without(dims, {walk})), cut = starts(dims, walk);
+        return op(Op::Delay, {x, first, cut}, {.dims = {walk}, .reverse = reverse});
       }
       case 1: {
-        NodeId first = start(joined(without(dims, {L}), {K})), cut = starts(dims);
-        return op(Op::Window, {x, first, cut}, {.dims = {L, K}});
+        NodeId first = start(joined(without(dims, {walk}), {K})), cut = starts(dims, walk);
+        return op(Op::Window, {x, first, cut}, {.dims = {walk, K}});
       }
       case 2:
         if (!options_.differentiable && !options_.step_form && type(x).has(K)) {
-          NodeId cut = starts(dims);
-          return op(Op::Overlap, {x, cut}, {.dims = {L, K}});
+          NodeId cut = starts(dims, walk);
+          return op(Op::Overlap, {x, cut}, {.dims = {walk, K}});
         }
         [[fallthrough]];
-      default: {
-        NodeId a = decay();
-        if (!a.present()) return {};
-        if (random_.chance(0.5)) {
-          NodeId wide = op(Op::Mul, {x, pick()});
-          if (wide.present()) x = wide;
-        }
-        const Dims both = joined(type(a).dims, type(x).dims);
-        NodeId first = start(without(both, {L})), cut = starts(both);
-        return op(Op::Scan, {a, x, first, cut}, {.dims = {L}, .reverse = reverse});
-      }
+      default:
+        return scan(x, walk, reverse);
     }
+  }
+  NodeId scan(NodeId x, DimId walk, bool reverse) {
+    NodeId a = decay();
+    if (!a.present()) return {};
+    if (random_.chance(0.5)) {
+      NodeId wide = op(Op::Mul, {x, pick()});
+      if (wide.present()) x = wide;
+    }
+    const Dims both = joined(type(a).dims, type(x).dims);
+    NodeId first = start(without(both, {walk})), cut = starts(both, walk);
+    return op(Op::Scan, {a, x, first, cut}, {.dims = {walk}, .reverse = reverse});
   }
 
   NodeId draw() {

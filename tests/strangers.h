@@ -71,7 +71,7 @@ inline Stranger stranger(uint64_t seed) {
 /// Written by hand: a diagonal complex SSM as pairs of reals, an LRU with a gate on its input only, a scan feeding a
 /// scan, a recurrence without N whose input is a norm's output, a decay from a softmax over N, a plane walked along
 /// both sides, a gated matrix memory with its normaliser, heads between projections, very many heads, a filter without
-/// channels before a recurrence of few, a plane walked in four directions, and one without channels.
+/// channels before a recurrence of few, one for each head, a plane walked in four directions, and one without channels.
 std::vector<Stranger> handwritten_strangers();
 Stranger handwritten_stranger(const std::string& name);
 

@@ -222,6 +222,18 @@ Stranger taps_without_channels() {
   return p.finish("a filter without channels before a recurrence of few", b.scan(decay, b.Tanh(u), p.L), 1, 1);
 }
 
+/// A filter of four taps for each head decides how long its channels remember: its taps are no channels.
+Stranger taps_of_heads() {
+  Page p("taps-of-heads", 8);  // D: channels of a head
+  Builder& b = p.b;
+  const DimId H = p.stranger.graph.add_dim("H", 3), K = p.stranger.graph.add_dim("K", 4);
+  NodeId taps = b.op(Op::Window, {p.input("s", {p.B, p.L, H}), {}, {}, {}}, {.dims = {p.L, K}});
+  NodeId decay = b.Sigmoid(b.dot(taps, p.param("filter", {H, K}), {K}));
+  b.hint = "out";
+  NodeId out = b.scan(decay, p.input("v", {p.B, p.L, H, p.D}), p.L);
+  return p.finish("a filter for each head before a recurrence of its channels", out, 1, 1);
+}
+
 /// A plane of numbers: neighbours are lanes where they are not walked.
 Stranger plane_without_channels() {
   Page p("plane-without-channels", 1);
@@ -240,7 +252,8 @@ Stranger plane_without_channels() {
 std::vector<Stranger> handwritten_strangers() {
   return {complex_pairs(), lru_gated_input(),       scan_feeding_scan(), norm_then_recurrence(),
           softmax_decay(), plane_with_states(),     matrix_memory(),     heads(),
-          many_heads(),    taps_without_channels(), four_directions(),   plane_without_channels()};
+          many_heads(),    taps_without_channels(), taps_of_heads(),     four_directions(),
+          plane_without_channels()};
 }
 
 Stranger handwritten_stranger(const std::string& name) {

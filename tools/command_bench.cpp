@@ -116,8 +116,8 @@ void run_bench(const Arguments& arguments) {
   const bool floors = arguments.device == "cpu";
   const std::vector<const BenchRow*> rows = chosen(arguments.names, !floors);
   const ChosenDevice device(arguments.device);
-  const ScheduleSettings settings([&](const Graph& fused, int number) { return device->schedule(fused, number); },
-                                  arguments.schedule);
+  const auto chosen_by_device = [&](const Graph& fused, int number) { return device->schedule(fused, number); };
+  const ScheduleSettings settings(device->kind(), chosen_by_device, arguments.schedule);
   const BenchTarget target{*device, settings.scheduler()};
   talk(fmt::format("{}, {} threads{}", cpu_info().model, omp_get_max_threads(), floors ? "" : ", " + device->name()));
   if (!arguments.json)

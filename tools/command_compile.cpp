@@ -183,7 +183,7 @@ void run_compile(const Arguments& arguments) {
   const std::vector<GraphKind> kinds = kinds_named(arguments.graph);
   const DType storage = storage_named(arguments.dtype);
   const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
-  const ScheduleSettings settings(default_gpu_schedule, arguments.schedule);
+  const ScheduleSettings settings(DeviceKind::gpu, default_gpu_schedule, arguments.schedule);
   cuda::Nvrtc::instance();  // what is missing is said before anything is written
   CudaKernels kernels(settings.scheduler());
   add_graphs(kernels, kinds, selection, storage);

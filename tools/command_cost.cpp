@@ -72,10 +72,10 @@ struct Report {
   std::vector<KernelWork> kernels;
 };
 
-Memory planned_memory(const Graph& fused, const Program::Scheduler& scheduler, const Bindings& sizes,
+Memory planned_memory(const Graph& fused, DeviceKind kind, const Program::Scheduler& scheduler, const Bindings& sizes,
                       bool constant_parameters) {
   Memory memory;
-  memory.arena = static_cast<double>(planned_arena_bytes(fused, scheduler, sizes, constant_parameters));
+  memory.arena = static_cast<double>(planned_arena_bytes(fused, kind, scheduler, sizes, constant_parameters));
   const auto bytes = [&](const Type& type) {
     return static_cast<double>(elements_of(fused, type, sizes)) * static_cast<double>(bytes_of(type.dtype));
   };
@@ -95,7 +95,7 @@ Report make_report(const Model& model, const PipelineOptions& options, const Bin
   report.flops_per_byte = paper_flops_per_position(forward, sizes);
   const Graph fused = run_pipeline(source_graph(model, options.kind), options).graph;
   report.kernels = kernel_work(fused, sizes);
-  report.memory = planned_memory(fused, schedules_of(cpu_device()), sizes, options.narrow_parameters);
+  report.memory = planned_memory(fused, DeviceKind::cpu, schedules_of(cpu_device()), sizes, options.narrow_parameters);
   return report;
 }
 
@@ -167,10 +167,11 @@ void run_gpu_cost(const Arguments& arguments, const Selection& selection, const 
   const std::string architecture = architecture_named(arguments.device);
   const std::vector<Gpu> gpus = gpus_for(architecture, arguments.gpu);
   const Graph fused = run_pipeline(source_graph(selection.model, options.kind), for_gpu(options)).graph;
-  const ScheduleSettings settings(default_gpu_schedule, arguments.schedule);
+  const ScheduleSettings settings(DeviceKind::gpu, default_gpu_schedule, arguments.schedule);
   const GpuCost cost = gpu_cost(fused, options.kind, selection.sizes, architecture, settings.scheduler());
   settings.check_used();
-  const Memory memory = planned_memory(fused, settings.scheduler(), selection.sizes, options.narrow_parameters);
+  const Memory memory = planned_memory(fused, DeviceKind::gpu, settings.scheduler(), selection.sizes,
+                                       options.narrow_parameters);
   if (!arguments.json) {
     print_memory(memory, selection.sizes);
     return print_gpu_cost(cost, gpus);

@@ -96,7 +96,7 @@ struct StageText {
 class Dump {
  public:
   explicit Dump(const Arguments& arguments)
-      : arguments_(arguments), gpu_(is_for_gpu(arguments)), schedules_(default_scheduler(gpu_), arguments.schedule) {
+      : arguments_(arguments), gpu_(is_for_gpu(arguments)), schedules_(kind(), default_scheduler(gpu_), arguments.schedule) {
     check_stage();
   }
 
@@ -172,10 +172,12 @@ class Dump {
       if (group.kind == KernelGroup::library)
         text += fmt::format("{} {}: a call of the library\n\n", stage == "cuda" ? "//" : "#", group.name);
       else
-        text += code_of(lower(fused, layouts, number, schedule(fused, number)).kernel, stage) + "\n";
+        text += code_of(lower(fused, layouts, number, schedule(fused, number), kind()).kernel, stage) + "\n";
     }
     return text;
   }
+
+  DeviceKind kind() const { return gpu_ ? DeviceKind::gpu : DeviceKind::cpu; }
 
   std::vector<int> wanted_kernels(const Graph& fused) const {
     std::vector<int> wanted;

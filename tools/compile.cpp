@@ -106,7 +106,7 @@ int fitting_recompute(const Graph& source, PipelineOptions options, const Bindin
   const auto fits = [&](int parts) {
     options.recompute = parts;
     const Graph fused = run_pipeline(source, options).graph;
-    return planned_arena_bytes(fused, schedules_of(device), sizes, options.narrow_parameters) <= bytes;
+    return planned_arena_bytes(fused, device.kind(), schedules_of(device), sizes, options.narrow_parameters) <= bytes;
   };
   if (fits(0)) return 0;
   int low = 1, high = recomputable_parts(source, options.loss);

@@ -41,7 +41,7 @@ std::vector<int> CudaKernels::add(const Graph& fused, GraphKind kind) {
     if (fused.kernels[k].kind == KernelGroup::library) continue;
     const int number = static_cast<int>(k);
     CudaKernel made;
-    made.loops = lower(fused, layouts, number, schedule_(fused, number)).kernel;
+    made.loops = lower(fused, layouts, number, schedule_(fused, number), DeviceKind::gpu).kernel;
     made.text = cuda_emit::emit(made.loops, &made.nests);
     const auto [entry, fresh] = by_text_.emplace(made.text, static_cast<int>(kernels_.size()));
     numbers[k] = entry->second;

@@ -33,6 +33,8 @@ std::pair<std::string, int> parse_axis(const std::string& text) {
   if (!Schedule().set(name, value))
     throw InputError(fmt::format("--schedule: there is no axis '{}'{}; there are: {}", name,
                                  did_you_mean(name, Schedule::axes()), fmt::join(Schedule::axes(), ", ")));
+  if (Schedule::is_switch(name) && value > 1)
+    throw InputError(fmt::format("--schedule: found '{}', expected {}=0 or {}=1", text, name, name));
   return {name, value};
 }
 
@@ -61,6 +63,7 @@ Option add_schedule(Command command, std::vector<std::string>& settings) {
 }
 
 struct ScheduleSettings::State {
+  DeviceKind kind;
   Program::Scheduler chosen;
   std::vector<Setting> settings;
   std::set<std::string> kernels{};  // that were scheduled, by their names in emitted code
@@ -77,14 +80,14 @@ struct ScheduleSettings::State {
       for (const auto& [axis, value] : setting.axes) schedule.set(axis, value);
       setting.used = changed = true;
     }
-    const std::string reason = changed ? why_illegal(fused, number, schedule) : "";
+    const std::string reason = changed ? why_illegal(fused, number, schedule, kind) : "";
     if (!reason.empty()) throw InputError(fmt::format("--schedule: kernel {}: {}", name, reason));
     return schedule;
   }
 };
 
-ScheduleSettings::ScheduleSettings(Program::Scheduler chosen, const std::vector<std::string>& settings)
-    : state_(std::make_shared<State>(State{std::move(chosen), {}})) {
+ScheduleSettings::ScheduleSettings(DeviceKind kind, Program::Scheduler chosen, const std::vector<std::string>& settings)
+    : state_(std::make_shared<State>(State{kind, std::move(chosen), {}})) {
   for (const std::string& text : settings) state_->settings.push_back(parse_setting(text));
 }
 

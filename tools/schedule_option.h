@@ -18,7 +18,7 @@ Option add_schedule(Command command, std::vector<std::string>& settings);
 class ScheduleSettings {
  public:
   /// InputError for other text and unknown axes.
-  ScheduleSettings(Program::Scheduler chosen, const std::vector<std::string>& settings);
+  ScheduleSettings(DeviceKind kind, Program::Scheduler chosen, const std::vector<std::string>& settings);
 
   /// InputError, when it is called, for what is illegal for a kernel.
   Program::Scheduler scheduler() const;

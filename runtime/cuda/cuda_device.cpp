@@ -106,6 +106,7 @@ class ProgramDevice : public mambac::Device {
 
   FuseOptions fuse_options() const override { return gpu_fuse_options(); }
 
+  DeviceKind kind() const override { return DeviceKind::gpu; }
   Schedule schedule(const mambac::Graph& fused, int number) const override {
     return default_gpu_schedule(fused, number);
   }

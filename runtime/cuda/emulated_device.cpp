@@ -95,6 +95,7 @@ class EmulatedDevice : public Device {
 
   FuseOptions fuse_options() const override { return gpu_fuse_options(); }
 
+  DeviceKind kind() const override { return DeviceKind::gpu; }
   Schedule schedule(const Graph& fused, int number) const override { return default_gpu_schedule(fused, number); }
 
   /// All in one text, since the compiler takes longer to start than to compile a kernel.
