@@ -10,6 +10,7 @@ namespace mambac {
 namespace {
 
 constexpr int kMostLanes = 1024;  // threads of a block
+constexpr int kTeam = 32;         // of a team, which sums over its lanes without a barrier
 
 /// States that are stored lie where tiles begin, and a recurrence that resumes from such restarts at every tile.
 std::string why_illegal_tile(const Graph& fused, int number, int tile) {
@@ -67,12 +68,15 @@ std::string why_illegal(const Graph& fused, int number, const Schedule& schedule
                                     {"rows_per_task", schedule.rows_per_task},
                                     {"rows_together", schedule.rows_together},
                                     {"row_blocks", schedule.row_blocks},
+                                    {"teams", schedule.teams},
                                     {"columns", schedule.columns}})
     if (value < 1) return fmt::format("{}={}: must be 1 or more", axis, value);
   if (!std::has_single_bit(static_cast<unsigned>(schedule.width)) || schedule.width > kMostLanes)
     return fmt::format("width={}: must be a power of two, at most {}", schedule.width, kMostLanes);
   if (!std::has_single_bit(static_cast<unsigned>(schedule.columns)) || schedule.columns > schedule.width)
     return fmt::format("columns={}: must be a power of two, and at most the width", schedule.columns);
+  if (schedule.teams > 1 && (schedule.width != kTeam || schedule.teams * kTeam > kMostLanes))
+    return fmt::format("teams={}: must be whole warps (width={}), at most {} threads", schedule.teams, kTeam, kMostLanes);
   if (fused.kernels[static_cast<size_t>(number)].kind != KernelGroup::walk) return "";
   return why_illegal_walk(fused, number, schedule);
 }

@@ -53,7 +53,7 @@ class Mutants {
     for (const int64_t size : sizes) arguments.emplace_back(size);
     for (size_t i = 0; i < kernel.stages.size(); ++i)
       module_->launch(cuda_emit::stage_symbol(kernel, i), loop::evaluate(kernel.stages[i].tasks, {}, sizes),
-                      kernel.schedule.width, arguments, {.check_global_races = true});
+                      threads_of(kernel, kernel.stages[i]), arguments, {.check_global_races = true});
   }
 
  private:
