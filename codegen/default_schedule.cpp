@@ -114,11 +114,14 @@ int64_t part_of_rows(const Graph& fused, int number) {
 /// Channels of a kernel that adds up what other kernels left. Each of its blocks adds up all, so they are few and have
 /// many threads for that; but few of these have channels, since all blocks together are to reach many multiprocessors.
 void map_sums_of_parts(const Graph& fused, int number, Schedule& schedule) {
-  constexpr int kTeams = 4, kTeamsWithChannels = 2;
+  constexpr int kTeams = 4, kTeamsWithChannels = 2, kTermsInFlight = 64;
   schedule.width = 32;
   schedule.teams = kTeams;
   schedule.rows_per_task = kTeamsWithChannels;
   schedule.columns = columns_of(narrowest(fused, number, fused.kernels[static_cast<size_t>(number)].lane));
+  const int64_t parts = fused.dim(parts_added_by(fused, number)).size;
+  schedule.inner_unroll = static_cast<int>(std::min<int64_t>(parts, kTermsInFlight));
+  while (parts % schedule.inner_unroll != 0) --schedule.inner_unroll;
 }
 
 /// Rows of a fixed number, with sums over lanes: a matrix-vector product and what is fused with it. Few threads for
@@ -132,7 +135,8 @@ void map_fixed_rows(const Graph& fused, int number, Schedule& schedule) {
   schedule.columns = columns_for(fused, number, group.lane);
   schedule.width = 32;
   if (const int64_t part = part_of_rows(fused, number); part > 0) {
-    schedule.teams = static_cast<int>(std::min(part, lanes / schedule.width <= kManyValues ? kMostTeams : kMostTeams / 2));
+    schedule.teams =
+        static_cast<int>(std::min(part, lanes / schedule.width <= kManyValues ? kMostTeams : kMostTeams / 2));
     return;
   }
   while (schedule.width < 256 && schedule.width * rows < kThreads &&
@@ -169,7 +173,8 @@ void map_rows(const Graph& fused, int number, Schedule& schedule) {
   const bool fixed = !group.outer.empty() && !fused.dim(group.outer.back()).is_free();
   if (parts_added_by(fused, number) != DimId{} && group.outer.size() <= 1 && !group.inner.empty())
     map_sums_of_parts(fused, number, schedule);
-  else if (group.outer.size() <= 1 && !group.inner.empty() && !fixed) schedule.width = 32;
+  else if (group.outer.size() <= 1 && !group.inner.empty() && !fixed)
+    schedule.width = 32;
   else if (fixed && sums_lanes(fused, number, group.lane)) map_fixed_rows(fused, number, schedule);
   else if (!fixed && !group.outer.empty() && group.inner.empty()) map_many_rows(fused, number, schedule);
 }

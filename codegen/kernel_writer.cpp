@@ -240,8 +240,9 @@ std::vector<Value> KernelWriter::load_run(loop::StageBuilder& b, NodeId value, c
     at.at[dim] = env.at.at(dim) + i;
     const Address a = address(value, at, false);
     if (!blocks) values.push_back(read(b, a, at));
-    if (blocks) std::ranges::copy(b.load_block(a.buffer, a.offset, each, 0, a.lane_stride, at.lane_valid),
-                                  std::back_inserter(values));
+    if (blocks)
+      std::ranges::copy(b.load_block(a.buffer, a.offset, each, 0, a.lane_stride, at.lane_valid),
+                        std::back_inserter(values));
   }
   return values;
 }

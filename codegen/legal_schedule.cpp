@@ -76,7 +76,8 @@ std::string why_illegal(const Graph& fused, int number, const Schedule& schedule
   if (!std::has_single_bit(static_cast<unsigned>(schedule.columns)) || schedule.columns > schedule.width)
     return fmt::format("columns={}: must be a power of two, and at most the width", schedule.columns);
   if (schedule.teams > 1 && (schedule.width != kTeam || schedule.teams * kTeam > kMostLanes))
-    return fmt::format("teams={}: must be whole warps (width={}), at most {} threads", schedule.teams, kTeam, kMostLanes);
+    return fmt::format("teams={}: must be whole warps (width={}), at most {} threads", schedule.teams, kTeam,
+                       kMostLanes);
   if (fused.kernels[static_cast<size_t>(number)].kind != KernelGroup::walk) return "";
   return why_illegal_walk(fused, number, schedule);
 }

@@ -299,7 +299,9 @@ class Interpreter {
       case StmtKind::Fetch:
       case StmtKind::Prefetch: throw InternalError("only threads fetch ahead");
       case StmtKind::Store: store(s); break;
-      case StmtKind::LoadBlock: load_block(s); break;
+      case StmtKind::LoadBlock:
+        load_block(s);
+        break;
       case StmtKind::StoreBlock:
         for (size_t c = 0; c < s.args.size(); c++)
           for (size_t i = 0; i < width_; i++)

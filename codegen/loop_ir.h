@@ -179,7 +179,9 @@ std::string unique_name(const std::string& wanted, const std::set<std::string>& 
 Int variable(Var var);
 
 /// Threads of a task, where lanes are threads.
-inline int threads_of(const Kernel& kernel, const Stage& stage) { return kernel.schedule.width * stage.teams; }
+inline int threads_of(const Kernel& kernel, const Stage& stage) {
+  return kernel.schedule.width * stage.teams;
+}
 
 /// Bytes of scratch memory one thread needs for a stage at its width.
 int64_t scratch_bytes(const Stage& stage, int width);

@@ -102,7 +102,10 @@ class Printer : public LoopWriter {
     switch (s.kind) {
       case StmtKind::For:
         line("for i{} = {}; i{} < {}; i{} += {}{}{} {{", s.var, str(s.begin), s.var, str(s.end), s.var, s.step,
-             s.unroll ? " unroll" : "", s.spread ? spread_text(s) : s.teams ? std::string(" teams") : "");
+             s.unroll ? " unroll" : "",
+             s.spread  ? spread_text(s)
+             : s.teams ? std::string(" teams")
+                       : "");
         nested(s.body);
         line("}}");
         break;

@@ -103,8 +103,8 @@ class Verifier {
   /// Each team goes its own way through the loop, so what they share must not be stored and loaded in it.
   void teams(const Stmt& s) const {
     int64_t begin = 0;
-    if (stage_.teams < 2 || stage_.pieces > 1 || s.spread || s.unroll || s.step != 1 ||
-        !is_constant(s.begin, &begin) || begin != 0)
+    if (stage_.teams < 2 || stage_.pieces > 1 || s.spread || s.unroll || s.step != 1 || !is_constant(s.begin, &begin) ||
+        begin != 0)
       fail(fmt::format("the loop over i{} is none for teams", s.var));
     std::set<int> stored, loaded;
     shared_accesses(s.body, stored, loaded);

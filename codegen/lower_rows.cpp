@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 #include <utility>
 
 #include "codegen/rows_plan.h"
@@ -115,7 +116,7 @@ class RowsLowering : private RowsPlan {
   void run_blocks(const Int& first, const Int& end) {
     const int64_t part = block_rows() / rows_together();
     const DimId d = group_.outer.back();
-    const Int block = b_->open_for(first, end, block_rows());
+    const Int block = open_blocks(first, end, block_rows());
     run_shared(block);
     const Int row = leaves_parts() ? b_->open_for_teams(constant(part)) : b_->open_for(constant(0), constant(part));
     row_ = row;
@@ -127,14 +128,26 @@ class RowsLowering : private RowsPlan {
     run_own();
     b_->close();
     for (NodeId id : part_sums_) run_part(id, block);
-    b_->close();
+    close_blocks();
+  }
+
+  /// The blocks of a task. Where threads share what a block computes and a task has but one, there is no loop in which
+  /// they would wait for each other.
+  Int open_blocks(const Int& first, const Int& end, int64_t rows) {
+    int64_t of_task = 0;
+    const bool shared = leaves_parts() || parts_together() > 0;
+    one_block_ = shared && is_constant(rows_per_task_, &of_task) && of_task == rows;
+    return one_block_ ? first : b_->open_for(first, end, rows);
+  }
+  void close_blocks() {
+    if (!one_block_) b_->close();
   }
 
   // ---- sums in parts ----
 
   /// Neighbouring parts of a row add up once what other kernels left.
   void run_with_added_parts(const Int& first, const Int& end) {
-    const Int block = b_->open_for(first, end, parts_together());
+    const Int block = open_blocks(first, end, parts_together());
     slot_indices_ = {indices_of(block / parts_)};
     first_vector_ = block % parts_;
     int64_t threads = 0;
@@ -146,28 +159,36 @@ class RowsLowering : private RowsPlan {
     first_vector_ = block % parts_ + part;
     run_own();
     b_->close();
-    b_->close();
+    close_blocks();
   }
 
   /// Each element is for one thread, from this one on; the thread behind the last one.
   int64_t add_parts(NodeId id, int64_t thread) {
     const std::vector<DimId> dims = w_.inner_of_type(id);
     for (DimId d : dims) env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, false, d == dims[0] ? thread : 0);
-    Value sum = -1;
-    for (int64_t part = 0; part < w_.graph().dim(added_parts_).size; ++part) {
-      env_.at[added_parts_] = constant(part);
-      w_.comment(*b_, id);
-      const Value value = w_.load(*b_, w_.node(id).operands[0], env_);
-      sum = part == 0 ? value : b_->apply(Op::Add, {sum, value});
-    }
-    b_->store_array(arrays_.at(id), array_index(id), sum);
+    w_.comment(*b_, id);
+    b_->store_array(arrays_.at(id), array_index(id), b_->number(0));
+    add_parts(id);
     for (DimId d : dims) {
       b_->close();
       env_.at.erase(d);
     }
-    env_.at.erase(added_parts_);
     end_sum(id);
     return thread + w_.count(dims);
+  }
+
+  /// Several at a time, none of whose loads waits for another.
+  void add_parts(NodeId id) {
+    const int64_t parts = w_.graph().dim(added_parts_).size, each = std::gcd(parts, s_.inner_unroll);
+    const Int first = b_->open_for(constant(0), constant(parts), each);
+    Value sum = b_->load_array(arrays_.at(id), array_index(id));
+    for (int64_t i = 0; i < each; ++i) {
+      env_.at[added_parts_] = first + i;
+      sum = b_->apply(Op::Add, {sum, w_.load(*b_, w_.node(id).operands[0], env_)});
+    }
+    b_->store_array(arrays_.at(id), array_index(id), sum);
+    b_->close();
+    env_.at.erase(added_parts_);
   }
 
   /// The lanes are the innermost dimension that the terms' other factor has of its own; teams share its vectors.
@@ -635,6 +656,7 @@ class RowsLowering : private RowsPlan {
   std::map<NodeId, int> arrays_, lane_sums_, partials_, late_sums_;
   std::map<NodeId, int> terms_;  // of sums over the rows of a block
   Int row_;                      // of the block
+  bool one_block_ = false;
   Env env_;
   Int vector_, flight_;
   std::vector<std::map<DimId, Int>> slot_indices_;  // of the rows that go together

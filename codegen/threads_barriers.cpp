@@ -225,7 +225,8 @@ class BarrierPlacer {
     if (a.who == Who::lanes) return one_lane_a_thread() && is_same(a.stride, b.stride) && is_same(a.at, b.at);
     if (a.loop == b.loop) return !a.moves && is_same(a.at, b.at);
     // Two loops: equal elements of equal iterations, and of no others.
-    return a.first == b.first && step_of(a) != 0 && step_of(b) != 0 && is_same(substitute(a.at, {{a.loop, loop::variable(b.loop)}}), b.at);
+    return a.first == b.first && step_of(a) != 0 && step_of(b) != 0 &&
+           is_same(substitute(a.at, {{a.loop, loop::variable(b.loop)}}), b.at);
   }
 
   /// How far apart the elements of neighbouring iterations lie; 0: not known, or not always the same.
@@ -239,8 +240,9 @@ class BarrierPlacer {
   bool is_spread_lanes(const Access& lanes, const Access& spread) const {
     const auto most = upper_bound(spread.end, {});
     int64_t stride = 0;
-    return spread.first == 0 && step_of(spread) != 0 && is_constant(lanes.stride, &stride) && stride == step_of(spread) && most &&
-           *most <= width_ && is_same(substitute(spread.at, {{spread.loop, loop::constant(0)}}), lanes.at);
+    return spread.first == 0 && step_of(spread) != 0 && is_constant(lanes.stride, &stride) &&
+           stride == step_of(spread) && most && *most <= width_ &&
+           is_same(substitute(spread.at, {{spread.loop, loop::constant(0)}}), lanes.at);
   }
 
   bool conflict(const Pending& pending, const Pending& accesses) const {

@@ -112,7 +112,9 @@ void share_arrays(loop::Stage& stage, int width, int64_t shared_bytes) {
       loop::Array& array = stage.arrays[i];
       const int64_t bytes = array.count * static_cast<int64_t>(sizeof(float));
       const bool turn = (sums.count(static_cast<int>(i)) > 0) == first;
-      if (!turn || array.lanes || own.count(static_cast<int>(i)) || array.space != loop::Space::scratch || bytes > shared_bytes) continue;
+      if (!turn || array.lanes || own.count(static_cast<int>(i)) || array.space != loop::Space::scratch ||
+          bytes > shared_bytes)
+        continue;
       array.space = loop::Space::shared;
       shared_bytes -= bytes;
     }

@@ -417,8 +417,8 @@ FuseOptions gpu_fuse_options() {
 Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks) {
   for (const Node& node : graph.nodes())
     if (node.op == Op::PartDot)
-      throw InputError(node.location, fmt::format("found part_dot ('{}'), which fusion makes of a dot; expected a dot",
-                                                  node.name));
+      throw InputError(node.location,
+                       fmt::format("found part_dot ('{}'), which fusion makes of a dot; expected a dot", node.name));
   const Graph prepared = prepare_fusion(graph, options);
   Remarks found;
   Graph fused = Fuser(prepared, options, found).run();

@@ -75,8 +75,8 @@ DimId kept_lane(const Graph& graph, const std::vector<Member>& members, const Ro
   return largest(graph, kept);
 }
 
-/// Where the lanes are the largest dimension that no member sums over or moves along, and all other fixed ones are inner
-/// loops; the lane is absent when there is none.
+/// Where the lanes are the largest dimension that no member sums over or moves along, and all other fixed ones are
+/// inner loops; the lane is absent when there is none.
 RowsDims channels_and_loops(const Graph& graph, const std::vector<Member>& members, RowsDims dims, DimId* lane) {
   std::set<DimId> used = dims.looped;
   for (const Member& member : members)
@@ -147,16 +147,15 @@ class RowsGroup {
   bool is_channel_loop(DimId d) const {
     if (!dims_.channels) return false;
     return graph_.dim(d).size <= kMaxInner || std::none_of(members_.begin(), members_.end(), [&](const Member& m) {
-      return touches(graph_, graph_.node(m.node), d) && touches(graph_, graph_.node(m.node), group_.lane);
-    });
+             return touches(graph_, graph_.node(m.node), d) && touches(graph_, graph_.node(m.node), group_.lane);
+           });
   }
 
   /// What is only summed over is the innermost loop, so that several terms are on their way.
   void terms_last() {
     std::stable_partition(group_.inner.begin(), group_.inner.end(), [&](DimId d) {
-      return std::any_of(members_.begin(), members_.end(), [&](const Member& m) {
-        return graph_.node(m.node).type.has(d);
-      });
+      return std::any_of(members_.begin(), members_.end(),
+                         [&](const Member& m) { return graph_.node(m.node).type.has(d); });
     });
   }
 

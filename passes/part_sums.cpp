@@ -17,7 +17,7 @@ namespace {
 /// Channels of a part: 16 neighbours of a row of weights are whole sectors of memory (32 bytes) in every element type.
 /// More where there would be too many parts, and half where that is all that divides the channels.
 constexpr int64_t kPartSizes[] = {16, 32, 64, 8};
-/// A thread of the reader has all parts of a value on their way at once.
+/// Parts of a value, which one thread of the reader adds up, some 64 of them on their way at once.
 constexpr int64_t kMostTerms = 128;
 
 bool holds(const std::vector<Member>& members, NodeId id) {
@@ -91,7 +91,7 @@ class SumCutter {
       if (sums_.count(id)) {
         cut(id);
         const bool whole = outputs_[i] || std::any_of(users_[i].begin(), users_[i].end(),
-                                                       [&](NodeId user) { return !is_view(rewriter_.from, user); });
+                                                      [&](NodeId user) { return !is_view(rewriter_.from, user); });
         if (whole) rewriter_.map(id, sum_of(id, parts_.at(id), id));
       } else if (is_view(rewriter_.from, id) && sums_.count(n.operands[0])) {
         build_.hint = n.name + ".parts";
@@ -167,8 +167,8 @@ std::optional<Graph> fuse_in_parts(const Graph& prepared, const Graph& fused, co
     Remarks found;
     const Graph cut = SumCutter(prepared, sums).run();
     Graph result = Fuser(cut, options, found).run();
-    const size_t refused = std::erase_if(
-        sums, [&](NodeId id) { return !saves_a_kernel(result, prepared.node(id).name + ".parts"); });
+    const size_t refused =
+        std::erase_if(sums, [&](NodeId id) { return !saves_a_kernel(result, prepared.node(id).name + ".parts"); });
     if (refused > 0) continue;
     if (result.kernels.size() >= fused.kernels.size()) break;
     remarks = std::move(found);

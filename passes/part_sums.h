@@ -1,7 +1,7 @@
 // Sums over the rows of a matrix product, cut into parts (FuseOptions::few_kernels). A projection of all channels onto
 // few values needs every block of the kernel that makes the channels, and would be a kernel of its own. Instead each
-// block of rows leaves the sum over its own channels (`part_dot`), and the reader adds up what the blocks left, in their
-// order, when it starts.
+// block of rows leaves the sum over its own channels (`part_dot`), and the reader adds up what the blocks left, in
+// their order, when it starts.
 #pragma once
 
 #include <optional>

@@ -447,9 +447,9 @@ class StageText : public loop::LoopWriter {
   }
 
   void store(const Stmt& s) {
-    std::string condition = s.lane_stride                       ? of_first_team(exists(s.valid))
+    std::string condition = s.lane_stride                                ? of_first_team(exists(s.valid))
                             : spread_ || differs_between_lanes(s.offset) ? ""
-                                                                : fmt::format("{} == 0", thread());
+                                                                         : fmt::format("{} == 0", thread());
     if (s.below)
       condition = fmt::format("{}{} < {}", condition.empty() ? "" : condition + " && ", str(s.below), str(s.limit));
     line("{}mb_store({}, {});", condition.empty() ? "" : fmt::format("if ({}) ", condition), target(s, place(s)),
@@ -563,7 +563,7 @@ class StageText : public loop::LoopWriter {
   std::map<const Stmt*, Pointer> pointers_;                            // of accesses in the unrolled loop that is open
   std::set<loop::Var> scope_;                                          // variables of open loops, and the task
   bool spread_ = false, unrolled_ = false;
-  bool in_team_ = false;  // in a loop that teams share out
+  bool in_team_ = false;                               // in a loop that teams share out
   loop::Var spread_var_ = -1;                          // of the loop that is shared out and written out
   std::vector<std::pair<Int, std::string>> numbers_;   // that have a name
   loop::Var written_out_ = -1;  // of the innermost loop that is unrolled
