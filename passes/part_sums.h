@@ -13,8 +13,8 @@
 
 namespace mambac {
 
-/// Elements that parts have for one row of a batch: each block of the reading kernel adds up all of them. An SM reads
-/// so many (64 KB) from the second cache in about 0.6 us; starting a kernel takes 2 to 3.
+/// Elements that parts have for one row of a batch: each block of the reading kernel adds up all of them. A
+/// multiprocessor reads so many (64 KB) from the second cache in about 0.6 us; starting a kernel takes 2 to 3.
 constexpr int64_t kMostParts = 16384;
 
 /// A prepared graph fused with sums in parts where that saves kernels; nothing where it does not.
