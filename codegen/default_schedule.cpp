@@ -5,6 +5,7 @@
 #include "ir/dims.h"
 #include "ir/op.h"
 #include "passes/lanes.h"
+#include "passes/part_sums.h"
 
 namespace mambac {
 
@@ -80,10 +81,15 @@ int64_t narrowest(const Graph& fused, int number, DimId lane) {
 constexpr int kThreadsOfSm = 512;  // as many as have 128 registers each
 constexpr int kThreads = 128 * kThreadsOfSm;
 
+/// Elements of so many bytes that a thread reads at once.
+int columns_of(int64_t bytes) {
+  constexpr int64_t kBytesAtOnce = 16;
+  return static_cast<int>(kBytesAtOnce / bytes);
+}
+
 /// Neighbours of a row that make 16 bytes, or fewer where whole warps of them do not fill rows.
 int columns_for(const Graph& fused, int number, DimId lane) {
-  constexpr int64_t kBytesAtOnce = 16;
-  int columns = static_cast<int>(kBytesAtOnce / narrowest(fused, number, lane));
+  int columns = columns_of(narrowest(fused, number, lane));
   while (columns > 1 && fused.dim(lane).size % (columns * 32) != 0) columns /= 2;
   return columns;
 }
@@ -91,6 +97,31 @@ int columns_for(const Graph& fused, int number, DimId lane) {
 bool sums_lanes(const Graph& fused, int number, DimId lane) {
   return std::ranges::any_of(
       fused.nodes(), [&](const Node& node) { return node.kernel == number && contains(reduced_dims(node), lane); });
+}
+
+/// Warps of a block that has a multiprocessor to itself: so many that each thread has 128 registers, or twice these
+/// where it has more values of a row than so many, which it keeps from one phase to the next.
+constexpr int64_t kMostTeams = kThreadsOfSm / 32, kManyValues = 40;
+
+/// Rows whose sums a block leaves; 0: it leaves none.
+int64_t part_of_rows(const Graph& fused, int number) {
+  for (const Node& node : fused.nodes())
+    if (node.kernel == number && node.op == Op::PartDot)
+      return fused.dim(node.attrs.dims[0]).size / fused.dim(node.attrs.dims[1]).size;
+  return 0;
+}
+
+/// Channels of a kernel that adds up what other kernels left. Each of its blocks adds up all, so they are few and have
+/// many threads for that; but few of these have channels, since all blocks together are to reach many multiprocessors.
+void map_sums_of_parts(const Graph& fused, int number, Schedule& schedule) {
+  constexpr int kTeams = 4, kTeamsWithChannels = 2, kTermsInFlight = 64;
+  schedule.width = 32;
+  schedule.teams = kTeams;
+  schedule.rows_per_task = kTeamsWithChannels;
+  schedule.columns = columns_of(narrowest(fused, number, fused.kernels[static_cast<size_t>(number)].lane));
+  const int64_t parts = fused.dim(parts_added_by(fused, number)).size;
+  schedule.inner_unroll = static_cast<int>(std::min<int64_t>(parts, kTermsInFlight));
+  while (parts % schedule.inner_unroll != 0) --schedule.inner_unroll;
 }
 
 /// Rows of a fixed number, with sums over lanes: a matrix-vector product and what is fused with it. Few threads for
@@ -103,6 +134,11 @@ void map_fixed_rows(const Graph& fused, int number, Schedule& schedule) {
   schedule.row_blocks = static_cast<int>(fused.dim(group.outer.back()).size);
   schedule.columns = columns_for(fused, number, group.lane);
   schedule.width = 32;
+  if (const int64_t part = part_of_rows(fused, number); part > 0) {
+    schedule.teams =
+        static_cast<int>(std::min(part, lanes / schedule.width <= kManyValues ? kMostTeams : kMostTeams / 2));
+    return;
+  }
   while (schedule.width < 256 && schedule.width * rows < kThreads &&
          lanes % (schedule.width * 2 * schedule.columns) == 0)
     schedule.width *= 2;
@@ -135,7 +171,10 @@ void map_rows(const Graph& fused, int number, Schedule& schedule) {
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   if (group.lane == DimId{}) return;
   const bool fixed = !group.outer.empty() && !fused.dim(group.outer.back()).is_free();
-  if (group.outer.size() <= 1 && !group.inner.empty() && !fixed) schedule.width = 32;
+  if (parts_added_by(fused, number) != DimId{} && group.outer.size() <= 1 && !group.inner.empty())
+    map_sums_of_parts(fused, number, schedule);
+  else if (group.outer.size() <= 1 && !group.inner.empty() && !fixed)
+    schedule.width = 32;
   else if (fixed && sums_lanes(fused, number, group.lane)) map_fixed_rows(fused, number, schedule);
   else if (!fixed && !group.outer.empty() && group.inner.empty()) map_many_rows(fused, number, schedule);
 }
@@ -189,7 +228,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.inner_unroll = 16;
     map_rows(fused, number, schedule);
     schedule.summing_tasks = kThreads / schedule.width;  // all of them run at once
-    schedule.blocks_per_sm = kThreadsOfSm / schedule.width;
+    schedule.blocks_per_sm = schedule.teams > 1 ? 1 : kThreadsOfSm / schedule.width;
   }
   return schedule;
 }

@@ -100,6 +100,8 @@ class Namer {
         return "norm";
       case Op::Dot:
         return is(n.operands[0], Op::Window) || is(n.operands[1], Op::Window) ? "convolve" : "project";
+      case Op::PartDot:
+        return "project";
       case Op::Overlap:
         return "convolve";
       case Op::Window:

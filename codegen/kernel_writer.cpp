@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <limits>
+#include <numeric>
 
 #include "codegen/kernel_name.h"
 #include "codegen/loop_rewrite.h"
@@ -127,14 +129,17 @@ void KernelWriter::begin_columns(DimId dim) {
   columns_ = {dim, {}, {}};
 }
 
-bool KernelWriter::in_columns(const MemoryPlace& place, const Env& env, int64_t* column) const {
+int64_t KernelWriter::columns_in(const MemoryPlace& place, const Env& env, bool written, int64_t* column) const {
   const size_t count = place.indices.size();
-  if (columns_.dim == DimId{} || count < 2 || env.lane_valid) return false;
+  if (columns_.dim == DimId{} || count < 2 || env.lane_valid) return 0;
   const MemoryIndex& last = place.indices[count - 1];
   const int64_t size = graph_.dim(last.root_dim).size;
-  return last.from == columns_.dim && last.offset == 0 && place.indices[count - 2].from == env.lane &&
-         size == graph_.dim(columns_.dim).size && size > 1 && size <= schedule_.width &&
-         std::has_single_bit(static_cast<uint64_t>(size)) && loop::is_constant(env.at.at(columns_.dim), column);
+  const bool whole = last.from == columns_.dim && last.offset == 0 && place.indices[count - 2].from == env.lane &&
+                     size == graph_.dim(columns_.dim).size && loop::is_constant(env.at.at(columns_.dim), column);
+  if (!whole) return 0;
+  if (size > 1 && size <= schedule_.width && std::has_single_bit(static_cast<uint64_t>(size))) return size;
+  const int64_t some = std::gcd(size, schedule_.columns);
+  return some > 1 && !written ? some : 0;
 }
 
 namespace {
@@ -155,10 +160,12 @@ KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool w
   Address address{buffer_of(place.root, written), loop::constant(0), nullptr};
   Int stride = loop::constant(1);
   auto index = place.indices.rbegin();
-  if (int64_t column = 0; in_columns(place, env, &column)) {
+  int64_t column = 0;
+  if (const int64_t columns = columns_in(place, env, written, &column); columns > 0) {
     stride = size(index->root_dim);
-    loop::is_constant(stride, &address.columns);
-    address.column = column;
+    address.columns = columns;
+    address.column = column % columns;
+    address.offset = loop::constant(column - address.column);
     ++index;
   }
   for (; index != place.indices.rend(); ++index) {
@@ -210,11 +217,34 @@ int64_t KernelWriter::ahead(const Address& a, const Env& env) {
 Value KernelWriter::load(loop::StageBuilder& b, NodeId value, const Env& env) {
   const Address a = address(value, env, false);
   if (a.columns > 0) {
+    int64_t stride = 0;
+    const bool dense = loop::is_constant(a.lane_stride, &stride) && stride == a.columns;
     std::vector<Value>& block = columns_.loaded[value];
-    if (block.empty()) block = b.load_block(a.buffer, a.offset, a.columns, env.ahead);
+    if (block.empty() || (a.column == 0 && !dense))
+      block = b.load_block(a.buffer, a.offset, a.columns, env.ahead, dense ? nullptr : a.lane_stride);
     return block[static_cast<size_t>(a.column)];
   }
   return read(b, a, env);
+}
+
+std::vector<Value> KernelWriter::load_run(loop::StageBuilder& b, NodeId value, const Env& env, DimId dim,
+                                          int64_t count) {
+  const Address first = address(value, env, false);
+  const MemoryIndex last = place_of(graph_, layouts_, value).indices.back();
+  const bool side_by_side = first.lane_stride && last.from == dim;
+  const int64_t row = graph_.dim(last.root_dim).size, each = std::gcd(schedule_.columns, count);
+  const bool blocks = side_by_side && each > 1 && row % each == 0 && last.offset % each == 0;
+  std::vector<Value> values;
+  Env at = env;
+  for (int64_t i = 0; i < count; i += blocks ? each : 1) {
+    at.at[dim] = env.at.at(dim) + i;
+    const Address a = address(value, at, false);
+    if (!blocks) values.push_back(read(b, a, at));
+    if (blocks)
+      std::ranges::copy(b.load_block(a.buffer, a.offset, each, 0, a.lane_stride, at.lane_valid),
+                        std::back_inserter(values));
+  }
+  return values;
 }
 
 void KernelWriter::store(loop::StageBuilder& b, NodeId value, const Env& env, Value what) {

@@ -52,6 +52,9 @@ class KernelWriter {
   loop::Int size(const std::vector<DimId>& dims);
   int temporary(const std::string& name, const loop::Int& elements);
   loop::Value load(loop::StageBuilder& b, NodeId value, const Env& env);
+  /// The values at `count` neighbouring indices of a fixed dimension, from that of env on: where they lie side by side,
+  /// several at once, as many as the schedule has columns.
+  std::vector<loop::Value> load_run(loop::StageBuilder& b, NodeId value, const Env& env, DimId dim, int64_t count);
   void store(loop::StageBuilder& b, NodeId value, const Env& env, loop::Value what);
   /// Runs what stores a value: of the tasks that have it alike, since it lacks outer dimensions, in the first.
   void once(loop::StageBuilder& b, NodeId value, const Env& env, const std::function<void()>& store) const;
@@ -62,7 +65,8 @@ class KernelWriter {
   int64_t count(const std::vector<DimId>& dims) const;
 
   /// From here on the index of `dim` (absent: of none) runs through all its values, each a constant, and all others
-  /// stay the same. What lies in memory as [.., lane, dim] is then read and written in blocks of all its columns.
+  /// stay the same. What lies in memory as [.., lane, dim] is then read and written in blocks of all its columns, or
+  /// read in blocks of some where they are many.
   /// Likewise with Env::lane_offset, for what lies there as [.., lane].
   void begin_columns(DimId dim);
   /// The same in a temporary made of slots, each laid out over `dims` in their order.
@@ -104,7 +108,8 @@ class KernelWriter {
   };
   Address address(NodeId value, const Env& env, bool written);
   Address slot_address(int temporary, const loop::Int& slot, const std::vector<DimId>& dims, const Env& env);
-  bool in_columns(const MemoryPlace& place, const Env& env, int64_t* column) const;
+  /// The columns of a block; 0: they are not read, or written, in blocks.
+  int64_t columns_in(const MemoryPlace& place, const Env& env, bool written, int64_t* column) const;
   bool holds_blocks(const MemoryPlace& place, const MemoryIndex& index, const Env& env);
   int buffer_of(NodeId root, bool written);
   std::string buffer_name(const std::string& name) const;

@@ -15,7 +15,8 @@ namespace mambac {
 namespace {
 
 constexpr int kMostSteps = 1024;  // of a tile
-constexpr int kWarp = 32;
+constexpr int kWarp = 32;         // a team of lanes, which sums over them without a barrier
+constexpr int kMostLanes = 1024;  // threads of a block
 constexpr int kMostThreadsOfSm = 2048;
 constexpr int kAny = std::numeric_limits<int>::max();
 
@@ -32,6 +33,7 @@ std::string why_illegal_on_cpu(const Schedule& s) {
   for (const auto& [axis, value, default_value] : {std::tuple{"pieces", s.pieces, none.pieces},
                                                    {"tiles_ahead", s.tiles_ahead, none.tiles_ahead},
                                                    {"blocks_per_sm", s.blocks_per_sm, none.blocks_per_sm},
+                                                   {"teams", s.teams, none.teams},
                                                    {"exp_on_fma", s.exp_on_fma, none.exp_on_fma}})
     if (value != default_value) return fmt::format("{}={}: only kernels for a GPU have this axis", axis, value);
   return "";
@@ -41,7 +43,7 @@ std::vector<Bounds> bounds_of(const Schedule& s, DeviceKind kind) {
   const char* const written_out = "so many are written out, and compiling would take minutes";
   const char* const parts = "each leaves a part in memory";
   const bool gpu = kind == DeviceKind::gpu;
-  return {{"width", s.width, gpu ? kWarp : 1, gpu ? 1024 : loop::kReduceGroup,
+  return {{"width", s.width, gpu ? kWarp : 1, gpu ? kMostLanes : loop::kReduceGroup,
            gpu ? "a block has no more threads" : "longer vectors are many registers each"},
           {"tile", s.tile, 1, kMostSteps, "what a tile computes is kept in arrays"},
           {"unroll", s.unroll, 1, 64, written_out},
@@ -61,6 +63,7 @@ std::vector<Bounds> bounds_of(const Schedule& s, DeviceKind kind) {
           {"kept_vectors", s.kept_vectors, 0, 256, written_out},
           {"rows_together", s.rows_together, 1, 16, written_out},
           {"row_blocks", s.row_blocks, 1, kAny, ""},
+          {"teams", s.teams, 1, kMostLanes / kWarp, "a block has no more threads"},
           {"columns", s.columns, 1, 16, "no memory access is wider"}};
 }
 
@@ -75,6 +78,8 @@ std::string why_out_of_bounds(const Schedule& schedule, DeviceKind kind) {
     return fmt::format("width={}: must be a power of two", schedule.width);
   if (!std::has_single_bit(static_cast<unsigned>(schedule.columns)) || schedule.columns > schedule.width)
     return fmt::format("columns={}: must be a power of two, and at most the width", schedule.columns);
+  if (schedule.teams > 1 && schedule.width != kWarp)
+    return fmt::format("teams={}: must be whole warps (width={})", schedule.teams, kWarp);
   if (schedule.blocks_per_sm > 1 && schedule.width * schedule.blocks_per_sm > kMostThreadsOfSm)
     return fmt::format("blocks_per_sm={}: a multiprocessor has at most {} threads, and a block {} of them",
                        schedule.blocks_per_sm, kMostThreadsOfSm, schedule.width);

@@ -135,6 +135,14 @@ std::vector<Value*> StageEmitter::flat_of(const std::vector<Value*>& columns) {
 }
 
 void StageEmitter::load_block(const Stmt& s) {
+  if (s.lane_stride) {
+    for (int64_t i = 0; i < s.columns; i++) {
+      Stmt column = s;
+      column.offset = s.offset + i;
+      define(s, load(column), i);
+    }
+    return;
+  }
   const DType dtype = kernel_.buffers.at(static_cast<size_t>(s.buffer)).dtype;
   Type* one = maths_.storage_type(dtype, scalar_);
   Value* base = element(one, function_->getArg(static_cast<unsigned>(s.buffer)), s.offset);

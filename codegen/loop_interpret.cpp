@@ -200,6 +200,16 @@ class Interpreter {
     return result;
   }
 
+  void load_block(const Stmt& s) {
+    const int64_t stride = s.lane_stride ? eval(s.lane_stride) : s.columns;
+    for (int64_t c = 0; c < s.columns; c++) {
+      Lanes& column = values_.at(static_cast<size_t>(s.result + c));
+      column.assign(width_, 0.f);
+      for (int64_t i = 0; i < std::min(static_cast<int64_t>(width_), count(s.valid)); i++)
+        column[static_cast<size_t>(i)] = read(dtype(s), base(s), inside(s, eval(s.offset) + i * stride + c));
+    }
+  }
+
   void store(const Stmt& s) const {
     const int64_t lanes = static_cast<int64_t>(s.lane_stride || s.below ? width_ : shape(s.offset));
     const int64_t stride = s.lane_stride ? eval(s.lane_stride) : 0, valid = count(s.valid);
@@ -290,12 +300,7 @@ class Interpreter {
       case StmtKind::Prefetch: throw InternalError("only threads fetch ahead");
       case StmtKind::Store: store(s); break;
       case StmtKind::LoadBlock:
-        for (int64_t c = 0; c < s.columns; c++) {
-          Lanes& column = values_.at(static_cast<size_t>(s.result + c));
-          column.resize(width_);
-          for (size_t i = 0; i < width_; i++)
-            column[i] = read(dtype(s), base(s), inside(s, eval(s.offset) + static_cast<int64_t>(i) * s.columns + c));
-        }
+        load_block(s);
         break;
       case StmtKind::StoreBlock:
         for (size_t c = 0; c < s.args.size(); c++)

@@ -181,7 +181,7 @@ Value StageBuilder::fresh(bool lanes) {
   return stage_.values++;
 }
 
-Int StageBuilder::open_for(const Int& begin, const Int& end, int64_t step, bool unroll) {
+Int StageBuilder::open_for(const Int& begin, const Int& end, int64_t step, bool unroll, int64_t first) {
   Stmt stmt;
   stmt.kind = StmtKind::For;
   stmt.var = stage_.vars++;
@@ -189,8 +189,16 @@ Int StageBuilder::open_for(const Int& begin, const Int& end, int64_t step, bool 
   stmt.end = end;
   stmt.step = step;
   stmt.unroll = unroll;
+  stmt.first = first;
   const Int var = variable(stmt.var);
   open_.push_back(&push(std::move(stmt)).body);
+  return var;
+}
+
+Int StageBuilder::open_for_teams(const Int& end) {
+  const Int var = open_for(constant(0), end);
+  Block& around = *open_.at(open_.size() - 2);
+  around.back().teams = stage_.teams > 1;
   return var;
 }
 
@@ -275,13 +283,16 @@ void StageBuilder::store(int buffer, const Int& offset, Value value, const Int& 
   push(std::move(stmt));
 }
 
-std::vector<Value> StageBuilder::load_block(int buffer, const Int& offset, int64_t columns, int64_t ahead) {
+std::vector<Value> StageBuilder::load_block(int buffer, const Int& offset, int64_t columns, int64_t ahead,
+                                            const Int& lane_stride, const Int& valid) {
   Stmt stmt;
   stmt.kind = StmtKind::LoadBlock;
   stmt.buffer = buffer;
   stmt.offset = offset;
   stmt.columns = columns;
   stmt.ahead = ahead;
+  stmt.lane_stride = lane_stride;
+  stmt.valid = valid;
   std::vector<Value> results;
   for (int64_t c = 0; c < columns; c++) results.push_back(fresh(true));
   stmt.result = results.at(0);

@@ -65,6 +65,7 @@ using Block = std::vector<Stmt>;
 enum class StmtKind : uint8_t {
   For,         // for (var = begin; var < end; var += step) body;  unroll: written out (begin, end constant)
                // spread: shared out among the lanes, each iteration to one; no iteration sees what another stores
+               // teams: the same with the teams of a task, each of which has all lanes
   If,          // if (begin < end) body else otherwise;  once: otherwise is taken at most once in the loop around it
   Number,      // result = number                                             uniform
   Index,       // result = f32(offset)                                        uniform
@@ -75,7 +76,8 @@ enum class StmtKind : uint8_t {
   Prefetch,    // buffer[offset + lane * lane_stride] will be loaded soon: to be brought near
   Store,       // buffer[offset + lane * lane_stride] = args[0]
   LoadBlock,   // result + c = buffer[offset + lane * columns + c] for c < columns: all that neighbouring lanes hold,
-  StoreBlock,  // buffer[offset + lane * columns + c] = args[c]    in one piece of memory; columns: a power of two
+               // in one piece of memory; with a lane_stride each lane's columns are so far apart
+  StoreBlock,  // buffer[offset + lane * columns + c] = args[c]; columns: a power of two
   LoadArray,   // result = array[offset]                                      lanes also when the offset differs
   LoadPiece,   // result = array[offset], as the lane with this `piece` of the channel has it
   SumPieces,   // result = in the lane with piece i: the sum of args[i] over the channel's lanes; of one value: in all
@@ -109,6 +111,8 @@ struct Stmt {
   int64_t step = 1;          // For, ReduceInto
   bool unroll = false;       // For
   bool spread = false;       // For
+  bool teams = false;        // For
+  int64_t first = 0;         // For: where it is spread, the thread that has the first iteration, modulo their number
   bool once = false;         // If
   Block body, otherwise;     // For, If
   std::string comment;       // shown in dumps and in emitted text
@@ -137,6 +141,7 @@ struct Stage {
   Int tasks;              // number of tasks
   Var task = 0;           // the variable that holds the task's number
   int pieces = 1;         // lanes that share a channel; divides the width
+  int teams = 1;          // groups of lanes that share a task; they do alike what is in no loop that they share out
   std::vector<Array> arrays;
   Block body;
   int values = 0;         // number of SSA values
@@ -173,6 +178,11 @@ std::string unique_name(const std::string& wanted, const std::set<std::string>& 
 /// An integer expression that is a variable.
 Int variable(Var var);
 
+/// Threads of a task, where lanes are threads.
+inline int threads_of(const Kernel& kernel, const Stage& stage) {
+  return kernel.schedule.width * stage.teams;
+}
+
 /// Bytes of scratch memory one thread needs for a stage at its width.
 int64_t scratch_bytes(const Stage& stage, int width);
 
@@ -187,7 +197,9 @@ class StageBuilder {
   int array(const std::string& name, int64_t count, bool lanes, bool registers);
 
   /// Opens a loop and returns its variable as an expression.
-  Int open_for(const Int& begin, const Int& end, int64_t step = 1, bool unroll = false);
+  Int open_for(const Int& begin, const Int& end, int64_t step = 1, bool unroll = false, int64_t first = 0);
+  /// One from 0 on that the teams of a task share out.
+  Int open_for_teams(const Int& end);
   void open_if(const Int& less, const Int& than);  // if (less < than)
   void open_else(bool once = false);
   void close();
@@ -200,7 +212,8 @@ class StageBuilder {
              int64_t ahead = 0);
   void store(int buffer, const Int& offset, Value value, const Int& lane_stride = nullptr, const Int& valid = nullptr,
              int64_t ahead = 0, const Int& below = nullptr, const Int& limit = nullptr);
-  std::vector<Value> load_block(int buffer, const Int& offset, int64_t columns, int64_t ahead = 0);
+  std::vector<Value> load_block(int buffer, const Int& offset, int64_t columns, int64_t ahead = 0,
+                                const Int& lane_stride = nullptr, const Int& valid = nullptr);
   void store_block(int buffer, const Int& offset, std::vector<Value> columns);
   Value load_array(int array, const Int& offset);
   Value load_piece(int array, const Int& offset, const Int& piece);

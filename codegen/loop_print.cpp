@@ -16,6 +16,10 @@ const char* space_text(Space space) {
   return "";
 }
 
+std::string spread_text(const Stmt& s) {
+  return s.first == 0 ? " spread" : fmt::format(" spread from {}", s.first);
+}
+
 class Printer : public LoopWriter {
  public:
   Printer(const Kernel& kernel, std::string& out) : LoopWriter(out), kernel_(kernel) {}
@@ -42,7 +46,8 @@ class Printer : public LoopWriter {
   void stage(const Stage& s) {
     stage_ = &s;
     line("stage {}: for i{} < {}{} {{", s.name, s.task, str(s.tasks),
-         s.pieces > 1 ? fmt::format(" pieces {}", s.pieces) : "");
+         (s.pieces > 1 ? fmt::format(" pieces {}", s.pieces) : "") +
+             (s.teams > 1 ? fmt::format(" teams {}", s.teams) : ""));
     depth_++;
     for (const Array& a : s.arrays)
       line("array {}: {}[{}]{}{}", a.name, a.lanes ? "lanes" : "uniform", a.count, space_text(a.space),
@@ -76,8 +81,9 @@ class Printer : public LoopWriter {
   }
 
   std::string block(const Stmt& s, int64_t columns) const {
-    const std::string text = fmt::format(
-        "{}[{} + lane * {} ..]", kernel_.buffers.at(static_cast<size_t>(s.buffer)).name, str(s.offset), columns);
+    std::string text = fmt::format("{}[{} + lane * {} ..]", kernel_.buffers.at(static_cast<size_t>(s.buffer)).name,
+                                   str(s.offset), s.lane_stride ? str(s.lane_stride, 3) : std::to_string(columns));
+    if (s.valid) text += fmt::format(" valid {}", str(s.valid));
     return s.ahead != 0 ? fmt::format("{} ahead {}", text, s.ahead) : text;
   }
 
@@ -96,7 +102,10 @@ class Printer : public LoopWriter {
     switch (s.kind) {
       case StmtKind::For:
         line("for i{} = {}; i{} < {}; i{} += {}{}{} {{", s.var, str(s.begin), s.var, str(s.end), s.var, s.step,
-             s.unroll ? " unroll" : "", s.spread ? " spread" : "");
+             s.unroll ? " unroll" : "",
+             s.spread  ? spread_text(s)
+             : s.teams ? std::string(" teams")
+                       : "");
         nested(s.body);
         line("}}");
         break;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <set>
 #include <utility>
 
 #include "ir/error.h"
@@ -91,11 +92,36 @@ class Verifier {
     if (s.var < 0 || s.var >= stage_.vars || visible_[static_cast<size_t>(s.var)])
       fail(fmt::format("loop variable i{} is out of range or in use", s.var));
     if (s.spread && (spread_ || s.unroll)) fail(fmt::format("the loop over i{} cannot be shared out", s.var));
+    if (s.teams) teams(s);
     visible_[static_cast<size_t>(s.var)] = true;
     const bool outside = std::exchange(spread_, spread_ || s.spread);
     block(s.body);
     spread_ = outside;
     visible_[static_cast<size_t>(s.var)] = false;
+  }
+
+  /// Each team goes its own way through the loop, so what they share must not be stored and loaded in it.
+  void teams(const Stmt& s) const {
+    int64_t begin = 0;
+    if (stage_.teams < 2 || stage_.pieces > 1 || s.spread || s.unroll || s.step != 1 || !is_constant(s.begin, &begin) ||
+        begin != 0)
+      fail(fmt::format("the loop over i{} is none for teams", s.var));
+    std::set<int> stored, loaded;
+    shared_accesses(s.body, stored, loaded);
+    for (int array : stored)
+      if (loaded.count(array))
+        fail(fmt::format("teams store and load array {} in one loop", stage_.arrays[static_cast<size_t>(array)].name));
+  }
+
+  void shared_accesses(const Block& statements, std::set<int>& stored, std::set<int>& loaded) const {
+    for (const Stmt& s : statements) {
+      if (s.teams || s.spread || s.kind == StmtKind::Barrier) fail("teams share out one loop within another");
+      if (s.kind == StmtKind::LoadArray || s.kind == StmtKind::StoreArray)
+        if (stage_.arrays.at(static_cast<size_t>(s.buffer)).space == Space::shared)
+          (s.kind == StmtKind::StoreArray ? stored : loaded).insert(s.buffer);
+      shared_accesses(s.body, stored, loaded);
+      shared_accesses(s.otherwise, stored, loaded);
+    }
   }
 
   /// Which way to go, and how often, is one decision for all lanes.

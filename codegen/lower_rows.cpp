@@ -2,13 +2,15 @@
 // dimension in vectors and over inner dimensions. A sum over lanes or inner loops ends a phase. Sums over rows are kept
 // per task and added in a second stage, in the order of the tasks. Without outer dimensions, tasks share the lanes.
 // What lacks the innermost outer dimension, and has sums, is computed once for a block of rows, in phases before
-// theirs.
+// theirs. Sums over the rows of a block (part_dot) come after theirs: what they sum is kept for all rows of the block.
 
 #include <algorithm>
 #include <functional>
+#include <numeric>
 #include <utility>
 
 #include "codegen/rows_plan.h"
+#include "passes/group.h"
 
 namespace mambac {
 
@@ -27,6 +29,7 @@ class RowsLowering : private RowsPlan {
   LoweredKernel run() {
     loop::Stage& stage = w_.add_stage("rows", nullptr);
     stage.tasks = tasks();
+    if (leaves_parts() || parts_together() > 0) stage.teams = s_.teams;
     loop::StageBuilder builder(stage);
     b_ = &builder;
     body();
@@ -67,7 +70,7 @@ class RowsLowering : private RowsPlan {
       task_count_ = constant((vectors_ + per_task - 1) / per_task);
       return task_count_;
     }
-    const int64_t unit = whole_blocks() ? block_rows() : 1;
+    const int64_t unit = whole_blocks() ? block_rows() : std::max<int64_t>(parts_together(), 1);
     const int64_t per_task = (std::max(1, s_.rows_per_task) + unit - 1) / unit;
     rows_per_task_ =
         (any_late() ? (rows_ / unit + (s_.summing_tasks - 1)) / s_.summing_tasks : constant(per_task)) * unit;
@@ -76,7 +79,8 @@ class RowsLowering : private RowsPlan {
   }
 
   void body() {
-    for (NodeId id : w_.nodes()) make_arrays(id);
+    for (NodeId id : w_.nodes())
+      if (!is_part(id)) make_arrays(id);
     env_.lane = group_.lane;
     for (const auto& [id, partial] : partials_) start_late(id, partial);
     all_rows();
@@ -95,6 +99,10 @@ class RowsLowering : private RowsPlan {
       run_blocks(first, end);
       return;
     }
+    if (parts_together() > 0) {
+      run_with_added_parts(first, end);
+      return;
+    }
     if (together > 1) {
       rest = first + (end - first) / together * together;
       run_rows(b_->open_for(first, rest, together), together);
@@ -108,9 +116,10 @@ class RowsLowering : private RowsPlan {
   void run_blocks(const Int& first, const Int& end) {
     const int64_t part = block_rows() / rows_together();
     const DimId d = group_.outer.back();
-    const Int block = b_->open_for(first, end, block_rows());
+    const Int block = open_blocks(first, end, block_rows());
     run_shared(block);
-    const Int row = b_->open_for(constant(0), constant(part));
+    const Int row = leaves_parts() ? b_->open_for_teams(constant(part)) : b_->open_for(constant(0), constant(part));
+    row_ = row;
     slot_indices_.assign(static_cast<size_t>(rows_together()), indices_of(block));
     for (int64_t slot = 0; slot < rows_together(); ++slot) {
       Int& index = slot_indices_[static_cast<size_t>(slot)][d];
@@ -118,7 +127,109 @@ class RowsLowering : private RowsPlan {
     }
     run_own();
     b_->close();
+    for (NodeId id : part_sums_) run_part(id, block);
+    close_blocks();
+  }
+
+  /// The blocks of a task. Where threads share what a block computes and a task has but one, there is no loop in which
+  /// they would wait for each other.
+  Int open_blocks(const Int& first, const Int& end, int64_t rows) {
+    int64_t of_task = 0;
+    const bool shared = leaves_parts() || parts_together() > 0;
+    one_block_ = shared && is_constant(rows_per_task_, &of_task) && of_task == rows;
+    return one_block_ ? first : b_->open_for(first, end, rows);
+  }
+  void close_blocks() {
+    if (!one_block_) b_->close();
+  }
+
+  // ---- sums in parts ----
+
+  /// Neighbouring parts of a row add up once what other kernels left.
+  void run_with_added_parts(const Int& first, const Int& end) {
+    const Int block = open_blocks(first, end, parts_together());
+    slot_indices_ = {indices_of(block / parts_)};
+    first_vector_ = block % parts_;
+    int64_t threads = 0;
+    each_row([&] {
+      for (NodeId id : w_.nodes())
+        if (adds_parts(id)) threads = add_parts(id, threads);
+    });
+    const Int part = b_->open_for_teams(constant(parts_together()));
+    first_vector_ = block % parts_ + part;
+    run_own();
     b_->close();
+    close_blocks();
+  }
+
+  /// Each element is for one thread, from this one on; the thread behind the last one.
+  int64_t add_parts(NodeId id, int64_t thread) {
+    const std::vector<DimId> dims = w_.inner_of_type(id);
+    for (DimId d : dims) env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, false, d == dims[0] ? thread : 0);
+    w_.comment(*b_, id);
+    b_->store_array(arrays_.at(id), array_index(id), b_->number(0));
+    add_parts(id);
+    for (DimId d : dims) {
+      b_->close();
+      env_.at.erase(d);
+    }
+    end_sum(id);
+    return thread + w_.count(dims);
+  }
+
+  /// Several at a time, none of whose loads waits for another.
+  void add_parts(NodeId id) {
+    const int64_t parts = w_.graph().dim(added_parts_).size, each = std::gcd(parts, s_.inner_unroll);
+    const Int first = b_->open_for(constant(0), constant(parts), each);
+    Value sum = b_->load_array(arrays_.at(id), array_index(id));
+    for (int64_t i = 0; i < each; ++i) {
+      env_.at[added_parts_] = first + i;
+      sum = b_->apply(Op::Add, {sum, w_.load(*b_, w_.node(id).operands[0], env_)});
+    }
+    b_->store_array(arrays_.at(id), array_index(id), sum);
+    b_->close();
+    env_.at.erase(added_parts_);
+  }
+
+  /// The lanes are the innermost dimension that the terms' other factor has of its own; teams share its vectors.
+  void run_part(NodeId id, const Int& block) {
+    const std::vector<DimId>& attributes = w_.node(id).attrs.dims;
+    env_.at = indices_of(block);
+    env_.at[attributes[1]] = env_.at.at(attributes[0]) / block_rows();
+    std::vector<DimId> own;
+    for (DimId d : w_.node(id).type.dims)
+      if (!env_.at.count(d)) own.push_back(d);
+    env_.lane = own.empty() ? DimId{} : own.back();
+    if (!own.empty()) own.pop_back();
+    for (DimId d : own) env_.at[d] = b_->open_for(constant(0), w_.size(d));
+    const int64_t lanes = env_.lane == DimId{} ? 1 : w_.graph().dim(env_.lane).size;
+    env_.lane_base = b_->open_for_teams(constant((lanes + s_.width - 1) / s_.width)) * constant(s_.width);
+    if (lanes % s_.width != 0) env_.lane_valid = loop::min(constant(lanes) - env_.lane_base, constant(s_.width));
+    w_.comment(*b_, id);
+    w_.store(*b_, id, env_, sum_of_rows(id));
+    for (size_t open = own.size() + 1; open > 0; --open) b_->close();
+    env_ = {};
+    env_.lane = group_.lane;
+  }
+
+  Value sum_of_rows(NodeId id) {
+    std::vector<Value> x = factors(id, 0), y = factors(id, 1);
+    Value sum = b_->apply(Op::Mul, {x[0], y[0]});
+    for (size_t i = 1; i < x.size(); ++i) sum = b_->apply(Op::Add, {sum, b_->apply(Op::Mul, {x[i], y[i]})});
+    return sum;
+  }
+
+  /// An operand of the sum, by the rows of the block.
+  std::vector<Value> factors(NodeId sum, size_t side) {
+    const NodeId o = w_.node(sum).operands[side];
+    if (!w_.inside(o)) return w_.load_run(*b_, o, env_, w_.node(sum).attrs.dims[0], block_rows());
+    std::vector<Value> rows;
+    for (int64_t i = 0; i < block_rows(); ++i) rows.push_back(b_->load_array(terms_.at(o), constant(i)));
+    return rows;
+  }
+
+  void keep_term(NodeId id, Value value) {
+    if (terms_.count(id)) b_->store_array(terms_.at(id), row_, value);
   }
 
   /// What the rows from this one on have in common.
@@ -178,6 +289,7 @@ class RowsLowering : private RowsPlan {
                                    is_written_out_array(id));
       return;
     }
+    if (is_term(id)) terms_[id] = b_->array(plain_name(w_.node(id).name) + ".rows", block_rows(), false, false);
     if (!is_kept(id)) return;
     arrays_[id] = b_->array(plain_name(w_.node(id).name), array_size(id) * slots(id), result_has_lane(id),
                             is_written_out_array(id));
@@ -228,14 +340,15 @@ class RowsLowering : private RowsPlan {
     std::vector<DimId> inner = phase.inner;
     const bool on_lanes = !inner.empty() && inner.back() == group_.lane && group_.lane != DimId{};
     if (on_lanes) inner.pop_back();
-    if (parts_ > 1 && w_.count(inner) <= kMostWrittenOut) {
+    const int64_t most = parts_together() > 0 ? kMaxInner : kMostWrittenOut;
+    if (parts_ > 1 && w_.count(inner) <= most) {
       write_out(phase, inner, on_lanes);
     } else {
       loop_over(phase, inner, on_lanes);
     }
     each_row([&] {
       for (NodeId id : phase.sweeps[0].nodes)
-        if (arrays_.count(id) && sums_in_phase(id) && !late(id) && w_.stored(id)) store_sum(id);
+        if (arrays_.count(id) && sums_in_phase(id) && !late(id)) end_sum(id);
     });
   }
 
@@ -448,11 +561,21 @@ class RowsLowering : private RowsPlan {
     }
     cache_[id] = value;
     if (arrays_.count(id)) b_->store_array(arrays_.at(id), array_index(id), value);
-    if (w_.stored(id)) w_.store(*b_, id, env_, value);
+    keep_term(id, value);
+    if (w_.stored(id)) store(id, value);
   }
 
-  void store_sum(NodeId id) {
-    each_element(id, [&] { w_.store(*b_, id, env_, b_->load_array(arrays_.at(id), array_index(id))); });
+  void end_sum(NodeId id) {
+    if (terms_.count(id)) keep_term(id, b_->load_array(arrays_.at(id), array_index(id)));
+    if (w_.stored(id)) each_element(id, [&] { store(id, b_->load_array(arrays_.at(id), array_index(id))); });
+  }
+
+  /// What all parts of a row have the first one stores.
+  void store(NodeId id, Value value) {
+    const bool again = parts_ > 1 && !result_has_lane(id);
+    if (again) b_->open_if(first_vector_, constant(1));
+    w_.store(*b_, id, env_, value);
+    if (again) b_->close();
   }
 
   /// Runs the body for each element, or vector of them, that a row has of the value.
@@ -531,6 +654,9 @@ class RowsLowering : private RowsPlan {
   Int first_vector_ = constant(0);                              // of the part
   Int rows_, rows_per_task_, task_count_;
   std::map<NodeId, int> arrays_, lane_sums_, partials_, late_sums_;
+  std::map<NodeId, int> terms_;  // of sums over the rows of a block
+  Int row_;                      // of the block
+  bool one_block_ = false;
   Env env_;
   Int vector_, flight_;
   std::vector<std::map<DimId, Int>> slot_indices_;  // of the rows that go together

@@ -1,8 +1,10 @@
 #include "codegen/rows_plan.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "passes/group.h"
+#include "passes/part_sums.h"
 
 namespace mambac {
 
@@ -19,11 +21,14 @@ bool contains(const std::vector<NodeId>& nodes, NodeId id) {
 RowsPlan::RowsPlan(KernelWriter& writer) : w_(writer), group_(writer.group()), s_(writer.schedule()) {
   lane_size_ = group_.lane == DimId{} ? 1 : w_.graph().dim(group_.lane).size;
   vectors_ = (lane_size_ + s_.width - 1) / s_.width;
+  added_parts_ = parts_added_by(w_.graph(), w_.number());
   decide_lane_tasks();
   if (splits_rows()) {
     parts_ = vectors_;
     vectors_ = 1;
   }
+  for (NodeId id : w_.nodes())
+    if (is_part(id)) part_sums_.push_back(id);
   plan_shared_and_own();
   for (auto id = w_.nodes().rbegin(); id != w_.nodes().rend(); ++id) find_reading_phases(*id);
 }
@@ -31,6 +36,7 @@ RowsPlan::RowsPlan(KernelWriter& writer) : w_(writer), group_(writer.group()), s
 // ---- what each node is ----------------------------------------------------------------------------------------------
 
 bool RowsPlan::late(NodeId id) const {
+  if (is_part(id)) return false;
   return is_late(w_.graph(), group_, w_.node(id)) || (lane_tasks_ && sums_lanes(id));
 }
 
@@ -66,7 +72,8 @@ bool RowsPlan::lacks_rows(NodeId id) const {
 void RowsPlan::plan_shared_and_own() {
   const bool any = std::ranges::any_of(w_.nodes(), [&](NodeId id) { return lacks_rows(id) && sums_in_phase(id); });
   std::vector<NodeId> shared, own;
-  for (NodeId id : w_.nodes()) (any && lacks_rows(id) ? shared : own).push_back(id);
+  for (NodeId id : w_.nodes())
+    if (!is_part(id) && !adds_parts(id)) (any && lacks_rows(id) ? shared : own).push_back(id);
   add_phases(shared);
   shared_phases_ = phases_.size();
   add_phases(own);
@@ -104,8 +111,9 @@ void RowsPlan::decide_lane_tasks() {
 bool RowsPlan::splits_rows() const {
   if (group_.inner.empty() || lane_tasks_ || vectors_ == 1 || lane_size_ % s_.width != 0) return false;
   return std::ranges::all_of(w_.nodes(), [&](NodeId id) {
-    return result_has_lane(id) && !sums_lanes(id) && !is_late(w_.graph(), group_, w_.node(id)) &&
-           w_.count(w_.inner_of_type(id)) <= kMostWrittenOut;
+    if (is_late(w_.graph(), group_, w_.node(id))) return false;
+    if (!has_lane(id) && added_parts_ != DimId{}) return true;  // each part of a row has it again
+    return result_has_lane(id) && !sums_lanes(id) && w_.count(w_.inner_of_type(id)) <= kMostWrittenOut;
   });
 }
 
@@ -115,23 +123,43 @@ bool RowsPlan::sums_any_lanes() const {
 }
 
 int64_t RowsPlan::rows_together() const {
-  if (!sums_any_lanes() || !group_.inner.empty()) return 1;
+  if (leaves_parts() || !sums_any_lanes() || !group_.inner.empty()) return 1;
   const bool in_one_block = shared_phases_ == 0 || w_.graph().dim(group_.outer.back()).size % s_.rows_together == 0;
   return in_one_block ? s_.rows_together : 1;
 }
 
 bool RowsPlan::whole_blocks() const {
+  if (leaves_parts()) return true;
   if (!sums_any_lanes() || (!group_.inner.empty() && shared_phases_ == 0)) return false;
   const Dim& rows = w_.graph().dim(group_.outer.back());
   return !rows.is_free() && rows.size % rows_together() == 0;
 }
 
 int64_t RowsPlan::block_rows() const {
+  if (leaves_parts()) {
+    const std::vector<DimId>& dims = w_.node(part_sums_[0]).attrs.dims;
+    return w_.graph().dim(dims[0]).size / w_.graph().dim(dims[1]).size;
+  }
   const int64_t together = rows_together(), size = w_.graph().dim(group_.outer.back()).size;
   const int64_t most = std::min(size / s_.row_blocks, kBlockElements / lane_size_);
   int64_t rows = std::max(most / together, int64_t{1}) * together;
   while (size % rows != 0) rows -= together;
   return rows;
+}
+
+bool RowsPlan::adds_parts(NodeId id) const {
+  return added_parts_ != DimId{} && w_.reduces(id, added_parts_) && !has_lane(id) &&
+         !w_.inside(w_.node(id).operands[0]) &&
+         std::ranges::all_of(group_.outer, [&](DimId d) { return w_.graph().dim(d).is_free(); });
+}
+
+int64_t RowsPlan::parts_together() const {
+  if (std::ranges::none_of(w_.nodes(), [&](NodeId id) { return adds_parts(id); })) return 0;
+  return std::gcd(parts_, std::max<int64_t>(s_.rows_per_task, 1));
+}
+
+bool RowsPlan::is_term(NodeId id) const {
+  return std::ranges::any_of(part_sums_, [&](NodeId sum) { return contains(w_.node(sum).operands, id); });
 }
 
 // ---- arrays ---------------------------------------------------------------------------------------------------------
@@ -148,6 +176,7 @@ bool RowsPlan::computed_again(NodeId id) const {
 void RowsPlan::find_reading_phases(NodeId id) {
   std::set<int>& phases = reading_phases_[id];
   for (NodeId r : w_.readers(id)) {
+    if (is_part(r)) continue;
     phases.insert(phase_of(r));
     if (computed_again(r)) phases.insert(reading_phases_[r].begin(), reading_phases_[r].end());
   }
@@ -170,7 +199,8 @@ bool RowsPlan::sums_in_task(NodeId id) const {
 bool RowsPlan::is_written_out_array(NodeId id) const {
   const bool vectors = !result_has_lane(id) || writes_out_vectors();
   const int64_t bodies = w_.count(w_.inner_of_type(id));
-  return parts_ > 1 || (vectors && is_written_out(bodies, bodies));
+  if (adds_parts(id)) return false;
+  return (parts_ > 1 && bodies <= kMostWrittenOut) || (vectors && is_written_out(bodies, bodies));
 }
 
 int64_t RowsPlan::columns() const {

@@ -30,7 +30,7 @@ class RowsPlan {
 
   int phase_of(NodeId id) const { return phase_.at(id); }
   /// Whether it is computed once for a block of rows.
-  bool is_shared(NodeId id) const { return phase_of(id) < static_cast<int>(shared_phases_); }
+  bool is_shared(NodeId id) const { return !adds_parts(id) && phase_of(id) < static_cast<int>(shared_phases_); }
 
   // ---- rows ----
 
@@ -39,8 +39,20 @@ class RowsPlan {
   int64_t rows_together() const;
   /// Whether blocks of rows fill the innermost outer dimension: then the rows of a block share all other indices.
   bool whole_blocks() const;
-  /// Rows of a block: enough for long streams, few enough for several tasks.
+  /// Rows of a block: enough for long streams, few enough for several tasks; those of a part where it leaves parts.
   int64_t block_rows() const;
+
+  // ---- parts of sums ----
+
+  /// Whether it is a sum over the rows of each block, which is computed when all of them are.
+  bool is_part(NodeId id) const { return w_.node(id).op == Op::PartDot; }
+  bool leaves_parts() const { return !part_sums_.empty(); }
+  /// Whether it adds up such parts, once for a block of neighbouring parts of a row.
+  bool adds_parts(NodeId id) const;
+  /// Parts of a row that share what they add up, 0 where they add up none: all of them or a divisor of their number.
+  int64_t parts_together() const;
+  /// Whether blocks keep its values for all of their rows: such sums read them.
+  bool is_term(NodeId id) const;
 
   // ---- arrays ----
 
@@ -73,6 +85,8 @@ class RowsPlan {
   int64_t parts_ = 1;    // that a row is split into; see splits_rows
   std::vector<Phase> phases_;
   size_t shared_phases_ = 0;  // the first of them: what the rows of a block share
+  std::vector<NodeId> part_sums_;  // in no phase
+  DimId added_parts_{};            // that the kernel adds up; see parts_added_by
 
  private:
   bool crosses_index(NodeId reader) const;

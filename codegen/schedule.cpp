@@ -32,6 +32,7 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("rows_together", s.rows_together);
   visit("row_blocks", s.row_blocks);
   visit("columns", s.columns);
+  visit("teams", s.teams);
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ struct Schedule {
   int kept_vectors = 0;       // GPU, rows: rows of so many vectors are written out and kept, longer ones read again
   int rows_together = 4;      // rows: that go through the lanes together
   int row_blocks = 8;         // rows: blocks that the innermost outer dimension is cut into, at least
+  int teams = 1;              // GPU, rows: warps of a block that leaves parts of sums, or adds up such
   int columns = 1;            // rows: neighbours that a lane has of a row and reads at once, where any order will do
 
   std::string str() const;    // "width=16 tile=32 ..."

@@ -2,7 +2,8 @@
 //
 //   spaces    arrays of uniform values, which all threads would fill alike, are shared by them, as long as they fit;
 //             where sums of groups of lanes do not, all lanes are summed at once
-//   spread    loops over uniform values: each iteration goes to one thread
+//   spread    loops over uniform values: each iteration goes to one thread. Teams (loop::Stage::teams) are left alone:
+//             what they store is their own, but for what each iteration of a loop that they share out stores for itself
 //   ahead     where the schedule says so: what a whole tile loads of memory, a tile before
 //   barriers  between what one thread stores and another loads, or the other way round
 //   banks     what lanes of one channel read at the same time lies in different banks of shared memory

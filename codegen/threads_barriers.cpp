@@ -18,8 +18,8 @@ using loop::Stmt;
 using loop::StmtKind;
 
 /// Who makes an access: every thread the same one, the first thread, each lane its own, threads of each group of lanes
-/// (ReduceInto), or the thread to which an iteration of a loop was given.
-enum class Who : uint8_t { all, first, lanes, groups, spread };
+/// (ReduceInto), the thread to which an iteration of a loop was given, or some of the team that it was given to.
+enum class Who : uint8_t { all, first, lanes, groups, spread, team };
 
 /// Otherwise of an If that is taken at most once in this loop: what is in there does not meet itself.
 struct Branch {
@@ -33,8 +33,9 @@ struct Access {
   bool store = false;
   Who who = Who::all;
   Int at, stride;
-  // Of the loop that was shared out; its iteration i is that of the thread i % width.
+  // Of the loop that was shared out; its iteration i is that of the thread (first + i) % width.
   loop::Var loop = -1;
+  int64_t first = 0;
   Int end;
   bool moves = false;  // the element of an iteration changes with loops around that one
   bool alone = false;  // nothing but the iteration says which element it is
@@ -91,7 +92,7 @@ class BarrierPlacer {
 
   /// Then a barrier that its accesses need stands before it, not in its loops.
   bool needs_none_inside(const Stmt& s) const {
-    if ((s.body.empty() && s.otherwise.empty()) || s.spread) return true;
+    if ((s.body.empty() && s.otherwise.empty()) || s.spread || s.teams) return true;
     if (has_barrier(s.body) || has_barrier(s.otherwise)) return false;
     BarrierPlacer trial(*this);
     Stmt copy = s;
@@ -152,6 +153,8 @@ class BarrierPlacer {
     add_access(s, found);
     for (const Block* block : {&s.body, &s.otherwise})
       for (const Stmt& inner : *block) add(found, accesses_of(inner));
+    if (s.teams)
+      for (Access& a : found) a.who = Who::team;
     if (!s.spread) return found;
     const std::set<loop::Var> iteration{s.var, stage_.task};
     std::set<loop::Var> own = iteration;
@@ -160,6 +163,7 @@ class BarrierPlacer {
       const std::set<loop::Var> used = variables(a.at);
       a.who = Who::spread;
       a.loop = s.var;
+      a.first = s.first;
       a.end = s.end;
       a.moves = !std::includes(own.begin(), own.end(), used.begin(), used.end());
       a.alone = std::includes(iteration.begin(), iteration.end(), used.begin(), used.end());
@@ -200,26 +204,29 @@ class BarrierPlacer {
       default: return;
     }
     const bool block = s.kind == StmtKind::LoadBlock || s.kind == StmtKind::StoreBlock;
-    if (block)
+    if (block && !s.lane_stride)
       a.stride = loop::constant(s.kind == StmtKind::LoadBlock ? s.columns : static_cast<int64_t>(s.args.size()));
     const bool own = a.stride || differs_between_lanes(a.at);
     a.who = s.kind == StmtKind::ReduceInto ? Who::groups : own ? Who::lanes : a.store ? Who::first : Who::all;
     found.push_back(a);
   }
 
+  bool one_lane_a_thread() const { return stage_.pieces == 1 && stage_.teams == 1; }
+
   /// Whether the two can only meet at an element that one thread touches. Lanes keep their elements: a row of lanes
   /// lies in memory where its dimension does, so that equal offsets give an element the same thread at any time; but
   /// not where several threads are one lane.
   bool same_thread(const Access& a, const Access& b) const {
     if (a.who == Who::spread && b.who == Who::lanes) return same_thread(b, a);
-    if (a.who == Who::lanes && b.who == Who::spread) return stage_.pieces == 1 && is_spread_lanes(a, b);
-    if (a.who != b.who || a.who == Who::all) return false;
+    if (a.who == Who::lanes && b.who == Who::spread) return one_lane_a_thread() && is_spread_lanes(a, b);
+    if (a.who != b.who || a.who == Who::all || a.who == Who::team) return false;
     if (a.who == Who::first) return true;
     if (a.who == Who::groups) return is_same(a.stride, b.stride) && is_same(a.at, b.at);
-    if (a.who == Who::lanes) return stage_.pieces == 1 && is_same(a.stride, b.stride) && is_same(a.at, b.at);
+    if (a.who == Who::lanes) return one_lane_a_thread() && is_same(a.stride, b.stride) && is_same(a.at, b.at);
     if (a.loop == b.loop) return !a.moves && is_same(a.at, b.at);
     // Two loops: equal elements of equal iterations, and of no others.
-    return step_of(a) != 0 && step_of(b) != 0 && is_same(substitute(a.at, {{a.loop, loop::variable(b.loop)}}), b.at);
+    return a.first == b.first && step_of(a) != 0 && step_of(b) != 0 &&
+           is_same(substitute(a.at, {{a.loop, loop::variable(b.loop)}}), b.at);
   }
 
   /// How far apart the elements of neighbouring iterations lie; 0: not known, or not always the same.
@@ -233,8 +240,9 @@ class BarrierPlacer {
   bool is_spread_lanes(const Access& lanes, const Access& spread) const {
     const auto most = upper_bound(spread.end, {});
     int64_t stride = 0;
-    return step_of(spread) != 0 && is_constant(lanes.stride, &stride) && stride == step_of(spread) && most &&
-           *most <= width_ && is_same(substitute(spread.at, {{spread.loop, loop::constant(0)}}), lanes.at);
+    return spread.first == 0 && step_of(spread) != 0 && is_constant(lanes.stride, &stride) &&
+           stride == step_of(spread) && most && *most <= width_ &&
+           is_same(substitute(spread.at, {{spread.loop, loop::constant(0)}}), lanes.at);
   }
 
   bool conflict(const Pending& pending, const Pending& accesses) const {
@@ -274,7 +282,7 @@ loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes) {
     share_arrays(stage, kernel.schedule.width, shared_bytes);
     spread_loops(stage);
     if (kernel.schedule.tiles_ahead > 0) fetch_tiles_ahead(kernel, stage);
-    place_barriers(stage, kernel.schedule.width);
+    place_barriers(stage, threads_of(kernel, stage));
     spread_over_banks(stage);
   }
   return kernel;

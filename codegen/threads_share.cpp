@@ -22,6 +22,16 @@ void find_group_sums(const Block& statements, std::set<int>& arrays) {
   }
 }
 
+/// What each team of a task stores at the same place, each for itself.
+void find_private(const Block& statements, const Stmt* team_loop, std::set<int>& arrays) {
+  for (const Stmt& s : statements) {
+    if (team_loop && s.kind == StmtKind::StoreArray && !variables(s.offset).count(team_loop->var))
+      arrays.insert(s.buffer);
+    find_private(s.body, s.teams ? &s : team_loop, arrays);
+    find_private(s.otherwise, team_loop, arrays);
+  }
+}
+
 /// Every thread stores for itself: the sums over all lanes of a piece in the first group's place, 0 in the others'.
 class WholeSums {
  public:
@@ -94,14 +104,17 @@ void replace_unshared_sums(loop::Stage& stage, Block& statements, int width) {
 }  // namespace
 
 void share_arrays(loop::Stage& stage, int width, int64_t shared_bytes) {
-  std::set<int> sums;
+  std::set<int> sums, own;
   find_group_sums(stage.body, sums);
+  find_private(stage.body, nullptr, own);
   for (const bool first : {true, false}) {  // group sums cost most where they have no room
     for (size_t i = 0; i < stage.arrays.size(); ++i) {
       loop::Array& array = stage.arrays[i];
       const int64_t bytes = array.count * static_cast<int64_t>(sizeof(float));
       const bool turn = (sums.count(static_cast<int>(i)) > 0) == first;
-      if (!turn || array.lanes || array.space != loop::Space::scratch || bytes > shared_bytes) continue;
+      if (!turn || array.lanes || own.count(static_cast<int>(i)) || array.space != loop::Space::scratch ||
+          bytes > shared_bytes)
+        continue;
       array.space = loop::Space::shared;
       shared_bytes -= bytes;
     }

@@ -43,6 +43,7 @@ class Spreader {
  private:
   void block(Block& statements) {
     for (Stmt& s : statements) {
+      if (s.teams) continue;  // whose threads are those of one team
       if (s.kind == StmtKind::For && spread(s)) continue;
       block(s.body);
       block(s.otherwise);
@@ -180,6 +181,7 @@ class Spreader {
     made.var = stage_.vars++;
     made.begin = loop::constant(0);
     made.spread = true;
+    made.first = nest.loops[0]->first;
     made.comment = nest.loops[0]->comment;
     std::map<Var, Int> by;
     Int rest = loop::variable(made.var), total = loop::constant(1);

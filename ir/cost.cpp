@@ -22,6 +22,8 @@ double repetitions(const Graph& graph, NodeId id, const Bindings& bindings) {
   if (node.op == Op::Scatter) return elements(graph, node.operands[1], bindings);
   double count = elements(graph, id, bindings);
   if (class_of(node.op) != OpClass::Contraction) return count;
+  if (node.op == Op::PartDot)
+    return count * static_cast<double>(graph.dim(node.attrs.dims[0]).size / graph.dim(node.attrs.dims[1]).size);
   for (DimId dim : node.attrs.dims) count *= static_cast<double>(size_of(graph, dim, bindings));
   return count;
 }

@@ -122,6 +122,22 @@ void eval_dot(Evaluation& e) {
        [&](const Sizes& at) { e.out.data[at[0]] += x[at[1]] * y[at[2]]; });
 }
 
+void eval_part_dot(Evaluation& e) {
+  const Dims kept = without(e.node.type.dims, {e.dim(1)});
+  const int64_t parts = e.size(e.dim(1)), terms = e.size(e.dim(0)) / parts;
+  Sizes sizes = e.sizes(kept);
+  sizes.insert(sizes.end(), {parts, terms});
+  std::vector<Sizes> strides{e.strides(e.node.type, kept), e.strides(e.type(0), kept), e.strides(e.type(1), kept)};
+  strides[0].insert(strides[0].end(), {e.stride(e.node.type, e.dim(1)), 0});
+  for (size_t operand : {0, 1}) {
+    const int64_t step = e.stride(e.type(operand), e.dim(0));
+    strides[operand + 1].insert(strides[operand + 1].end(), {terms * step, step});
+  }
+  const double* x = e.data(0);
+  const double* y = e.data(1);
+  loop(sizes, strides, [&](const Sizes& at) { e.out.data[at[0]] += x[at[1]] * y[at[2]]; });
+}
+
 static int64_t index_from_start(Evaluation& e) {
   int64_t index = e.node.attrs.integer;
   return index < 0 ? index + e.size(e.dim(0)) : index;

@@ -78,6 +78,7 @@ void eval_extent(Evaluation& e);
 void eval_pointwise(Evaluation& e);
 void eval_reduction(Evaluation& e);
 void eval_dot(Evaluation& e);
+void eval_part_dot(Evaluation& e);
 void eval_at(Evaluation& e);
 void eval_put(Evaluation& e);
 void eval_slice(Evaluation& e);

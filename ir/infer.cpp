@@ -144,6 +144,20 @@ Type infer_dot(const Rule& rule) {
   return {to, ordered(rule.graph, without(dims_of_all(rule), contracted))};
 }
 
+Type infer_part_dot(const Rule& rule) {
+  const DimId whole = rule.dim(0), parts = rule.dim(1);
+  for (size_t operand : {0, 1}) {
+    rule.expect_has(operand, whole);
+    rule.expect_lacks(operand, parts);
+  }
+  rule.expect_fixed(whole);
+  rule.expect_fixed(parts);
+  if (rule.graph.dim(whole).size % rule.graph.dim(parts).size != 0)
+    rule.fail(fmt::format("found {} parts of {}; expected equal ones", rule.text(parts), rule.text(whole)));
+  const Dims kept = ordered(rule.graph, without(dims_of_all(rule), {whole}));
+  return {DType::f32, inserted(rule.graph, kept, parts)};
+}
+
 /// An index along a dimension; along a free one only its ends are known.
 void expect_index(const Rule& rule, DimId dim, int64_t index) {
   int64_t size = rule.graph.dim(dim).size;

@@ -8,6 +8,7 @@
 #include "passes/contraction.h"
 #include "passes/fuse_prepare.h"
 #include "passes/fuser.h"
+#include "passes/part_sums.h"
 
 namespace mambac {
 
@@ -414,8 +415,17 @@ FuseOptions gpu_fuse_options() {
 }
 
 Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks) {
+  for (const Node& node : graph.nodes())
+    if (node.op == Op::PartDot)
+      throw InputError(node.location,
+                       fmt::format("found part_dot ('{}'), which fusion makes of a dot; expected a dot", node.name));
   const Graph prepared = prepare_fusion(graph, options);
-  return Fuser(prepared, options, remarks).run();
+  Remarks found;
+  Graph fused = Fuser(prepared, options, found).run();
+  if (options.few_kernels && !options.library_contractions)
+    if (std::optional<Graph> in_parts = fuse_in_parts(prepared, fused, options, found)) fused = std::move(*in_parts);
+  remarks.insert(remarks.end(), found.begin(), found.end());
+  return fused;
 }
 
 }  // namespace mambac

@@ -18,7 +18,8 @@ struct FuseOptions {
   bool library_contractions = true;  // false: matrix-vector kernels are generated (one step, small batch)
   bool fuse_projections = true;      // small projections (of dt) are computed inside the walk; false: library calls
   /// Without library contractions: a kernel costs more than to compute in each of its blocks what their rows have in
-  /// common (the norm before a projection), or in all lanes alike what follows a row's product (a short convolution).
+  /// common (the norm before a projection), in all lanes alike what follows a row's product (a short convolution), or
+  /// to leave a projection onto few values in parts, which its reader adds up (passes/part_sums.h).
   bool few_kernels = false;
   int recompute = 8;  // steps between stored states of a recurrence that is made again
 };

@@ -261,6 +261,7 @@ std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes
 }
 
 bool is_late(const Graph& graph, const KernelGroup& group, const Node& node) {
+  if (node.op == Op::PartDot) return true;
   auto outside = [&](DimId d) {
     if (graph.dim(d).is_free()) return true;
     if (contains(group.inner, d)) return false;

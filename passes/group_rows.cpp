@@ -5,6 +5,7 @@
 
 #include "ir/dims.h"
 #include "passes/group_loops.h"
+#include "passes/part_sums.h"
 
 namespace mambac {
 
@@ -15,11 +16,14 @@ constexpr int64_t kLongestInner = 64;
 constexpr int64_t kMostProducts = 4;
 /// Elements of what one block of rows may compute again for the sake of fewer kernels.
 constexpr int64_t kMostShared = 4096;
+/// Elements that inner loops have of a value for each channel of the lanes, so that they stay in registers.
+constexpr int64_t kMostInRegisters = 16;
 
 /// The dimensions of a group without a walk.
 struct RowsDims {
   std::vector<DimId> domain, fixed;
   std::set<DimId> looped;  // that some member needs a loop over
+  bool channels = false;   // lanes are channels: see channels_and_loops
 };
 
 /// Static dims over which a member reduces and whose result another member reads; along which one is shifted; and, for
@@ -71,6 +75,22 @@ DimId kept_lane(const Graph& graph, const std::vector<Member>& members, const Ro
   return largest(graph, kept);
 }
 
+/// Where the lanes are the largest dimension that no member sums over or moves along, and all other fixed ones are
+/// inner loops; the lane is absent when there is none.
+RowsDims channels_and_loops(const Graph& graph, const std::vector<Member>& members, RowsDims dims, DimId* lane) {
+  std::set<DimId> used = dims.looped;
+  for (const Member& member : members)
+    for (DimId d : reduced_dims(graph.node(member.node))) used.insert(d);
+  std::vector<DimId> kept;
+  for (DimId d : dims.fixed)
+    if (!used.count(d)) kept.push_back(d);
+  *lane = largest(graph, kept);
+  for (DimId d : dims.fixed)
+    if (d != *lane) dims.looped.insert(d);
+  dims.channels = true;
+  return dims;
+}
+
 /// What may be the lanes, the best first: a long reduced dimension, else one whose elements are neighbours in memory.
 /// For few kernels the latter also where the former leaves no loops that all members can share.
 std::vector<DimId> lanes_for(const Graph& graph, const std::vector<Member>& members, const RowsDims& dims,
@@ -101,7 +121,7 @@ class RowsGroup {
     group_.lane = lane;
     if (!sort_dims()) return std::nullopt;
     for (const Member& member : members_)
-      if (!fits(graph_.node(member.node))) return std::nullopt;
+      if (!fits(member.node)) return std::nullopt;
     if (!reads_no_late_value(graph_, group_, members_, &why_)) return std::nullopt;
     return group_;
   }
@@ -112,19 +132,52 @@ class RowsGroup {
       if (d == group_.lane) continue;
       if (graph_.dim(d).is_free() || !dims_.looped.count(d)) {
         group_.outer.push_back(d);
-      } else if (graph_.dim(d).size <= kLongestInner) {
+      } else if (graph_.dim(d).size <= kLongestInner || is_channel_loop(d)) {
         group_.inner.push_back(d);
       } else {
         why_ = fmt::format("two long reductions, over {} and {}", graph_.dim(group_.lane).name, graph_.dim(d).name);
         return false;
       }
     }
+    if (dims_.channels) terms_last();
     return true;
   }
 
-  bool fits(const Node& node) {
+  /// Longer ones: sums of each channel, and what no member has that has the lanes.
+  bool is_channel_loop(DimId d) const {
+    if (!dims_.channels) return false;
+    return graph_.dim(d).size <= kMaxInner || std::none_of(members_.begin(), members_.end(), [&](const Member& m) {
+             return touches(graph_, graph_.node(m.node), d) && touches(graph_, graph_.node(m.node), group_.lane);
+           });
+  }
+
+  /// What is only summed over is the innermost loop, so that several terms are on their way.
+  void terms_last() {
+    std::stable_partition(group_.inner.begin(), group_.inner.end(), [&](DimId d) {
+      return std::any_of(members_.begin(), members_.end(),
+                         [&](const Member& m) { return graph_.node(m.node).type.has(d); });
+    });
+  }
+
+  bool fits(NodeId id) {
+    const Node& node = graph_.node(id);
+    if (leaves_parts(graph_, members_, id)) return parts_of_rows(graph_, group_, members_, id, &why_);
+    if (dims_.channels && !is_for_channels(node)) return false;
     return shares_lanes(node) && (is_repeated_cheaply(node) || is_shared_by_rows(node)) && sums_in_time(node) &&
            moves_inside(graph_, group_, node, &why_);
+  }
+
+  /// A channel has few elements, in registers. What lacks the lanes is computed once for a block of them, whose threads
+  /// share its elements.
+  bool is_for_channels(const Node& node) {
+    int64_t elements = 1;
+    const bool lanes = touches(graph_, node, group_.lane);
+    for (DimId d : group_.inner)
+      if (lanes ? node.type.has(d) : touches(graph_, node, d)) elements *= graph_.dim(d).size;
+    const bool fits = lanes ? node.type.has(group_.lane) && elements <= kMostInRegisters
+                            : elements <= (info(node.op).exponentials == 0 ? kMostParts : kMostInRegisters);
+    if (!fits) why_ = fmt::format("{} has {} elements for each block of channels", node.name, elements);
+    return fits;
   }
 
   /// Beside a product with its sum in the lanes, what has inner loops is computed one channel at a time: by all lanes
@@ -139,8 +192,9 @@ class RowsGroup {
     int64_t bodies = 1;
     for (DimId d : group_.inner)
       if (touches(graph_, node, d)) bodies *= graph_.dim(d).size;
-    const int64_t most = alone ? kMostProducts : kLongestInner;
-    if (!few_kernels_ || bodies <= most || members_.size() == 1) return true;
+    const int64_t most = alone ? kMostProducts : dims_.channels ? kMaxInner : kLongestInner;
+    const bool once = dims_.channels && !touches(graph_, node, group_.lane);
+    if (!few_kernels_ || bodies <= most || once || members_.size() == 1) return true;
     why_ = fmt::format("{} has {} elements in inner loops", node.name, bodies);
     return false;
   }
@@ -203,19 +257,26 @@ class RowsGroup {
 std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<Member>& members, bool few_kernels,
                                          std::string* why) {
   RowsDims dims;
-  dims.domain = domain_of(graph, members);
+  std::vector<Member> looping;  // the others go through the rows of a block again, by themselves
+  for (const Member& member : members)
+    if (!leaves_parts(graph, members, member.node)) looping.push_back(member);
+  dims.domain = domain_of(graph, looping);
   for (DimId d : dims.domain)
     if (!graph.dim(d).is_free()) dims.fixed.push_back(d);
-  dims.looped = looped_dims(graph, members, few_kernels);
+  dims.looped = looped_dims(graph, looping, few_kernels);
   for (DimId d : dims.looped)
     if (graph.dim(d).is_free()) {
       *why = fmt::format("the sum over {} is complete only after the kernel", graph.dim(d).name);
       return std::nullopt;
     }
   RowsGroup rows(graph, members, dims, few_kernels, why);
-  for (DimId lane : lanes_for(graph, members, dims, few_kernels))
+  for (DimId lane : lanes_for(graph, looping, dims, few_kernels))
     if (std::optional<KernelGroup> group = rows.with_lane(lane)) return group;
-  return std::nullopt;
+  if (!few_kernels) return std::nullopt;
+  DimId lane{};
+  std::string unused;
+  const RowsDims channels = channels_and_loops(graph, looping, dims, &lane);
+  return lane == DimId{} ? std::nullopt : RowsGroup(graph, members, channels, few_kernels, &unused).with_lane(lane);
 }
 
 }  // namespace mambac

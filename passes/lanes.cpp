@@ -47,6 +47,7 @@ DimId largest(const Graph& graph, const std::vector<DimId>& dims) {
 }
 
 std::vector<DimId> reduced_dims(const Node& node) {
+  if (node.op == Op::PartDot) return {node.attrs.dims[0]};
   if (class_of(node.op) == OpClass::Reduction || class_of(node.op) == OpClass::Contraction) return node.attrs.dims;
   return {};
 }

@@ -1,4 +1,5 @@
 // One step of a model in few kernels (FuseOptions::few_kernels), compiled and run, against the float64 evaluator.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "frontend/model.h"
@@ -42,9 +43,10 @@ preset odd  { E = 50 P = 7 }
 )";
 
 /// Sums of many products round as much as their terms are large.
-const Ranges kWeights = {{"in_proj", {Range::uniform, -0.3, 0.3}},
-                         {"x_proj", {Range::uniform, -0.3, 0.3}},
-                         {"out_proj", {Range::uniform, -0.3, 0.3}}};
+const Ranges kWeights = {{"in_proj", {Range::uniform, -0.3, 0.3}},  {"x_proj", {Range::uniform, -0.3, 0.3}},
+                         {"out_proj", {Range::uniform, -0.3, 0.3}}, {"into", {Range::uniform, -0.3, 0.3}},
+                         {"few", {Range::uniform, -0.2, 0.2}},      {"rate", {Range::uniform, 0.2, 1}},
+                         {"out", {Range::uniform, -0.3, 0.3}}};
 
 PipelineOptions step_options(DType storage) {
   PipelineOptions options;
@@ -56,8 +58,9 @@ PipelineOptions step_options(DType storage) {
   return options;
 }
 
+/// `in_parts`: counts the sums that the step leaves in parts.
 std::string checked(const Graph& source, int64_t batch, const Ranges& ranges, DType storage,
-                    const Program::Scheduler& schedule = {}) {
+                    const Program::Scheduler& schedule = {}, int* in_parts = nullptr) {
   const Bindings bindings{{"B", batch}};
   Arrays values, expected;
   try {
@@ -67,6 +70,8 @@ std::string checked(const Graph& source, int64_t batch, const Ranges& ranges, DT
           values = draw_values(graph, bindings, ranges, 31);
           expected = evaluate(graph, bindings, values);
         });
+    if (in_parts)
+      for (const Node& node : result.graph.nodes()) *in_parts += node.op == Op::PartDot;
     CheckOptions check{.schedule = schedule};
     if (storage == DType::bf16) check.relative = 3e-2, check.absolute = 5e-2;
     return compare_on_cpu(std::move(result.graph), bindings, values, expected, check);
@@ -105,6 +110,70 @@ TEST_P(FewKernels, UnderAnySchedule) {
       };
       EXPECT_EQ(checked(graph, batch, kWeights, storage, schedule), "") << columns << " columns, " << rows << " rows";
     }
+}
+
+/// What a layer may be of: a norm, a product in parts, work on each channel, a projection onto few values, and states
+/// that these decide about. Numbers are not round where they need not be.
+std::string drawn_layer(Random& random) {
+  using Texts = std::vector<std::string>;
+  const Texts norms{"rms_norm<E>(x)", "layer_norm<E>(x)", "x"};
+  const Texts mixed{"silu(at<2, 0>(p))", "tanh(dot<K>(window<L, K>(at<2, 0>(p)), taps) + shift)",
+                    "at<2, 0>(p) * sigmoid(at<2, 1>(p)) + shift"};
+  const Texts deciding{"softplus(dot<R>(slice<C, R, 0>(low), back) + shift)", "sigmoid(sum<R>(slice<C, R, 1>(low)))"};
+  const Texts input{"slice<C, N, R>(low) * u", "sum<C>(low) * u"};
+  return fmt::format(R"(
+free B, L
+model layer<E = {}, D = {}, N = {}, R = {}, K = 3>(x: [B, L, E]) -> [B, L, E] {{
+  dim C = R + 2 * N
+  param into: [2, D, E] = uniform(-0.3, 0.3)
+  param taps: [D, K] = uniform(-0.5, 0.5)
+  param shift: [D] = uniform(-0.5, 0.5)
+  param few:  [C, D] = uniform(-0.2, 0.2)
+  param back: [D, R] = uniform(-0.3, 0.3)
+  param rate: [D, N] = uniform(0.2, 1)
+  param out:  [E, D] = uniform(-0.2, 0.2)
+  p   = dot<E>({}, into)
+  u   = {}
+  low = dot<D>(u, few)
+  dt  = {}
+  h   = scan<L>(exp(-dt * rate), dt * {})
+  y   = sum<N>(h * slice<C, N, R + N>(low)) + u
+  return y = x + dot<D>(y * at<2, 1>(p), out)
+}}
+)",
+                     random.pick<int>({70, 100, 130}), random.pick<int>({48, 64, 80, 136, 160}),
+                     random.pick<int>({2, 3, 8}), random.pick<int>({4, 5, 17}), random.pick(norms), random.pick(mixed),
+                     random.pick(deciding), random.pick(input));
+}
+
+TEST_P(FewKernels, ProjectionsInParts) {
+  const auto [batch, storage] = GetParam();
+  Random random(7);
+  int in_parts = 0;
+  for (int i = 0; i < 4; ++i) {
+    const std::string text = drawn_layer(random);
+    EXPECT_EQ(checked(instantiate(model_from_text(text, "drawn")), batch, kWeights, storage, {}, &in_parts), "")
+        << text;
+  }
+  EXPECT_EQ(in_parts, 4) << "the layers are such that their projections are cut";
+}
+
+/// However many warps a block has, and however many of its parts add up what others left.
+TEST_P(FewKernels, PartsUnderAnySchedule) {
+  const auto [batch, storage] = GetParam();
+  if (batch == 1 || storage != DType::f32) return;
+  const Graph graph = instantiate(model_from_text(kMamba, "mamba", "plain"));
+  for (const auto& [teams, rows] : {std::pair{1, 1}, {3, 2}, {8, 3}}) {
+    int in_parts = 0;
+    const auto schedule = [&, teams = teams, rows = rows](const Graph& fused, int number) {
+      Schedule schedule = test_device().schedule(fused, number);
+      schedule.rows_per_task = rows;
+      if (schedule.teams > 1) schedule.teams = teams;
+      return schedule;
+    };
+    EXPECT_EQ(checked(graph, batch, kWeights, storage, schedule, &in_parts), "") << teams << " teams, " << rows;
+    EXPECT_EQ(in_parts, 1);
+  }
 }
 
 TEST_P(FewKernels, HandwrittenStrangers) {

@@ -6,6 +6,7 @@
 #include "codegen/loop_rewrite.h"
 #include "codegen/loop_verify.h"
 #include "codegen/threads.h"
+#include "ir/error.h"
 
 using namespace mambac;
 using namespace mambac::loop;
@@ -17,7 +18,8 @@ constexpr int kWidth = 64;
 /// A kernel of one stage with an array `a` of `count` uniform values, which its threads share; x is read, y written, z
 /// both.
 struct Written {
-  explicit Written(const std::function<void(StageBuilder&, int a)>& body, int64_t count = 16, int64_t bytes = 1024) {
+  explicit Written(const std::function<void(StageBuilder&, int a)>& body, int64_t count = 16, int64_t bytes = 1024,
+                   int teams = 1) {
     Kernel kernel;
     kernel.name = "k";
     kernel.sizes = {"L"};
@@ -26,6 +28,7 @@ struct Written {
     Stage& stage = kernel.stages.emplace_back();
     stage.name = "s";
     stage.tasks = constant(4);
+    stage.teams = teams;
     StageBuilder b(stage);
     body(b, b.array("a", count, false, false));
     verify(kernel);
@@ -170,6 +173,54 @@ TEST(SharedArrays, SumsOfGroupsComeFirst) {
   EXPECT_EQ(none.count(StmtKind::ReduceInto), 0);
   EXPECT_EQ(none.count(StmtKind::Reduce), 8);
   EXPECT_EQ(none.barriers(), 0);
+}
+
+/// a[team] = x[team], through an element that each team has for itself.
+void fill_by_teams(StageBuilder& b, int a) {
+  const int own = b.array("own", 8, false, false);
+  const Int team = b.open_for_teams(constant(16));
+  b.store_array(own, constant(3), b.load(0, team));
+  b.store_array(a, team, b.load_array(own, constant(3)));
+  b.close();
+}
+
+TEST(Teams, ShareWhatEachIterationStoresForItself) {
+  const Written once([](StageBuilder& b, int a) { fill_by_teams(b, a), copy_out(b, a, constant(16)); }, 16, 1024, 3);
+  EXPECT_EQ(threads_of(once.threads, once.threads.stages[0]), 3 * kWidth);
+  EXPECT_EQ(once.threads.stages[0].arrays[0].space, Space::shared);
+  EXPECT_EQ(once.threads.stages[0].arrays[1].space, Space::scratch) << "or a team would find another's";
+  EXPECT_EQ(once.barriers(), 1);
+  const auto rounds = [](StageBuilder& b, int a) {
+    b.open_for(constant(0), constant(2));
+    fill_by_teams(b, a);
+    copy_out(b, a, constant(16));
+    b.close();
+  };
+  EXPECT_EQ(Written(rounds, 16, 1024, 3).barriers(), 2);
+}
+
+TEST(Teams, DoNotExchangeWithinALoop) {
+  const auto exchange = [](StageBuilder& b, int a) {
+    const Int team = b.open_for_teams(constant(8));
+    b.store_array(a, team, b.load(0, team));
+    b.store(1, team, b.load_array(a, team + 8));
+    b.close();
+  };
+  EXPECT_THROW(Written(exchange, 16, 1024, 2), InternalError);
+}
+
+/// Neighbouring loops for other threads: their iterations are no longer those of the same thread.
+TEST(Spread, LoopsFromDifferentThreads) {
+  const auto loops = [](int64_t first) {
+    return [first](StageBuilder& b, int a) {
+      fill(b, a);
+      const Int i = b.open_for(constant(0), constant(16), 1, false, first);
+      b.store(1, i, b.load_array(a, i));
+      b.close();
+    };
+  };
+  EXPECT_EQ(Written(loops(0)).barriers(), 0);
+  EXPECT_EQ(Written(loops(16)).barriers(), 1);
 }
 
 /// Tiles of 8 steps, of which the last may be short: y[step] = x[step], lanes being neighbours.

@@ -53,7 +53,7 @@ class Mutants {
     for (const int64_t size : sizes) arguments.emplace_back(size);
     for (size_t i = 0; i < kernel.stages.size(); ++i)
       module_->launch(cuda_emit::stage_symbol(kernel, i), loop::evaluate(kernel.stages[i].tasks, {}, sizes),
-                      kernel.schedule.width, arguments, {.check_global_races = true});
+                      threads_of(kernel, kernel.stages[i]), arguments, {.check_global_races = true});
   }
 
  private:
@@ -163,6 +163,33 @@ TEST(BarriersOfSchedules, OfChunksAreNeeded) {
                        ++cut;
                      }));
   EXPECT_GT(cut, 0u);
+}
+
+/// A step whose projection is left in parts; tasks have several blocks, so that what a block shares is filled again.
+TEST(BarriersOfSchedules, OfPartsAreNeeded) {
+  PipelineOptions pipeline;
+  pipeline.kind = GraphKind::step;
+  pipeline.fuse = gpu_fuse_options();
+  pipeline.fuse.library_contractions = false;
+  const Graph fused = run_pipeline(make_mixer({.width = 96, .channels = 64, .states = 4}).graph, pipeline).graph;
+  const auto in_parts = [&](int kernel) {
+    return std::any_of(fused.nodes().begin(), fused.nodes().end(),
+                       [&](const Node& node) { return node.kernel == kernel && node.op == Op::PartDot; });
+  };
+  int parts = 0, adding = 0;
+  const Layouts layouts(fused);
+  for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
+    Schedule schedule = default_gpu_schedule(fused, k);
+    if (schedule.teams == 1) continue;
+    (in_parts(k) ? parts : adding) += 1;
+    if (in_parts(k)) schedule.rows_per_task = 32;
+    const Mutants mutants(fused, lower(fused, layouts, k, schedule));
+    EXPECT_NO_THROW(mutants.run(kSizes[0]));
+    EXPECT_EQ(mutants.count(), in_parts(k) ? 2u : 1u);
+    for (size_t i = 0; i < mutants.count(); ++i) EXPECT_TRUE(is_reported(mutants, i)) << k << " without " << i;
+  }
+  EXPECT_EQ(parts, 1);
+  EXPECT_EQ(adding, 1);
 }
 
 /// Two blocks of lanes of a task, states in registers or not.

@@ -157,6 +157,42 @@ TEST_F(ModelKernels, CompileForAllArchitecturesAndForwardScansSpillNothing) {
   local.print();
 }
 
+/// Kernels of a step that leave parts of a sum, or add them up. Norm, product and projection of a row, and the states of
+/// a channel with all parts on their way, stay in registers.
+std::vector<Generated> kernels_with_parts(const std::string& model, DType storage) {
+  const tools::Selection selection = tools::select_model(model, {"layers=1"});
+  const Graph fused = tools::graph_for_gpu(selection.model, GraphKind::step, storage, {{"B", 1}});
+  const Layouts layouts(fused);
+  std::vector<Generated> kernels;
+  for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k)
+    if (fused.kernels[static_cast<size_t>(k)].kind != KernelGroup::library && default_gpu_schedule(fused, k).teams > 1)
+      kernels.push_back({cuda_emit::emit(lower(fused, layouts, k, default_gpu_schedule(fused, k)).kernel),
+                         {fmt::format("{} step {}", model, name_of(storage))}});
+  return kernels;
+}
+
+TEST_F(ModelKernels, OfAStepInPartsSpillNothing) {
+  const bool everything = std::getenv("MAMBAC_NVRTC_ALL") != nullptr;
+  std::vector<std::vector<Generated>> kernels;
+  std::vector<Job> jobs;
+  for (const char* model : {"mambabyte:353m", "mambabyte:972m", "mamba-lm:130m"})
+    for (const DType storage : {DType::f32, DType::bf16}) {
+      kernels.push_back(kernels_with_parts(model, storage));
+      EXPECT_EQ(kernels.back().size(), 2u) << model;
+    }
+  for (size_t i = 0; i < kernels.size(); ++i)
+    for (const Generated& kernel : kernels[i])
+      for (const int architecture : {75, 80, 90})
+        if (everything || architecture == 90 || i == 1) jobs.push_back({&kernel, architecture});
+  compile(Nvrtc::instance(), jobs);
+  for (const Job& job : jobs) {
+    EXPECT_EQ(job.failure, "") << job.kernel->text;
+    for (const KernelUse& use : job.report)
+      EXPECT_EQ(use.spill_stores + use.spill_loads + use.stack, 0)
+          << use.name << " of " << *job.kernel->graphs.begin() << " on sm_" << job.architecture;
+  }
+}
+
 /// What a user waits for before the first training step, without a cache.
 TEST_F(ModelKernels, OfATrainingGraphAreFew) {
   Kernels kernels;

@@ -44,6 +44,14 @@ TEST_F(Eval, Unary) {
   expect_unary(Op::Stop, [](double x) { return x; });
 }
 
+TEST_F(Eval, PartsOfADotAddUpToIt) {
+  const DimId channels = graph.add_dim("channels", 6), parts = graph.add_dim("parts", 2);
+  const NodeId x = f32("x", {channels}, {1, 2, 3, 4, 5, 6}), w = f32("w", {channels}, {1, 0, 2, 1, 1, -1});
+  const NodeId of_parts = op(Op::PartDot, {x, w}, {channels, parts});
+  expect_near(run(of_parts).data, {7, 3});
+  expect_near(run(b.sum(of_parts, {parts})).data, run(b.dot(x, w, {channels})).data);
+}
+
 TEST_F(Eval, SoftplusDoesNotOverflow) {
   expect_near(run(b.Softplus(f32("x", {D}, {-800, 0, 800}))).data, {0, std::log(2.0), 800});
 }

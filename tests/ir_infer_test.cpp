@@ -39,6 +39,16 @@ TEST_F(Infer, DotAndReductions) {
   expect_error([&] { b.op(Op::Sum, {x}); }, {"found 0 dimensions", "at least 1"});
 }
 
+TEST_F(Infer, PartsOfADot) {
+  const DimId channels = graph.add_dim("channels", 6), parts = graph.add_dim("parts", 2), odd = graph.add_dim("odd", 4);
+  const NodeId x = in("x", {B, channels}), w = in("w", {N, channels});
+  EXPECT_EQ(type_of(op(Op::PartDot, {x, w}, {channels, parts})), "f32[B, parts, N]");
+  EXPECT_EQ(type_of(op(Op::PartDot, {w, x}, {channels, parts})), "f32[B, parts, N]");
+  expect_error([&] { op(Op::PartDot, {x, w}, {channels, odd}); }, {"part_dot", "odd = 4", "channels = 6", "equal"});
+  expect_error([&] { op(Op::PartDot, {x, w}, {N, parts}); }, {"operand 'x'", "f32[B, channels]", "N"});
+  expect_error([&] { op(Op::PartDot, {x, w}, {channels, L}); }, {"L", "free"});
+}
+
 TEST_F(Infer, Layout) {
   DimId two = graph.add_dim("two", 2), six = graph.add_dim("six", 6);
   NodeId x = bf16({B, L, D});

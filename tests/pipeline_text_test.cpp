@@ -23,13 +23,14 @@ PipelineOptions options_of(GraphKind kind, DType storage) {
 
 /// Counts what the fused graph must have for the test to mean something.
 struct Seen {
-  int graphs = 0, kernels = 0, chunk_starts = 0, resumed = 0;
+  int graphs = 0, kernels = 0, chunk_starts = 0, resumed = 0, part_dots = 0;
 
   void count(const Graph& graph) {
     ++graphs;
     kernels += static_cast<int>(graph.kernels.size());
     for (const Node& node : graph.nodes()) {
       chunk_starts += node.op == Op::ChunkStarts ? 1 : 0;
+      part_dots += node.op == Op::PartDot ? 1 : 0;
       resumed += operand(node, "resume").present() ? 1 : 0;
     }
   }
@@ -85,6 +86,16 @@ TEST(PipelineTextOfABlock, TheMixerWithStatesAndStarts) {
   }
   EXPECT_GT(seen.chunk_starts, 0);
   EXPECT_GT(seen.resumed, 0);
+}
+
+TEST(PipelineTextOfAStep, InFewKernels) {
+  PipelineOptions options = options_of(GraphKind::step, DType::bf16);
+  options.fuse.few_kernels = true;
+  Model model = load_model("mambabyte:353m");
+  set(model, {{"layers", 2}});
+  Seen seen;
+  expect_text_at_every_stage(instantiate(model), options, "mambabyte:353m", seen);
+  EXPECT_GT(seen.part_dots, 0);
 }
 
 }  // namespace

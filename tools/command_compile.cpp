@@ -90,7 +90,7 @@ Json stage_json(const CudaKernel& kernel, size_t number) {
   const KernelUse& use = use_of(kernel, symbol);
   return {{"symbol", symbol},
           {"blocks", text_of(stage.tasks, kernel.loops)},
-          {"threads", kernel.loops.schedule.width},
+          {"threads", threads_of(kernel.loops, stage)},
           {"registers", use.registers},
           {"spill_store_bytes", use.spill_stores},
           {"spill_load_bytes", use.spill_loads},

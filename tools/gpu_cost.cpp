@@ -59,7 +59,7 @@ SlotCount launch_count(const CudaKernel& kernel, const std::vector<MachineFuncti
     const cuda_emit::NestRuns runs = kernel.nests[i].count(stage.task, tasks / 2, values);
     const MachineFunction& function = function_of(functions, cuda_emit::stage_symbol(kernel.loops, i));
     sum += cuda::count_slots(function, kernel.nests[i], runs, cuda::first_line_of_text()) *
-           (static_cast<double>(tasks) * kernel.loops.schedule.width);
+           (static_cast<double>(tasks) * threads_of(kernel.loops, stage));
   }
   return sum;
 }

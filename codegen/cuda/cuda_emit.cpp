@@ -56,6 +56,8 @@ class StageText : public loop::LoopWriter {
     depth_ = 1;
     if (pieces() > 1) {
       line("const int thread = mb_lane(), lane = thread / {}, piece = thread % {};", pieces(), pieces());
+    } else if (stage_.teams > 1) {
+      line("const int thread = mb_lane(), lane = thread % {}, team = thread / {};", width(), width());
     } else {
       line("const int lane = mb_lane();");
     }
@@ -95,7 +97,19 @@ class StageText : public loop::LoopWriter {
 
   int width() const { return kernel_.schedule.width; }
   int pieces() const { return stage_.pieces; }
-  const char* thread() const { return pieces() > 1 ? "thread" : "lane"; }
+  int threads() const { return threads_of(kernel_, stage_); }
+  /// Of the block; in a loop that teams share out, of the team.
+  const char* thread() const { return pieces() > 1 || (stage_.teams > 1 && !in_team_) ? "thread" : "lane"; }
+  /// The number of the thread, counted from another one.
+  std::string thread_from(int64_t first) const {
+    if (first % threads() == 0) return thread();
+    return fmt::format("({} + {}) % {}", thread(), threads() - first % threads(), threads());
+  }
+  /// What all teams compute alike the first one stores.
+  std::string of_first_team(const std::string& condition) const {
+    if (stage_.teams == 1 || in_team_) return condition;
+    return condition.empty() ? "team == 0" : condition + " && team == 0";
+  }
 
   struct Definition {
     const Stmt* stmt = nullptr;
@@ -127,7 +141,7 @@ class StageText : public loop::LoopWriter {
     std::set<size_t> in_place;
     for (size_t i = 0; i < buffers_.size(); ++i)
       for (const int other : kernel_.buffers[i].in_place_of) in_place.insert({i, static_cast<size_t>(other)});
-    line("MB_KERNEL({}, {}) {}(", width(), std::max(1, kernel_.schedule.blocks_per_sm), symbol_);
+    line("MB_KERNEL({}, {}) {}(", threads(), std::max(1, kernel_.schedule.blocks_per_sm), symbol_);
     std::vector<std::string> parameters;
     for (size_t i = 0; i < buffers_.size(); ++i) {
       const loop::Buffer& buffer = kernel_.buffers[i];
@@ -183,7 +197,7 @@ class StageText : public loop::LoopWriter {
   std::string known(const Int& a) const override {
     int64_t by = 0;
     if (spread_var_ >= 0 && a->op == IntOp::Div && is_same(a->a, loop::variable(spread_var_)) &&
-        is_constant(a->b, &by) && by == width())
+        is_constant(a->b, &by) && by == threads())
       return fmt::format("k{}", spread_var_);  // of which the variable is a multiple of the width, and the thread
     for (const auto& [number, name] : numbers_)
       if (is_same(number, a)) return name;
@@ -221,12 +235,15 @@ class StageText : public loop::LoopWriter {
       spread_loop(s, type);
       return;
     }
+    const bool outer_team = std::exchange(in_team_, in_team_ || s.teams);
+    const int64_t step = s.teams ? stage_.teams : s.step;
     const bool outermost = s.unroll && !unrolled_;
     if (outermost) hoist_pointers(s);
     unrolled_ |= outermost;
-    open_nest(nest_of(s, s.step, s.unroll));
+    open_nest(nest_of(s, step, s.unroll));
     line("#pragma unroll{}", s.unroll ? "" : " 1");
-    line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, str(s.begin), s.var, str(s.end), s.var, s.step);
+    line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, s.teams ? "team" : str(s.begin), s.var, str(s.end),
+         s.var, step);
     scope_.insert(s.var);
     const loop::Var around = std::exchange(written_out_, s.unroll ? s.var : written_out_);
     nested(s.body);
@@ -236,6 +253,7 @@ class StageText : public loop::LoopWriter {
       unrolled_ = false;
       pointers_.clear();
     }
+    in_team_ = outer_team;
     line("}}");
     close_nest();
   }
@@ -302,21 +320,22 @@ class StageText : public loop::LoopWriter {
     constexpr int64_t kMostWrittenOut = 16;
     spread_ = true;
     int64_t count = 0;
-    const bool known = is_constant(s.end, &count) && count <= kMostWrittenOut * width();
-    open_nest(nest_of(s, width(), known));
+    const bool known = is_constant(s.end, &count) && count <= kMostWrittenOut * threads();
+    open_nest(nest_of(s, threads(), known));
     if (known) {
       spread_var_ = s.var;
       line("#pragma unroll");
-      line("for (int k{} = 0; k{} < {}; ++k{}) {{", s.var, s.var, (count + width() - 1) / width(), s.var);
+      line("for (int k{} = 0; k{} < {}; ++k{}) {{", s.var, s.var, (count + threads() - 1) / threads(), s.var);
       depth_++;
-      line("const int i{} = {} + k{} * {};", s.var, thread(), s.var, width());
-      if (count % width() != 0) line("if (i{} < {}) {{", s.var, count);
+      line("const int i{} = {} + k{} * {};", s.var, thread_from(s.first), s.var, threads());
+      if (count % threads() != 0) line("if (i{} < {}) {{", s.var, count);
     } else {
       line("#pragma unroll 1");
-      line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, thread(), s.var, str(s.end), s.var, width());
+      line("for ({} i{} = {}; i{} < {}; i{} += {}) {{", type, s.var, thread_from(s.first), s.var, str(s.end), s.var,
+           threads());
     }
     nested(s.body);
-    if (known && count % width() != 0) line("}}");
+    if (known && count % threads() != 0) line("}}");
     if (known) depth_--;
     line("}}");
     close_nest();
@@ -355,6 +374,7 @@ class StageText : public loop::LoopWriter {
   }
 
   std::string block_place(const Stmt& s) const {
+    if (s.lane_stride) return place(s);
     const auto columns = s.kind == StmtKind::LoadBlock ? static_cast<size_t>(s.columns) : s.args.size();
     return fmt::format("{} + lane * {}", str(s.offset, 1), columns);
   }
@@ -427,9 +447,9 @@ class StageText : public loop::LoopWriter {
   }
 
   void store(const Stmt& s) {
-    std::string condition = s.lane_stride                       ? exists(s.valid)
+    std::string condition = s.lane_stride                                ? of_first_team(exists(s.valid))
                             : spread_ || differs_between_lanes(s.offset) ? ""
-                                                                : fmt::format("{} == 0", thread());
+                                                                         : fmt::format("{} == 0", thread());
     if (s.below)
       condition = fmt::format("{}{} < {}", condition.empty() ? "" : condition + " && ", str(s.below), str(s.limit));
     line("{}mb_store({}, {});", condition.empty() ? "" : fmt::format("if ({}) ", condition), target(s, place(s)),
@@ -437,8 +457,10 @@ class StageText : public loop::LoopWriter {
   }
 
   void load_block(const Stmt& s) {
-    line("float b{}[{}];", s.result, s.columns);
-    line("mb_load_block<{}>(b{}, {});", s.columns, s.result, target(s, block_place(s)));
+    const std::string condition = exists(s.valid);
+    line("float b{}[{}]{};", s.result, s.columns, condition.empty() ? "" : " = {}");
+    line("{}mb_load_block<{}>(b{}, {});", condition.empty() ? "" : fmt::format("if ({}) ", condition), s.columns,
+         s.result, target(s, block_place(s)));
     for (int64_t c = 0; c < s.columns; c++)
       define(s.result + static_cast<loop::Value>(c), fmt::format("b{}[{}]", s.result, c));
   }
@@ -446,8 +468,8 @@ class StageText : public loop::LoopWriter {
   void store_block(const Stmt& s) {
     std::vector<std::string> columns;
     for (loop::Value value : s.args) columns.push_back(v(value));
-    const std::string name = fmt::format("b{}", s.args[0]);
-    line("{{");
+    const std::string name = fmt::format("b{}", s.args[0]), condition = of_first_team("");
+    line("{}{{", condition.empty() ? "" : fmt::format("if ({}) ", condition));
     depth_++;
     line("const float {}[{}] = {{{}}};", name, columns.size(), fmt::join(columns, ", "));
     line("mb_store_block<{}>({}, {});", columns.size(), target(s, block_place(s)), name);
@@ -541,6 +563,7 @@ class StageText : public loop::LoopWriter {
   std::map<const Stmt*, Pointer> pointers_;                            // of accesses in the unrolled loop that is open
   std::set<loop::Var> scope_;                                          // variables of open loops, and the task
   bool spread_ = false, unrolled_ = false;
+  bool in_team_ = false;                               // in a loop that teams share out
   loop::Var spread_var_ = -1;                          // of the loop that is shared out and written out
   std::vector<std::pair<Int, std::string>> numbers_;   // that have a name
   loop::Var written_out_ = -1;  // of the innermost loop that is unrolled

@@ -25,7 +25,7 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage);
 
 /// One function per stage,
 ///   stage_symbol(buffers..., sizes...)   in the order of the kernel, sizes as mb_long
-/// to be launched with a block of schedule.width threads for every task. The text stands after the device header
+/// to be launched with a block of threads_of threads for every task. The text stands after the device header
 /// (codegen/cuda/device.cuh); equal kernels give equal text. `nests`, where asked for: that of each stage.
 std::string emit(const loop::Kernel& kernel, std::vector<Nest>* nests = nullptr);
 

@@ -31,9 +31,10 @@ class ProgramMemory : public mambac::DeviceMemory {
 class ProgramKernel : public DeviceKernel {
  public:
   ProgramKernel(Stream& stream, std::shared_ptr<const LoadedText> text, const loop::Kernel& kernel)
-      : stream_(stream), text_(std::move(text)), threads_(kernel.schedule.width), sizes_(kernel.sizes) {
+      : stream_(stream), text_(std::move(text)), sizes_(kernel.sizes) {
     for (size_t i = 0; i < kernel.stages.size(); ++i)
-      stages_.push_back({cuda_emit::stage_symbol(kernel, i), kernel.stages[i].tasks});
+      stages_.push_back(
+          {cuda_emit::stage_symbol(kernel, i), kernel.stages[i].tasks, threads_of(kernel, kernel.stages[i])});
     for (size_t i = 0; i < kernel.buffers.size(); ++i) addresses_.push_back({i, 0});
   }
 
@@ -41,7 +42,7 @@ class ProgramKernel : public DeviceKernel {
     cuda_emit::check_sizes(sizes_, sizes);
     std::vector<LaunchCall::Step> steps;
     for (const Stage& stage : stages_)
-      steps.push_back({stage.symbol, loop::evaluate(stage.tasks, {}, sizes), threads_});
+      steps.push_back({stage.symbol, loop::evaluate(stage.tasks, {}, sizes), stage.threads});
     return std::make_unique<LaunchCall>(stream_, text_, steps, addresses_, sizes);
   }
 
@@ -51,11 +52,11 @@ class ProgramKernel : public DeviceKernel {
   struct Stage {
     std::string symbol;
     loop::Int tasks;
+    int threads;
   };
 
   Stream& stream_;
   std::shared_ptr<const LoadedText> text_;
-  int threads_;
   std::vector<std::string> sizes_;  // their names
   std::vector<Stage> stages_;
   std::vector<LaunchCall::Address> addresses_;

@@ -31,7 +31,7 @@ class EmulatedLaunch : public Call {
     for (int64_t size : sizes_) arguments.emplace_back(size);
     for (size_t i = 0; i < kernel_.stages.size(); ++i)
       module_->launch(cuda_emit::stage_symbol(kernel_, i), loop::evaluate(kernel_.stages[i].tasks, {}, sizes_),
-                      kernel_.schedule.width, arguments, options_);
+                      threads_of(kernel_, kernel_.stages[i]), arguments, options_);
     ++options_.seed;
   }
 
