@@ -47,11 +47,18 @@ std::string why_illegal_walk(const Graph& fused, int number, const Schedule& sch
                        schedule.blocks_per_task);
   if (schedule.chunks > 1 && (schedule.pieces > 1 || !can_chunk(fused, number)))
     return fmt::format("chunks={}: this kernel cannot walk in chunks", schedule.chunks);
+  if (std::string reason = why_illegal_time(fused, number, schedule); !reason.empty()) return reason;
   if (std::string reason = why_illegal_spans(fused, number, schedule); !reason.empty()) return reason;
   return why_illegal_tile(fused, number, schedule.tile);
 }
 
 }  // namespace
+
+std::string why_illegal_on_cpu(const Schedule& schedule) {
+  for (const auto& [axis, value] : {std::pair{"pieces", schedule.pieces}, {"time_lanes", schedule.time_lanes}})
+    if (value > 1) return fmt::format("{}={}: lanes share a channel on a GPU only", axis, value);
+  return "";
+}
 
 std::string why_illegal(const Graph& fused, int number, const Schedule& schedule) {
   for (const auto& [axis, value] : {std::pair{"width", schedule.width},
@@ -62,6 +69,7 @@ std::string why_illegal(const Graph& fused, int number, const Schedule& schedule
                                     {"row_unroll", schedule.row_unroll},
                                     {"inner_unroll", schedule.inner_unroll},
                                     {"pieces", schedule.pieces},
+                                    {"time_lanes", schedule.time_lanes},
                                     {"chunks", schedule.chunks},
                                     {"summing_tasks", schedule.summing_tasks},
                                     {"rows_per_task", schedule.rows_per_task},

@@ -79,6 +79,8 @@ enum class StmtKind : uint8_t {
   LoadArray,   // result = array[offset]                                      lanes also when the offset differs
   LoadPiece,   // result = array[offset], as the lane with this `piece` of the channel has it
   SumPieces,   // result = in the lane with piece i: the sum of args[i] over the channel's lanes; of one value: in all
+  ScanPieces,  // results: kScanResults. A channel's lanes, in the order of their pieces, are maps h -> args[0] h + args[1];
+               // result, result + 1: the map of all lanes before this one, h -> h in the first; + 2, + 3: of all
   StoreArray,  // array[offset] = args[0]
   Reduce,      // result = sum or maximum of args[0] over the lanes           uniform
   ReduceInto,  // array[offset + g * stride + i * step] = sum of args[i] over the lanes of group g, each kReduceGroup of
@@ -113,6 +115,12 @@ struct Stmt {
   Block body, otherwise;     // For, If
   std::string comment;       // shown in dumps and in emitted text
 };
+
+/// What a statement defines: its result, and so many values behind it, this one included.
+int64_t result_count(const Stmt& s);
+
+/// Of ScanPieces.
+constexpr int64_t kScanResults = 4;
 
 /// Lanes of a group, as ReduceInto sums them; fewer when the kernel has fewer. A power of two.
 constexpr int kReduceGroup = 32;
@@ -205,6 +213,11 @@ class StageBuilder {
   Value load_array(int array, const Int& offset);
   Value load_piece(int array, const Int& offset, const Int& piece);
   Value sum_pieces(std::vector<Value> values);
+  /// The two maps of ScanPieces, the one before and that of all lanes: a and b of h -> a h + b.
+  struct Scanned {
+    Value a_before, b_before, a_all, b_all;
+  };
+  Scanned scan_pieces(Value a, Value b);
   void store_array(int array, const Int& offset, Value value);
   Value reduce(Op op, Value value, const Int& valid = nullptr);
   /// The number of values is a power of two, at most kReduceGroup, and at most the lanes of a group.

@@ -128,6 +128,9 @@ class Printer : public LoopWriter {
       case StmtKind::LoadArray: line("v{} = {}", s.result, element(s)); break;
       case StmtKind::LoadPiece: line("v{} = {} of piece {}", s.result, element(s), str(s.piece)); break;
       case StmtKind::SumPieces: line("v{} = sums over pieces({})", s.result, arguments(s)); break;
+      case StmtKind::ScanPieces:
+        line("v{}..v{} = maps over pieces({})", s.result, s.result + kScanResults - 1, arguments(s));
+        break;
       case StmtKind::StoreArray: line("{} = {}", element(s), arguments(s)); break;
       case StmtKind::Reduce:
         line("v{} = {} over lanes({}){}", s.result, mambac::name_of(s.op), arguments(s),

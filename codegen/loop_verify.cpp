@@ -72,6 +72,10 @@ class Verifier {
     open_.push_back(result);
   }
 
+  void define_lanes(const Stmt& s) {
+    for (int64_t i = 0; i < result_count(s); i++) define(s.result + static_cast<Value>(i), Shape::Lanes);
+  }
+
   // What a block defines is not visible after it.
   void block(const Block& statements) {
     const size_t before = open_.size();
@@ -115,7 +119,8 @@ class Verifier {
       expression(s.below, "a condition");
       expression(s.limit, "a condition");
     }
-    return s.lane_stride || differs_between_lanes(s.offset) ? Shape::Lanes : Shape::Uniform;
+    const bool own = s.lane_stride || differs_between_lanes(s.offset) || differs_between_lanes(s.below);
+    return own ? Shape::Lanes : Shape::Uniform;
   }
 
   void written(const Stmt& s) const {
@@ -199,7 +204,7 @@ class Verifier {
         whole_lanes("a block of columns");
         access(s);
         columns(s.columns);
-        for (int64_t c = 0; c < s.columns; c++) define(s.result + static_cast<Value>(c), Shape::Lanes);
+        define_lanes(s);
         break;
       case StmtKind::StoreBlock:
         whole_lanes("a block of columns");
@@ -220,6 +225,12 @@ class Verifier {
           fail(fmt::format("{} values are summed over pieces", s.args.size()));
         for (Value v : s.args) use(v);
         define(s, Shape::Lanes);
+        break;
+      case StmtKind::ScanPieces:
+        arity(s, 2);
+        for (Value v : s.args) use(v);
+        if (stage_.pieces == 1) fail("maps over pieces where a channel is one lane");
+        define_lanes(s);
         break;
       case StmtKind::StoreArray: element_store(s, array(s)); break;
       case StmtKind::Reduce:

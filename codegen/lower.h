@@ -24,7 +24,7 @@ struct LoweredKernel {
 /// illegal for it.
 LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule);
 
-/// Whether `chunks` may be more than 1: a walk whose recurrences are scans that are not resumed, none of which feeds
+/// Whether `chunks` and `time_lanes` may be more than 1: a walk whose recurrences are scans that are not resumed, none of which feeds
 /// another, and which leaves no sum over time or lanes behind.
 bool can_chunk(const Graph& fused, int number);
 
@@ -39,6 +39,13 @@ bool can_keep_states_in_registers(const Graph& fused, int number);
 /// Whether the schedule's `pieces` may be more than 1: a walk with states in registers, not in chunks, one lane block a
 /// task, all of whose recurrences have an inner dimension that the lanes of a channel can share; see walk_pieces.cpp.
 bool can_split(const Graph& fused, int number, const Schedule& schedule);
+
+/// Why the lanes of a channel cannot share its time as the schedule says (`time_lanes`); empty when they can: where a
+/// walk may go in chunks, with states in registers and one lane block a task; see walk_time.cpp.
+std::string why_illegal_time(const Graph& fused, int number, const Schedule& schedule);
+
+/// Why a schedule cannot be for a CPU, whose lanes do not share channels; empty when it can.
+std::string why_illegal_on_cpu(const Schedule& schedule);
 
 /// The largest inner dimension that all recurrences of a walk have; absent when there is none.
 DimId shared_dim(const Graph& fused, int number);

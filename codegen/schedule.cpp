@@ -15,6 +15,7 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("blocks_per_task", s.blocks_per_task);
   visit("ahead", s.ahead);
   visit("pieces", s.pieces);
+  visit("time_lanes", s.time_lanes);
   visit("staged", s.staged);
   visit("chunks", s.chunks);
   visit("steps_per_task", s.steps_per_task);

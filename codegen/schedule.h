@@ -17,6 +17,8 @@ struct Schedule {
   int blocks_per_task = 12;   // lane blocks that one task carries through a tile of a walk, or through sums of parts
   int ahead = 1;              // walk: lane blocks that memory is fetched ahead of; 0: left to the processor
   int pieces = 1;             // GPU, walk: lanes that share a channel, each with a piece of its states; see can_split
+  int time_lanes = 1;         // GPU, walk: lanes that share a channel, each with a part of a tile's steps; see
+                              // why_illegal_time
   bool staged = false;        // walk: values without lanes are copied into arrays of the tile first
   int chunks = 1;             // walk: parts of the length walked in parallel (two passes); see can_chunk
   int steps_per_task = 0;     // walk: steps of the length that one task walks; 0: all of them; see steps_remembered

@@ -202,7 +202,7 @@ class BarrierPlacer {
     const bool block = s.kind == StmtKind::LoadBlock || s.kind == StmtKind::StoreBlock;
     if (block)
       a.stride = loop::constant(s.kind == StmtKind::LoadBlock ? s.columns : static_cast<int64_t>(s.args.size()));
-    const bool own = a.stride || differs_between_lanes(a.at);
+    const bool own = a.stride || differs_between_lanes(a.at) || differs_between_lanes(s.below);
     a.who = s.kind == StmtKind::ReduceInto ? Who::groups : own ? Who::lanes : a.store ? Who::first : Who::all;
     found.push_back(a);
   }

@@ -76,6 +76,9 @@ class CpuDevice : public Device {
     return default_schedule(fused, number, jit_.native_width());
   }
   std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) override {
+    for (const loop::Kernel* kernel : kernels)
+      if (const std::string reason = why_illegal_on_cpu(kernel->schedule); !reason.empty())
+        throw InputError(fmt::format("kernel {}: {}", kernel->name, reason));
     std::vector<std::shared_ptr<const DeviceKernel>> made;
     for (CompiledKernel& kernel : jit_.compile(kernels))
       made.push_back(std::make_shared<CpuKernel>(std::move(kernel)));

@@ -150,6 +150,8 @@ TEST(LoopVerify, RejectsABadKernel) {
   expect_rejected(with([](Kernel&, Block& b) { b[3].body[1].op = Op::Add; }), "op add does not reduce");
   expect_rejected(with([](Kernel& k, Block&) { k.stages[0].pieces = 2; }),
                   "a reduction over lanes where a channel has 2 lanes");
+  expect_rejected(with([](Kernel&, Block& b) { b[2].body[2].kind = StmtKind::ScanPieces; }),
+                  "maps over pieces where a channel is one lane");
   expect_rejected(with([](Kernel& k, Block&) { k.buffers[1].written = false; }), "buffer y is read only");
   expect_rejected(with([](Kernel&, Block& b) { b[3].body[2].args[0] = 4; }), "v4 is lanes but goes to a uniform place");
   expect_rejected(with([](Kernel&, Block& b) { b[2].body[0].offset = nullptr; }), "is missing");

@@ -165,6 +165,19 @@ TEST(BarriersOfSchedules, OfChunksAreNeeded) {
   EXPECT_GT(cut, 0u);
 }
 
+/// In one piece and in chunks: what lanes that share time read of shared memory has been written by others.
+TEST(BarriersOfSchedules, OfLanesThatShareTimeAreNeeded) {
+  const Graph fused = fused_mixer(GraphKind::prefill, DType::bf16, true, 10);
+  for (const int chunks : {1, 3})
+    expect_some_needed(GraphKind::prefill, expect_needed(fused, [&](Schedule& schedule, int kernel) {
+                         schedule.width = 64;
+                         schedule.pieces = 1;
+                         schedule.time_lanes = 4;
+                         schedule.chunks = chunks;
+                         ASSERT_EQ(why_illegal(fused, kernel, schedule), "");
+                       }));
+}
+
 /// Two blocks of lanes of a task, states in registers or not.
 TEST(BarriersOfSchedules, OfSeveralLaneBlocksAreNeeded) {
   for (const GraphKind kind : kKinds)

@@ -39,14 +39,15 @@ struct Generated {
 /// By their loops: layers share kernels, and so do graphs.
 using Kernels = std::map<std::string, Generated>;
 
-void add_kernels(const std::string& model, GraphKind kind, DType storage, Kernels& kernels) {
+void add_kernels(const std::string& model, GraphKind kind, DType storage, Kernels& kernels,
+                 const Program::Scheduler& schedule = default_gpu_schedule) {
   const tools::Selection selection = tools::select_model(model, {});
   const Graph fused = tools::graph_for_gpu(selection.model, kind, storage, {{"B", 1}});
   const Layouts layouts(fused);
   for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
     const KernelGroup& group = fused.kernels[static_cast<size_t>(k)];
     if (group.kind == KernelGroup::library) continue;
-    const LoweredKernel lowered = lower(fused, layouts, k, default_gpu_schedule(fused, k));
+    const LoweredKernel lowered = lower(fused, layouts, k, schedule(fused, k));
     Generated& made = kernels[loop::print(lowered.kernel)];
     made.graphs.insert(fmt::format("{} {} {}", model, name_of(kind), name_of(storage)));
     if (made.launches++ > 0) continue;
@@ -155,6 +156,32 @@ TEST_F(ModelKernels, CompileForAllArchitecturesAndForwardScansSpillNothing) {
     }
   }
   local.print();
+}
+
+/// Scans of few channels: a warp for each, or a block.
+TEST_F(ModelKernels, WhoseLanesShareTimeSpillNothing) {
+  Kernels kernels;
+  for (const int lanes : {32, 128})
+    add_kernels("mambabyte:353m", GraphKind::prefill, DType::bf16, kernels, [=](const Graph& fused, int number) {
+      Schedule schedule = default_gpu_schedule(fused, number), shared = schedule;
+      shared.pieces = 1;
+      shared.time_lanes = lanes;
+      shared.tile = 128;
+      return why_illegal(fused, number, shared).empty() ? shared : schedule;
+    });
+  std::vector<Job> jobs;
+  for (const auto& [loops, kernel] : kernels)
+    for (const int architecture : {75, 80, 90})
+      if (kernel.scan) jobs.push_back({&kernel, architecture});
+  EXPECT_EQ(jobs.size(), 6u);
+  compile(Nvrtc::instance(), jobs);
+  for (const Job& job : jobs) {
+    EXPECT_EQ(job.failure, "") << job.kernel->text;
+    for (const KernelUse& use : job.report) {
+      fmt::print("{} for sm_{}: {} registers\n", use.name, job.architecture, use.registers);
+      EXPECT_EQ(use.spill_stores + use.spill_loads + use.stack, 0) << use.name << "\n" << job.kernel->text;
+    }
+  }
 }
 
 /// What a user waits for before the first training step, without a cache.
