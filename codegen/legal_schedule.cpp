@@ -47,6 +47,9 @@ std::string why_illegal_walk(const Graph& fused, int number, const Schedule& sch
                        schedule.blocks_per_task);
   if (schedule.chunks > 1 && (schedule.pieces > 1 || !can_chunk(fused, number)))
     return fmt::format("chunks={}: this kernel cannot walk in chunks", schedule.chunks);
+  if (schedule.copies_ahead < 0 || (schedule.copies_ahead > 0 && !schedule.staged))
+    return fmt::format("copies_ahead={}: must be 0 or more, and 0 where nothing is staged (staged=1)",
+                       schedule.copies_ahead);
   if (std::string reason = why_illegal_time(fused, number, schedule); !reason.empty()) return reason;
   if (std::string reason = why_illegal_spans(fused, number, schedule); !reason.empty()) return reason;
   return why_illegal_tile(fused, number, schedule.tile);

@@ -172,6 +172,9 @@ void StageEmitter::statement(const Stmt& s) {
       break;
     }
     case StmtKind::Fetch:
+    case StmtKind::CopyAsync:
+    case StmtKind::CommitCopies:
+    case StmtKind::WaitCopies:
     case StmtKind::Prefetch: throw InternalError("a CPU reads memory ahead by itself");
     case StmtKind::Reduce: break;   // see block
     case StmtKind::LoadPiece:

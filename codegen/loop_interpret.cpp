@@ -302,6 +302,9 @@ class Interpreter {
       case StmtKind::Apply: set(apply(s)); break;
       case StmtKind::Load: set(load(s)); break;
       case StmtKind::Fetch:
+      case StmtKind::CopyAsync:
+      case StmtKind::CommitCopies:
+      case StmtKind::WaitCopies:
       case StmtKind::Prefetch: throw InternalError("only threads fetch ahead");
       case StmtKind::Store: store(s); break;
       case StmtKind::LoadBlock:

@@ -72,6 +72,10 @@ enum class StmtKind : uint8_t {
   Apply,       // result = op(args)   op: a Pointwise op of the table         lanes when one argument is
   Load,        // result = buffer[offset + lane * lane_stride]                see below; lanes when the offset differs
   Fetch,       // array[place] = buffer[offset + lane * lane_stride], as it lies in memory
+  CopyAsync,   // the same of 16 bytes from there on, into a shared array: they are there after a WaitCopies, for other
+               // lanes after a Barrier behind it. Copies that no barrier stands between go to different places
+  CommitCopies,  // a group of copies: those since the last one
+  WaitCopies,  // for all groups but the last `groups`
   Prefetch,    // buffer[offset + lane * lane_stride] will be loaded soon: to be brought near
   Store,       // buffer[offset + lane * lane_stride] = args[0]
   LoadBlock,   // result + c = buffer[offset + lane * columns + c] for c < columns: all that neighbouring lanes hold,
@@ -100,8 +104,9 @@ struct Stmt {
   Int offset;                // in elements; of a `lanes` array in vectors
   Int lane_stride;           // ReduceInto: a constant, the stride of groups
   Int valid;
-  int array = -1;            // Fetch: index into Stage::arrays
-  Int place;                 // Fetch: in the array
+  int array = -1;            // Fetch, CopyAsync: index into Stage::arrays
+  Int place;                 // Fetch, CopyAsync: in the array
+  int groups = 0;            // WaitCopies
   Int below, limit;          // Store: in lanes where below < limit only; null: in all
   Int piece;                 // LoadPiece
   int64_t columns = 0;       // LoadBlock
@@ -137,7 +142,7 @@ struct Array {
   bool lanes = true;      // of vectors, or of uniform f32
   int64_t count = 1;      // vectors or values
   Space space = Space::scratch;
-  DType dtype = DType::f32;  // other than f32 in registers only, of what is fetched there
+  DType dtype = DType::f32;  // other than f32 of what is fetched or copied there, as it lies in memory
 };
 
 struct Stage {

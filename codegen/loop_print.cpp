@@ -117,6 +117,11 @@ class Printer : public LoopWriter {
       case StmtKind::Fetch:
         line("{}[{}] = {}", stage_->arrays.at(static_cast<size_t>(s.array)).name, str(s.place), access(s));
         break;
+      case StmtKind::CopyAsync:
+        line("copy {}[{}] = {}", stage_->arrays.at(static_cast<size_t>(s.array)).name, str(s.place), access(s));
+        break;
+      case StmtKind::CommitCopies: line("commit copies"); break;
+      case StmtKind::WaitCopies: line("wait for copies but {} groups", s.groups); break;
       case StmtKind::Prefetch: line("prefetch {}", access(s)); break;
       case StmtKind::Store: line("{} = {}", access(s), arguments(s)); break;
       case StmtKind::LoadBlock:

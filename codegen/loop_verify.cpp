@@ -156,7 +156,7 @@ class Verifier {
     return a.lanes || differs_between_lanes(s.offset) ? Shape::Lanes : Shape::Uniform;
   }
 
-  void fetch(const Stmt& s) const {
+  void fetch(const Stmt& s, Space space) const {
     access(s);
     Stmt element = s;
     element.buffer = s.array;
@@ -164,8 +164,8 @@ class Verifier {
     array(element);
     const Array& a = stage_.arrays[static_cast<size_t>(s.array)];
     const Buffer& buffer = kernel_.buffers[static_cast<size_t>(s.buffer)];
-    if (a.dtype != buffer.dtype || a.space != Space::registers)
-      fail(fmt::format("array {} is not of the type of {}, in registers", a.name, buffer.name));
+    if (a.dtype != buffer.dtype || a.space != space)
+      fail(fmt::format("array {} is not of the type of {}, or not where that can be fetched to", a.name, buffer.name));
   }
 
   Shape apply(const Stmt& s) const {
@@ -194,7 +194,15 @@ class Verifier {
       case StmtKind::LaneIndex: expression(s.offset, "an index"); define(s, Shape::Lanes); break;
       case StmtKind::Apply: define(s, apply(s)); break;
       case StmtKind::Load: define(s, access(s)); break;
-      case StmtKind::Fetch: fetch(s); break;
+      case StmtKind::Fetch: fetch(s, Space::registers); break;
+      case StmtKind::CopyAsync:
+        fetch(s, Space::shared);
+        if (!spread_) fail("all lanes copy the same");
+        break;
+      case StmtKind::CommitCopies: break;
+      case StmtKind::WaitCopies:
+        if (s.groups < 0) fail("a wait for fewer than no groups");
+        break;
       case StmtKind::Prefetch: access(s); break;
       case StmtKind::Store:
         element_store(s, access(s));

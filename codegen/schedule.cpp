@@ -20,6 +20,7 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("chunks", s.chunks);
   visit("steps_per_task", s.steps_per_task);
   visit("tiles_ahead", s.tiles_ahead);
+  visit("copies_ahead", s.copies_ahead);
   visit("blocks_per_sm", s.blocks_per_sm);
   visit("exp_on_fma", s.exp_on_fma);
   visit("slots_per_task", s.slots_per_task);

@@ -93,7 +93,7 @@ void replace_unshared_sums(loop::Stage& stage, Block& statements, int width) {
 
 }  // namespace
 
-void share_arrays(loop::Stage& stage, int width, int64_t shared_bytes) {
+int64_t share_arrays(loop::Stage& stage, int width, int64_t shared_bytes) {
   std::set<int> sums;
   find_group_sums(stage.body, sums);
   for (const bool first : {true, false}) {  // group sums cost most where they have no room
@@ -107,6 +107,7 @@ void share_arrays(loop::Stage& stage, int width, int64_t shared_bytes) {
     }
   }
   replace_unshared_sums(stage, stage.body, width);
+  return shared_bytes;
 }
 
 }  // namespace mambac

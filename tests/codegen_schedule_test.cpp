@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "codegen/cuda/cuda_emit.h"
 #include "ir/builder.h"
 #include "passes/differentiate.h"
 #include "passes/simplify.h"
@@ -121,6 +122,7 @@ Schedule draw_gpu_schedule(Random& random) {
   schedule.exp_on_fma = random.pick<int>({0, 0, 1, 2, 3});
   schedule.blocks_per_sm = random.pick<int>({1, 4});
   schedule.tiles_ahead = random.pick<int>({0, 1, 2, 3});
+  schedule.copies_ahead = schedule.staged ? random.pick<int>({0, 1, 2}) : 0;
   schedule.inner_unroll = random.pick<int>({1, 4, 16});
   schedule.rows_per_task = random.pick<int>({1, 2, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
@@ -271,6 +273,42 @@ TEST(GpuSchedules, OfManyStatesAgree) {
     schedule.pieces = pieces;
     options.schedule = as_far_as_legal(schedule);
     EXPECT_EQ(check_on_cpu(c.graph, bindings, draw_values(c.graph, bindings, c.ranges, 19), options), "") << pieces;
+  }
+}
+
+/// Two staged values, one of them narrow, some of whose tiles are copied before the one that needs them.
+TEST(GpuSchedules, OfCopiesAheadAgree) {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", 70);
+  const DimId N = c.graph.add_dim("N", 8);
+  const NodeId dt = b.Sigmoid(b.input("dt", {DType::f32, {B, L, D}})), k = b.input("k", {DType::f32, {B, L, N}});
+  const NodeId q = b.cast(b.input("q", {DType::bf16, {B, L, N}}), DType::f32), rate = b.input("rate", {DType::f32, {D}});
+  for (const bool reverse : {false, true}) {
+    const NodeId h = b.scan(b.Exp(b.Mul(dt, rate)), b.Mul(dt, k), L, reverse);
+    c.graph.outputs() = {{"y", b.sum(b.Mul(h, q), {N})}, {"last", b.at(h, L, reverse ? 0 : -1)}};
+    const Bindings bindings{{"B", 2}, {"L", 37}};
+    Arrays values = draw_values(c.graph, bindings, {}, 23);
+    for (double& value : values.at("q").data) value = round_to(DType::bf16, value);
+    for (const auto& [copies, tiles_ahead, time_lanes] : {std::tuple{1, 0, 1}, {2, 3, 1}, {3, 1, 4}}) {
+      const Schedule schedule{.width = 32,
+                              .tile = 8,
+                              .states_in_registers = true,
+                              .blocks_per_task = 1,
+                              .ahead = 0,
+                              .time_lanes = time_lanes,
+                              .staged = true,
+                              .tiles_ahead = tiles_ahead,
+                              .copies_ahead = copies};
+      CheckOptions options;
+      options.device = &emulated_device();
+      options.schedule = [&](const Graph& graph, int number) {
+        const loop::Kernel kernel = lower(graph, Layouts(graph), number, schedule).kernel;
+        EXPECT_NE(cuda_emit::emit(kernel).find("mb_copy_async16"), std::string::npos);
+        return schedule;
+      };
+      EXPECT_EQ(check_on_cpu(simplify(c.graph), bindings, values, options), "") << schedule.str();
+    }
   }
 }
 

@@ -158,17 +158,12 @@ TEST_F(ModelKernels, CompileForAllArchitecturesAndForwardScansSpillNothing) {
   local.print();
 }
 
-/// Scans of few channels: a warp for each, or a block.
-TEST_F(ModelKernels, WhoseLanesShareTimeSpillNothing) {
+/// Scans of few channels, a warp for each, and scans whose staged values are copied ahead.
+TEST_F(ModelKernels, OfOtherMappingsSpillNothing) {
   Kernels kernels;
-  for (const int lanes : {32, 128})
-    add_kernels("mambabyte:353m", GraphKind::prefill, DType::bf16, kernels, [=](const Graph& fused, int number) {
-      Schedule schedule = default_gpu_schedule(fused, number), shared = schedule;
-      shared.pieces = 1;
-      shared.time_lanes = lanes;
-      shared.tile = 128;
-      return why_illegal(fused, number, shared).empty() ? shared : schedule;
-    });
+  for (const char* setting : {"scan:pieces=1,time_lanes=32,tile=128", "scan:copies_ahead=2"})
+    add_kernels("mambabyte:353m", GraphKind::prefill, DType::bf16, kernels,
+                tools::ScheduleSettings(default_gpu_schedule, {setting}).scheduler());
   std::vector<Job> jobs;
   for (const auto& [loops, kernel] : kernels)
     for (const int architecture : {75, 80, 90})
