@@ -83,8 +83,8 @@ enum class StmtKind : uint8_t {
   LoadArray,   // result = array[offset]                                      lanes also when the offset differs
   LoadPiece,   // result = array[offset], as the lane with this `piece` of the channel has it
   SumPieces,   // result = in the lane with piece i: the sum of args[i] over the channel's lanes; of one value: in all
-  ScanPieces,  // results: kScanResults. A channel's lanes, in the order of their pieces, are maps h -> args[0] h + args[1];
-               // result, result + 1: the map of all lanes before this one, h -> h in the first; + 2, + 3: of all
+  ScanPieces,  // A channel's lanes, in the order of their pieces, are maps h -> args[0] h + args[1]. result, result + 1:
+               // the map of all lanes before this one, h -> h in the first; result + 2, + 3: of all lanes
   StoreArray,  // array[offset] = args[0]
   Reduce,      // result = sum or maximum of args[0] over the lanes           uniform
   ReduceInto,  // array[offset + g * stride + i * step] = sum of args[i] over the lanes of group g, each kReduceGroup of

@@ -24,8 +24,8 @@ struct LoweredKernel {
 /// illegal for it.
 LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule);
 
-/// Whether `chunks` and `time_lanes` may be more than 1: a walk whose recurrences are scans that are not resumed, none of which feeds
-/// another, and which leaves no sum over time or lanes behind.
+/// Whether `chunks` may be more than 1, and `time_lanes`: a walk whose recurrences are scans that are not resumed, none
+/// of which feeds another, and which leaves no sum over time or lanes behind.
 bool can_chunk(const Graph& fused, int number);
 
 /// How many steps before a step its values are made of: a walk without scans that are not resumed. What lies in memory

@@ -24,8 +24,8 @@ struct Schedule {
   int steps_per_task = 0;     // walk: steps of the length that one task walks; 0: all of them; see steps_remembered
   int tiles_ahead = 0;        // GPU, walk: above 0 a tile's memory is read while the one before is computed; above 1
                               // that of tiles so far ahead is brought into the cache before
-  int copies_ahead = 0;       // GPU, walk: tiles before the one that needs them that staged values are copied into shared
-                              // memory, asynchronously; 0: they are loaded as the others are
+  int copies_ahead = 0;       // GPU, walk: tiles that staged values are copied into shared memory ahead of, by
+                              // asynchronous copies; 0: they are loaded as the others are
   int blocks_per_sm = 1;      // GPU: blocks that a multiprocessor holds at least; caps the registers of a thread
   int exp_on_fma = 0;         // GPU, walk: of the decays of written-out steps one in so many is a polynomial; 0: none
   int slots_per_task = 0;     // GPU: partial results that a task adds up, lanes sharing short rows; 0: all

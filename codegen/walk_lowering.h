@@ -18,9 +18,9 @@
 // A walk that remembers few steps (windows, no scans) needs no such states: in spans (Schedule::steps_per_task) it is
 // one stage, and a task first walks the few tiles before its own, without storing anything.
 //
-// With Schedule::time_lanes a channel has several lanes, and what is said of chunks holds for each one's part of a tile:
-// it walks its steps from 0, the lanes exchange what their parts do to the state before them, and each adds to the
-// states of its steps what the one before its part leaves of itself there.
+// With Schedule::time_lanes a channel has several lanes, and what is said of chunks holds for each one's part of a
+// tile: it walks its steps from 0, the lanes exchange what their parts do to the state before them, and each adds to
+// the states of its steps what the one before its part leaves of itself there.
 #pragma once
 
 #include <functional>
@@ -213,6 +213,8 @@ class WalkLowering {
   void open_fold(NodeId id);
   void fold(NodeId id);
   void join_lanes(NodeId id);
+  /// The array that a scan's states are in, and the place of the present step.
+  std::pair<int, Int> states_of_steps(NodeId id) const;
   void correct_states(NodeId id, Value entering);
   Env env_at_end(const Node& at) const;
 

@@ -60,10 +60,14 @@ void WalkLowering::fold(NodeId id) {
   b_->store_array(product_of(id), constant(0), product);
   if (!fold_products_.count(id)) return;
   b_->store_array(fold_products_.at(id), turn_, product);
-  if (const auto states = tile_arrays_.find(id); states != tile_arrays_.end())
-    b_->store_array(states->second, step_place(id), state);
-  else
-    b_->store_array(sweep_arrays_.at(id), turn_, state);
+  const auto [states, at] = states_of_steps(id);
+  b_->store_array(states, at, state);
+}
+
+std::pair<int, Int> WalkLowering::states_of_steps(NodeId id) const {
+  const auto in_tile = tile_arrays_.find(id);
+  if (in_tile != tile_arrays_.end()) return {in_tile->second, step_place(id)};
+  return {sweep_arrays_.at(id), sweep_place(id)};
 }
 
 void WalkLowering::join_lanes(NodeId id) {
@@ -79,10 +83,7 @@ void WalkLowering::join_lanes(NodeId id) {
 
 void WalkLowering::correct_states(NodeId id, Value entering) {
   open_steps(false, true);
-  const auto in_tile = tile_arrays_.find(id);
-  const bool later = in_tile != tile_arrays_.end();
-  const int states = later ? in_tile->second : sweep_arrays_.at(id);
-  const Int at = later ? step_place(id) : turn_;
+  const auto [states, at] = states_of_steps(id);
   const Value left = b_->apply(Op::Mul, {b_->load_array(fold_products_.at(id), turn_), entering});
   const Value state = b_->apply(Op::Add, {left, b_->load_array(states, at)});
   b_->store_array(states, at, state);
@@ -113,8 +114,7 @@ std::string why_illegal_time(const Graph& fused, int number, const Schedule& sch
   if (!schedule.states_in_registers || !schedule.staged || schedule.blocks_per_task != 1)
     return refuse("needs states_in_registers=1, staged=1 and blocks_per_task=1");
   if (!can_chunk(fused, number))
-    return refuse(
-        "this kernel has recurrences other than scans from a start, scans of scans, or sums over time or lanes");
+    return refuse("not for recurrences other than scans from a start, scans of scans, and sums over time or lanes");
   if (fused.kernels[static_cast<size_t>(number)].lane == DimId{} && lanes != schedule.width)
     return refuse("in a walk without channels all lanes share time: must be the width");
   return "";

@@ -283,7 +283,8 @@ TEST(GpuSchedules, OfCopiesAheadAgree) {
   const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", 70);
   const DimId N = c.graph.add_dim("N", 8);
   const NodeId dt = b.Sigmoid(b.input("dt", {DType::f32, {B, L, D}})), k = b.input("k", {DType::f32, {B, L, N}});
-  const NodeId q = b.cast(b.input("q", {DType::bf16, {B, L, N}}), DType::f32), rate = b.input("rate", {DType::f32, {D}});
+  const NodeId q = b.cast(b.input("q", {DType::bf16, {B, L, N}}), DType::f32);
+  const NodeId rate = b.input("rate", {DType::f32, {D}});
   for (const bool reverse : {false, true}) {
     const NodeId h = b.scan(b.Exp(b.Mul(dt, rate)), b.Mul(dt, k), L, reverse);
     c.graph.outputs() = {{"y", b.sum(b.Mul(h, q), {N})}, {"last", b.at(h, L, reverse ? 0 : -1)}};

@@ -255,7 +255,7 @@ TEST(TimeLanes, AreRefusedWhereTheyMakeNoSense) {
        {+[](Schedule& s) { s.staged = false; }, +[](Schedule& s) { s.states_in_registers = false; },
         +[](Schedule& s) { s.blocks_per_task = 2; }})
     expect_refused(layer, scan, with({32, 4, 16}, change), "needs states_in_registers=1");
-  expect_refused(layer, window, schedule_of({32, 4, 16}), "other than scans");
+  expect_refused(layer, window, schedule_of({32, 4, 16}), "recurrences other than scans");
   expect_refused(sequences, kernel_of(sequences, Op::Scan), schedule_of({64, 32, 64}), "without channels");
   EXPECT_NE(why_illegal_on_cpu(schedule_of({32, 4, 16})), "");
   EXPECT_EQ(why_illegal_on_cpu({}), "");

@@ -98,7 +98,7 @@ bool is_reported(const Mutants& mutants, size_t barrier) {
   });
 }
 
-/// Removes each barrier, or each of another statement, of each kernel of the graph. `change`: of the schedules of scans.
+/// Removes each barrier, or other statement, of each kernel of the graph. `change`: of the schedules of scans.
 Found expect_needed(const Graph& fused, const std::function<void(Schedule&, int kernel)>& change = {},
                     const std::string& statement = kBarrier) {
   const Layouts layouts(fused);

@@ -390,7 +390,8 @@ class StageText : public loop::LoopWriter {
       }
       case StmtKind::Fetch: fetch(s); break;
       case StmtKind::CopyAsync:
-        line("mb_copy_async16({}, {}, {});", arrays_.at(static_cast<size_t>(s.array)), str(s.place), target(s, place(s)));
+        line("mb_copy_async16({}, {}, {});", arrays_.at(static_cast<size_t>(s.array)), str(s.place),
+             target(s, place(s)));
         break;
       case StmtKind::CommitCopies: line("mb_copy_commit();"); break;
       case StmtKind::WaitCopies: line("mb_copy_wait<{}>();", s.groups); break;
