@@ -313,6 +313,14 @@ TEST(GpuSchedules, OfCopiesAheadAgree) {
   }
 }
 
+TEST(GpuSchedules, CopiesAheadOfNothingStagedAreRefused) {
+  const Graph graph = fused(scans_case(false).graph);
+  const int kernel = kernel_of(graph, Op::Scan);
+  EXPECT_EQ(why_illegal(graph, kernel, {.staged = true, .copies_ahead = 1}), "");
+  expect_refused(graph, kernel, {.staged = false, .copies_ahead = 1});
+  expect_refused(graph, kernel, {.staged = true, .copies_ahead = -1});
+}
+
 /// What the tests of pieces hold only if it is so.
 TEST(GpuSchedules, StatesCanBeSplit) {
   for (const Graph& graph : {fused(mixer_case(70, 4).graph), fused(mixer_gradients_case(70, 4).graph),

@@ -6,6 +6,7 @@
 #include "codegen/loop_rewrite.h"
 #include "codegen/loop_verify.h"
 #include "codegen/threads.h"
+#include "ir/error.h"
 
 using namespace mambac;
 using namespace mambac::loop;
@@ -272,10 +273,25 @@ TEST(CopiesAhead, OfWhatWholeTilesStage) {
     EXPECT_EQ(copies.stages[0].arrays.back().dtype, DType::bf16) << "as it lies in memory";
     EXPECT_EQ(copies.stages[0].arrays.back().count, ring * 64);
   }
+  const std::string text = print(staged_tiles(3, 16, 8, 4096));
+  for (const char* part : {"copy x.ring[", "commit copies", "wait for copies but 2 groups"})
+    EXPECT_NE(text.find(part), std::string::npos) << text;
   for (const auto& [row, first] : {std::pair{17, 8}, {16, 4}})
     EXPECT_EQ(count(staged_tiles(1, row, first, 4096), StmtKind::CopyAsync), 0) << "not at multiples of 16 bytes";
   EXPECT_EQ(count(staged_tiles(1, 16, 8, 512 + 127), StmtKind::CopyAsync), 0) << "128 bytes have no room";
   EXPECT_EQ(count(staged_tiles(1, 16, 8, 512 + 128), StmtKind::CopyAsync), 3);
+}
+
+TEST(CopiesAhead, OfAllLanesAlikeAreRejected) {
+  Kernel kernel = staged_tiles(1, 16, 8, 4096);
+  Block& before = kernel.stages[0].body[0].body[0].body;  // if there is a tile, and it is whole
+  ASSERT_EQ(before[0].body[0].kind, StmtKind::CopyAsync);
+  before[0].spread = false;
+  EXPECT_THROW(verify(kernel), InternalError);
+  before[0].spread = true;
+  EXPECT_NO_THROW(verify(kernel));
+  before[0].body[0].array = 0;  // of f32
+  EXPECT_THROW(verify(kernel), InternalError);
 }
 
 TEST(Banks, LanesOfAChannelReadDifferentOnes) {
