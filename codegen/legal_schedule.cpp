@@ -31,6 +31,8 @@ struct Bounds {
 std::string why_illegal_on_cpu(const Schedule& s) {
   constexpr Schedule none;
   for (const auto& [axis, value, default_value] : {std::tuple{"pieces", s.pieces, none.pieces},
+                                                   {"time_lanes", s.time_lanes, none.time_lanes},
+                                                   {"copies_ahead", s.copies_ahead, none.copies_ahead},
                                                    {"tiles_ahead", s.tiles_ahead, none.tiles_ahead},
                                                    {"blocks_per_sm", s.blocks_per_sm, none.blocks_per_sm},
                                                    {"teams", s.teams, none.teams},
@@ -50,6 +52,8 @@ std::vector<Bounds> bounds_of(const Schedule& s, DeviceKind kind) {
           {"blocks_per_task", s.blocks_per_task, 1, 1024, "the states of all are kept in arrays"},
           {"ahead", s.ahead, 0, 64, "no cache keeps lines until then"},
           {"pieces", s.pieces, 1, kWarp, "the lanes of a channel are in one warp"},
+          {"time_lanes", s.time_lanes, 1, kWarp, "the lanes of a channel are in one warp"},
+          {"copies_ahead", s.copies_ahead, 0, 8, "shared memory has no room for more tiles"},
           {"chunks", s.chunks, 1, 4096, "the states of all are joined one after the other"},
           {"steps_per_task", s.steps_per_task, 0, kAny, ""},
           {"tiles_ahead", s.tiles_ahead, 0, 16, "no cache keeps lines until then"},
@@ -143,6 +147,10 @@ std::string why_illegal_walk(const Graph& fused, int number, const Schedule& sch
                        schedule.blocks_per_task);
   if (schedule.chunks > 1 && (schedule.pieces > 1 || !can_chunk(fused, number)))
     return fmt::format("chunks={}: this kernel cannot walk in chunks", schedule.chunks);
+  if (schedule.copies_ahead < 0 || (schedule.copies_ahead > 0 && !schedule.staged))
+    return fmt::format("copies_ahead={}: must be 0 or more, and 0 where nothing is staged (staged=1)",
+                       schedule.copies_ahead);
+  if (std::string reason = why_illegal_time(fused, number, schedule); !reason.empty()) return reason;
   if (std::string reason = why_illegal_spans(fused, number, schedule); !reason.empty()) return reason;
   if (std::string reason = why_too_long(fused, number, schedule); !reason.empty()) return reason;
   return why_illegal_tile(fused, number, schedule.tile);

@@ -172,10 +172,14 @@ void StageEmitter::statement(const Stmt& s) {
       break;
     }
     case StmtKind::Fetch:
+    case StmtKind::CopyAsync:
+    case StmtKind::CommitCopies:
+    case StmtKind::WaitCopies:
     case StmtKind::Prefetch: throw InternalError("a CPU reads memory ahead by itself");
     case StmtKind::Reduce: break;   // see block
     case StmtKind::LoadPiece:
-    case StmtKind::SumPieces: throw InternalError("lanes share no channels on a CPU");
+    case StmtKind::SumPieces:
+    case StmtKind::ScanPieces: throw InternalError("lanes share no channels on a CPU");
     case StmtKind::ReduceInto: reduce_into(s); break;
     case StmtKind::Barrier: break;  // lanes are in step
   }

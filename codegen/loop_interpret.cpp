@@ -243,6 +243,21 @@ class Interpreter {
     return result;
   }
 
+  void scan_pieces(const Stmt& s) {
+    const auto p = static_cast<size_t>(pieces());
+    std::vector<Lanes> found(kScanResults, Lanes(width_));
+    for (size_t first = 0; first < width_; first += p) {
+      float a = 1, b = 0;
+      for (size_t i = first; i < first + p; i++) {
+        found[0][i] = a, found[1][i] = b;
+        b = lane(value(s.args[0]), i) * b + lane(value(s.args[1]), i);
+        a *= lane(value(s.args[0]), i);
+      }
+      for (size_t i = first; i < first + p; i++) found[2][i] = a, found[3][i] = b;
+    }
+    for (size_t r = 0; r < found.size(); r++) values_.at(static_cast<size_t>(s.result) + r) = std::move(found[r]);
+  }
+
   // Halves are folded onto each other.
   Lanes reduce(const Stmt& s) const {
     const int64_t valid = count(s.valid);
@@ -297,6 +312,9 @@ class Interpreter {
       case StmtKind::Apply: set(apply(s)); break;
       case StmtKind::Load: set(load(s)); break;
       case StmtKind::Fetch:
+      case StmtKind::CopyAsync:
+      case StmtKind::CommitCopies:
+      case StmtKind::WaitCopies:
       case StmtKind::Prefetch: throw InternalError("only threads fetch ahead");
       case StmtKind::Store: store(s); break;
       case StmtKind::LoadBlock:
@@ -311,6 +329,7 @@ class Interpreter {
       case StmtKind::LoadArray: set(load_array(s)); break;
       case StmtKind::LoadPiece: set(load_piece(s)); break;
       case StmtKind::SumPieces: set(sum_pieces(s)); break;
+      case StmtKind::ScanPieces: scan_pieces(s); break;
       case StmtKind::StoreArray: {
         Lanes& to = element(s);
         for (size_t i = 0; i < to.size(); i++) to[i] = lane(value(s.args[0]), i);

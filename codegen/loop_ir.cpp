@@ -150,6 +150,11 @@ int64_t scratch_bytes(const Stage& stage, int width) {
   return total;
 }
 
+int64_t result_count(const Stmt& s) {
+  if (s.result < 0) return 0;
+  return s.kind == StmtKind::LoadBlock ? s.columns : s.kind == StmtKind::ScanPieces ? kScanResults : 1;
+}
+
 std::string unique_name(const std::string& wanted, const std::set<std::string>& present) {
   std::string name = wanted;
   for (int i = 2; present.count(name); ++i) name = wanted + "." + std::to_string(i);
@@ -334,6 +339,16 @@ Value StageBuilder::sum_pieces(std::vector<Value> values) {
   stmt.args = std::move(values);
   stmt.result = fresh(true);
   return push(std::move(stmt)).result;
+}
+
+StageBuilder::Scanned StageBuilder::scan_pieces(Value a, Value b) {
+  Stmt stmt;
+  stmt.kind = StmtKind::ScanPieces;
+  stmt.args = {a, b};
+  const Value first = stmt.result = fresh(true);
+  for (int64_t i = 1; i < kScanResults; i++) fresh(true);
+  push(std::move(stmt));
+  return {first, first + 1, first + 2, first + 3};
 }
 
 void StageBuilder::store_array(int array, const Int& offset, Value value) {

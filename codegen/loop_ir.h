@@ -73,6 +73,10 @@ enum class StmtKind : uint8_t {
   Apply,       // result = op(args)   op: a Pointwise op of the table         lanes when one argument is
   Load,        // result = buffer[offset + lane * lane_stride]                see below; lanes when the offset differs
   Fetch,       // array[place] = buffer[offset + lane * lane_stride], as it lies in memory
+  CopyAsync,   // the same of 16 bytes from there on, into a shared array: they are there after a WaitCopies, for other
+               // lanes after a Barrier behind it. Copies that no barrier stands between go to different places
+  CommitCopies,  // a group of copies: those since the last one
+  WaitCopies,  // for all groups but the last `groups`
   Prefetch,    // buffer[offset + lane * lane_stride] will be loaded soon: to be brought near
   Store,       // buffer[offset + lane * lane_stride] = args[0]
   LoadBlock,   // result + c = buffer[offset + lane * columns + c] for c < columns: all that neighbouring lanes hold,
@@ -81,6 +85,8 @@ enum class StmtKind : uint8_t {
   LoadArray,   // result = array[offset]                                      lanes also when the offset differs
   LoadPiece,   // result = array[offset], as the lane with this `piece` of the channel has it
   SumPieces,   // result = in the lane with piece i: the sum of args[i] over the channel's lanes; of one value: in all
+  ScanPieces,  // A channel's lanes, in the order of their pieces, are maps h -> args[0] h + args[1]. result, result + 1:
+               // the map of all lanes before this one, h -> h in the first; result + 2, + 3: of all lanes
   StoreArray,  // array[offset] = args[0]
   Reduce,      // result = sum or maximum of args[0] over the lanes           uniform
   ReduceInto,  // array[offset + g * stride + i * step] = sum of args[i] over the lanes of group g, each kReduceGroup of
@@ -100,8 +106,9 @@ struct Stmt {
   Int offset;                // in elements; of a `lanes` array in vectors
   Int lane_stride;           // ReduceInto: a constant, the stride of groups
   Int valid;
-  int array = -1;            // Fetch: index into Stage::arrays
-  Int place;                 // Fetch: in the array
+  int array = -1;            // Fetch, CopyAsync: index into Stage::arrays
+  Int place;                 // Fetch, CopyAsync: in the array
+  int groups = 0;            // WaitCopies
   Int below, limit;          // Store: in lanes where below < limit only; null: in all
   Int piece;                 // LoadPiece
   int64_t columns = 0;       // LoadBlock
@@ -118,6 +125,12 @@ struct Stmt {
   std::string comment;       // shown in dumps and in emitted text
 };
 
+/// What a statement defines: its result, and so many values behind it, this one included.
+int64_t result_count(const Stmt& s);
+
+/// Of ScanPieces.
+constexpr int64_t kScanResults = 4;
+
 /// Lanes of a group, as ReduceInto sums them; fewer when the kernel has fewer. A power of two.
 constexpr int kReduceGroup = 32;
 
@@ -133,7 +146,7 @@ struct Array {
   bool lanes = true;      // of vectors, or of uniform f32
   int64_t count = 1;      // vectors or values
   Space space = Space::scratch;
-  DType dtype = DType::f32;  // other than f32 in registers only, of what is fetched there
+  DType dtype = DType::f32;  // other than f32 of what is fetched or copied there, as it lies in memory
 };
 
 struct Stage {
@@ -218,6 +231,11 @@ class StageBuilder {
   Value load_array(int array, const Int& offset);
   Value load_piece(int array, const Int& offset, const Int& piece);
   Value sum_pieces(std::vector<Value> values);
+  /// The two maps of ScanPieces, the one before and that of all lanes: a and b of h -> a h + b.
+  struct Scanned {
+    Value a_before, b_before, a_all, b_all;
+  };
+  Scanned scan_pieces(Value a, Value b);
   void store_array(int array, const Int& offset, Value value);
   Value reduce(Op op, Value value, const Int& valid = nullptr);
   /// The number of values is a power of two, at most kReduceGroup, and at most the lanes of a group.

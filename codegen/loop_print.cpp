@@ -126,6 +126,11 @@ class Printer : public LoopWriter {
       case StmtKind::Fetch:
         line("{}[{}] = {}", stage_->arrays.at(static_cast<size_t>(s.array)).name, str(s.place), access(s));
         break;
+      case StmtKind::CopyAsync:
+        line("copy {}[{}] = {}", stage_->arrays.at(static_cast<size_t>(s.array)).name, str(s.place), access(s));
+        break;
+      case StmtKind::CommitCopies: line("commit copies"); break;
+      case StmtKind::WaitCopies: line("wait for copies but {} groups", s.groups); break;
       case StmtKind::Prefetch: line("prefetch {}", access(s)); break;
       case StmtKind::Store: line("{} = {}", access(s), arguments(s)); break;
       case StmtKind::LoadBlock:
@@ -137,6 +142,9 @@ class Printer : public LoopWriter {
       case StmtKind::LoadArray: line("v{} = {}", s.result, element(s)); break;
       case StmtKind::LoadPiece: line("v{} = {} of piece {}", s.result, element(s), str(s.piece)); break;
       case StmtKind::SumPieces: line("v{} = sums over pieces({})", s.result, arguments(s)); break;
+      case StmtKind::ScanPieces:
+        line("v{}..v{} = maps over pieces({})", s.result, s.result + kScanResults - 1, arguments(s));
+        break;
       case StmtKind::StoreArray: line("{} = {}", element(s), arguments(s)); break;
       case StmtKind::Reduce:
         line("v{} = {} over lanes({}){}", s.result, mambac::name_of(s.op), arguments(s),

@@ -73,6 +73,10 @@ class Verifier {
     open_.push_back(result);
   }
 
+  void define_lanes(const Stmt& s) {
+    for (int64_t i = 0; i < result_count(s); i++) define(s.result + static_cast<Value>(i), Shape::Lanes);
+  }
+
   // What a block defines is not visible after it.
   void block(const Block& statements) {
     const size_t before = open_.size();
@@ -141,7 +145,8 @@ class Verifier {
       expression(s.below, "a condition");
       expression(s.limit, "a condition");
     }
-    return s.lane_stride || differs_between_lanes(s.offset) ? Shape::Lanes : Shape::Uniform;
+    const bool own = s.lane_stride || differs_between_lanes(s.offset) || differs_between_lanes(s.below);
+    return own ? Shape::Lanes : Shape::Uniform;
   }
 
   void written(const Stmt& s) const {
@@ -177,7 +182,7 @@ class Verifier {
     return a.lanes || differs_between_lanes(s.offset) ? Shape::Lanes : Shape::Uniform;
   }
 
-  void fetch(const Stmt& s) const {
+  void fetch(const Stmt& s, Space space) const {
     access(s);
     Stmt element = s;
     element.buffer = s.array;
@@ -185,8 +190,8 @@ class Verifier {
     array(element);
     const Array& a = stage_.arrays[static_cast<size_t>(s.array)];
     const Buffer& buffer = kernel_.buffers[static_cast<size_t>(s.buffer)];
-    if (a.dtype != buffer.dtype || a.space != Space::registers)
-      fail(fmt::format("array {} is not of the type of {}, in registers", a.name, buffer.name));
+    if (a.dtype != buffer.dtype || a.space != space)
+      fail(fmt::format("array {} is not of the type of {}, or not where that can be fetched to", a.name, buffer.name));
   }
 
   Shape apply(const Stmt& s) const {
@@ -215,7 +220,15 @@ class Verifier {
       case StmtKind::LaneIndex: expression(s.offset, "an index"); define(s, Shape::Lanes); break;
       case StmtKind::Apply: define(s, apply(s)); break;
       case StmtKind::Load: define(s, access(s)); break;
-      case StmtKind::Fetch: fetch(s); break;
+      case StmtKind::Fetch: fetch(s, Space::registers); break;
+      case StmtKind::CopyAsync:
+        fetch(s, Space::shared);
+        if (!spread_) fail("all lanes copy the same");
+        break;
+      case StmtKind::CommitCopies: break;
+      case StmtKind::WaitCopies:
+        if (s.groups < 0) fail("a wait for fewer than no groups");
+        break;
       case StmtKind::Prefetch: access(s); break;
       case StmtKind::Store:
         element_store(s, access(s));
@@ -225,7 +238,7 @@ class Verifier {
         whole_lanes("a block of columns");
         access(s);
         columns(s.columns);
-        for (int64_t c = 0; c < s.columns; c++) define(s.result + static_cast<Value>(c), Shape::Lanes);
+        define_lanes(s);
         break;
       case StmtKind::StoreBlock:
         whole_lanes("a block of columns");
@@ -246,6 +259,12 @@ class Verifier {
           fail(fmt::format("{} values are summed over pieces", s.args.size()));
         for (Value v : s.args) use(v);
         define(s, Shape::Lanes);
+        break;
+      case StmtKind::ScanPieces:
+        arity(s, 2);
+        for (Value v : s.args) use(v);
+        if (stage_.pieces == 1) fail("maps over pieces where a channel is one lane");
+        define_lanes(s);
         break;
       case StmtKind::StoreArray: element_store(s, array(s)); break;
       case StmtKind::Reduce:

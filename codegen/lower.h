@@ -24,8 +24,8 @@ struct LoweredKernel {
 /// illegal for it.
 LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, const Schedule& schedule, DeviceKind kind);
 
-/// Whether `chunks` may be more than 1: a walk whose recurrences are scans that are not resumed, none of which feeds
-/// another, and which leaves no sum over time or lanes behind.
+/// Whether `chunks` may be more than 1, and `time_lanes`: a walk whose recurrences are scans that are not resumed, none
+/// of which feeds another, and which leaves no sum over time or lanes behind.
 bool can_chunk(const Graph& fused, int number);
 
 /// How many steps before a step its values are made of: a walk without scans that are not resumed. What lies in memory
@@ -39,6 +39,10 @@ bool can_keep_states_in_registers(const Graph& fused, int number);
 /// Whether the schedule's `pieces` may be more than 1: a walk with states in registers, not in chunks, one lane block a
 /// task, all of whose recurrences have an inner dimension that the lanes of a channel can share; see walk_pieces.cpp.
 bool can_split(const Graph& fused, int number, const Schedule& schedule);
+
+/// Why the lanes of a channel cannot share its time as the schedule says (`time_lanes`); empty when they can: where a
+/// walk may go in chunks, with states in registers and one lane block a task; see walk_time.cpp.
+std::string why_illegal_time(const Graph& fused, int number, const Schedule& schedule);
 
 /// The largest inner dimension that all recurrences of a walk have; absent when there is none.
 DimId shared_dim(const Graph& fused, int number);

@@ -81,6 +81,7 @@ PhasePlan WalkLowering::plan_of(const std::vector<NodeId>& nodes) {
     return directional(id) && w_.node(id).op != Op::Window ? std::optional<bool>(against(id)) : std::nullopt;
   };
   rules.after_phase = [&](NodeId reader, NodeId operand) { return sums_inner(operand) || crosses_index(reader); };
+  rules.after_sweep = [&](NodeId operand) { return folds(operand); };
   return plan_phases(w_.graph(), nodes, rules);
 }
 
@@ -145,7 +146,7 @@ void WalkLowering::body() {
   const Int outer = w_.size(group_.outer);
   cut_length();
   loop::Stage& stage = w_.add_stage(names[static_cast<size_t>(stage_)], outer * chunk_count_ * parts_);
-  stage.pieces = s_.pieces;
+  stage.pieces = static_cast<int>(lanes_of_channel());
   loop::StageBuilder builder(stage);
   b_ = &builder;
   make_arrays();
@@ -320,7 +321,9 @@ Int WalkLowering::open_steps(bool against_walk, bool unroll) {
     step_loops_ = 2;
     own_step_ = against_walk ? length_ - 1 - j : j;
   } else {
-    own_step_ = open_step_loops(unroll && full_tile() ? std::min<int64_t>(s_.unroll, tile()) : 1);
+    // Threads share one loop over steps, not two, one within the other.
+    const bool one_loop = s_.staged && !with_lanes_ && s_.unroll < tile();
+    own_step_ = open_step_loops(unroll && full_tile() && !one_loop ? std::min<int64_t>(s_.unroll, tile()) : 1);
     j = against_walk ? length_ - 1 - own_step_ : own_step_;
   }
   env_.at[group_.along] = group_.reverse ? t0_ + (length_ - 1 - j) : t0_ + j;
@@ -351,27 +354,13 @@ void WalkLowering::phases(const PhasePlan& plan, bool with_lanes) {
     if (result_has_lane(o) == with_lanes) stage_value(o);
   for (const Phase& phase : plan.phases) {
     const bool split = std::find(phase.inner.begin(), phase.inner.end(), split_) != phase.inner.end();
-    turns_ = splits() && with_lanes && !split;
+    turns_ = with_lanes && (shares_time() || (splits() && !split));
     zero_phase_sums(phase);
     fill_taps(phase);
     hand_out(phase);
     open_inner(phase.inner);
     preload(phase);
-    for (const Sweep& sweep : phase.sweeps)
-      for (NodeId id : sweep.nodes) {
-        open_carry(id);
-        open_step_sum(id);
-      }
-    for (const Sweep& sweep : phase.sweeps) {
-      open_steps(sweep.against.value_or(false), true);
-      for (NodeId id : sweep.nodes) run_node(id);
-      close_steps();
-    }
-    for (const Sweep& sweep : phase.sweeps)
-      for (NodeId id : sweep.nodes) {
-        close_carry(id);
-        close_step_sum(id);
-      }
+    run_sweeps(phase);
     preloaded_.clear();
     close_inner(phase.inner);
     save_taps(phase);
@@ -380,6 +369,26 @@ void WalkLowering::phases(const PhasePlan& plan, bool with_lanes) {
   }
   turns_ = false;
   with_lanes_ = true;
+}
+
+void WalkLowering::run_sweeps(const Phase& phase) {
+  for (const Sweep& sweep : phase.sweeps)
+    for (NodeId id : sweep.nodes) {
+      open_carry(id);
+      open_step_sum(id);
+    }
+  for (const Sweep& sweep : phase.sweeps) {
+    open_steps(sweep.against.value_or(false), true);
+    for (NodeId id : sweep.nodes) run_node(id);
+    close_steps();
+    for (NodeId id : sweep.nodes)
+      if (folds(id)) join_lanes(id);
+  }
+  for (const Sweep& sweep : phase.sweeps)
+    for (NodeId id : sweep.nodes) {
+      close_carry(id);
+      close_step_sum(id);
+    }
 }
 
 void WalkLowering::stage_value(NodeId o) {

@@ -28,7 +28,10 @@ PhasePlan plan_phases(const Graph& graph, const std::vector<NodeId>& nodes, cons
       auto placed = plan.slots.find(o);
       if (!o.present() || placed == plan.slots.end()) continue;
       PhaseSlot from = placed->second;
-      if (rules.after_phase(id, o)) from = {from.phase + 1, 0};
+      if (rules.after_phase(id, o))
+        from = {from.phase + 1, 0};
+      else if (rules.after_sweep(o))
+        ++from.sweep;
       earliest = std::max(earliest, from);
     }
     const std::vector<DimId> inner = rules.inner(id);

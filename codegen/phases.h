@@ -40,6 +40,8 @@ struct PhaseRules {
   /// True when the reader needs the operand's whole phase to be over: the operand is a sum over inner loops, or the
   /// reader looks at another index of them.
   std::function<bool(NodeId reader, NodeId operand)> after_phase;
+  /// Whether a value is known for no step before its sweep has been through all of them.
+  std::function<bool(NodeId operand)> after_sweep = [](NodeId) { return false; };
 };
 
 /// Nodes in topological order; each gets the earliest slot that the rules allow.

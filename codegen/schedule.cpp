@@ -17,10 +17,12 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("blocks_per_task", s.blocks_per_task);
   visit("ahead", s.ahead);
   visit("pieces", s.pieces);
+  visit("time_lanes", s.time_lanes);
   visit("staged", s.staged);
   visit("chunks", s.chunks);
   visit("steps_per_task", s.steps_per_task);
   visit("tiles_ahead", s.tiles_ahead);
+  visit("copies_ahead", s.copies_ahead);
   visit("blocks_per_sm", s.blocks_per_sm);
   visit("exp_on_fma", s.exp_on_fma);
   visit("slots_per_task", s.slots_per_task);

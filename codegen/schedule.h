@@ -20,11 +20,15 @@ struct Schedule {
   int blocks_per_task = 12;   // lane blocks that one task carries through a tile of a walk, or through sums of parts
   int ahead = 1;              // walk: lane blocks that memory is fetched ahead of; 0: left to the processor
   int pieces = 1;             // GPU, walk: lanes that share a channel, each with a piece of its states; see can_split
+  int time_lanes = 1;         // GPU, walk: lanes that share a channel, each with a part of a tile's steps; see
+                              // why_illegal_time
   bool staged = false;        // walk: values without lanes are copied into arrays of the tile first
   int chunks = 1;             // walk: parts of the length walked in parallel (two passes); see can_chunk
   int steps_per_task = 0;     // walk: steps of the length that one task walks; 0: all of them; see steps_remembered
   int tiles_ahead = 0;        // GPU, walk: above 0 a tile's memory is read while the one before is computed; above 1
                               // that of tiles so far ahead is brought into the cache before
+  int copies_ahead = 0;       // GPU, walk: tiles that staged values are copied into shared memory ahead of, by
+                              // asynchronous copies; 0: they are loaded as the others are
   int blocks_per_sm = 1;      // GPU: blocks that a multiprocessor holds at least; caps the registers of a thread
   int exp_on_fma = 0;         // GPU, walk: of the decays of written-out steps one in so many is a polynomial; 0: none
   int slots_per_task = 0;     // GPU: partial results that a task adds up, lanes sharing short rows; 0: all

@@ -22,6 +22,7 @@
 
 #include "codegen/loop_rewrite.h"
 #include "codegen/threads.h"
+#include "codegen/tile_loops.h"
 #include "ir/error.h"
 
 namespace mambac {
@@ -40,9 +41,14 @@ constexpr int64_t kLineBytes = 128;
 
 class TileFetcher {
  public:
-  TileFetcher(const loop::Kernel& kernel, loop::Stage& stage) : kernel_(kernel), stage_(stage) {}
+  TileFetcher(const loop::Kernel& kernel, loop::Stage& stage) : kernel_(kernel), stage_(stage), loops_(stage) {}
 
-  void run() { look_for_tiles(stage_.body); }
+  void run() {
+    loops_.each([&](Stmt& tiles, const std::vector<Var>& scope) {
+      scope_ = scope;
+      return take_ahead(tiles);
+    });
+  }
 
  private:
   /// What a thread loads of a buffer in one statement: the loops around it, and where each value is kept.
@@ -54,29 +60,8 @@ class TileFetcher {
     int array = -1;
   };
 
-  void look_for_tiles(Block& statements) {
-    for (size_t i = 0; i < statements.size(); ++i) {
-      Stmt& s = statements[i];
-      if (s.kind != StmtKind::For) continue;
-      const Block first = is_tiles(s) ? take_ahead(s) : Block{};
-      if (!is_tiles(s)) {
-        scope_.push_back(s.var);
-        look_for_tiles(s.body);
-        scope_.pop_back();
-      }
-      statements.insert(statements.begin() + static_cast<std::ptrdiff_t>(i), first.begin(), first.end());
-      i += first.size();
-    }
-  }
-
-  static bool is_tiles(const Stmt& s) {
-    return !s.unroll && !s.spread && s.step == 1 && s.body.size() == 1 && s.body[0].kind == StmtKind::If &&
-           s.body[0].once;
-  }
-
   /// Rewrites the loop over tiles; returns what must stand before it.
   Block take_ahead(Stmt& tiles) {
-    scope_.push_back(tiles.var);
     Stmt& whole = tiles.body[0];
     Block first, in_short_tile;
     for (size_t i = 0; i < whole.body.size(); ++i) {
@@ -89,19 +74,18 @@ class TileFetcher {
         if (std::optional<Stmt> lines = prefetched(fetch)) near.push_back(std::move(*lines));
         taken.push_back(fetched(fetch));
       }
-      const Stmt next = when_whole(tiles, loop::variable(tiles.var) + 1, taken);
+      const Stmt next = loops_.when_whole(tiles, loop::variable(tiles.var) + 1, taken);
       Block behind{next};
       if (!near.empty() && kernel_.schedule.tiles_ahead > 1)
-        behind.push_back(when_whole(tiles, loop::variable(tiles.var) + kernel_.schedule.tiles_ahead, near));
-      first.push_back(when_whole(tiles, tiles.begin, taken));
-      in_short_tile.push_back(fresh(next));
+        behind.push_back(loops_.when_whole(tiles, loop::variable(tiles.var) + kernel_.schedule.tiles_ahead, near));
+      first.push_back(loops_.when_whole(tiles, tiles.begin, taken));
+      in_short_tile.push_back(loops_.fresh(next));
       size_t done = 0;
       replace(whole.body[i], fetches, done);
       whole.body.insert(whole.body.begin() + static_cast<std::ptrdiff_t>(i) + 1, behind.begin(), behind.end());
       i += behind.size();
     }
     whole.otherwise.insert(whole.otherwise.begin(), in_short_tile.begin(), in_short_tile.end());
-    scope_.pop_back();
     return first;
   }
 
@@ -203,34 +187,6 @@ class TileFetcher {
     return inside;
   }
 
-  /// if (tile < end) if (it is whole) what is fetched there
-  Stmt when_whole(const Stmt& tiles, const Int& tile, const Block& taken) {
-    const std::map<Var, Int> there{{tiles.var, tile}};
-    Stmt inner;
-    inner.kind = StmtKind::If;
-    inner.begin = substitute(tiles.body[0].begin, there);
-    inner.end = substitute(tiles.body[0].end, there);
-    inner.body = taken;
-    substitute(inner.body, there);
-    Stmt outer;
-    outer.kind = StmtKind::If;
-    outer.begin = tile;
-    outer.end = tiles.end;
-    outer.body = {std::move(inner)};
-    return fresh(outer);
-  }
-
-  /// A copy with loop variables of its own.
-  Stmt fresh(Stmt s) {
-    if (s.kind == StmtKind::For) {
-      const Var var = stage_.vars++;
-      substitute(s.body, {{s.var, loop::variable(var)}});
-      s.var = var;
-    }
-    for (Stmt& inner : s.body) inner = fresh(std::move(inner));
-    return s;
-  }
-
   /// The loads, in the order in which they were found, become those of what was fetched.
   static void replace(Stmt& s, const std::vector<Fetch>& fetches, size_t& done) {
     if (done < fetches.size() && s.kind == StmtKind::Load && s.result == fetches[done].load.result) {
@@ -246,6 +202,7 @@ class TileFetcher {
 
   const loop::Kernel& kernel_;
   loop::Stage& stage_;
+  TileLoops loops_;
   std::vector<Var> scope_;  // variables of the loops around
 };
 

@@ -31,6 +31,7 @@ struct Branch {
 struct Access {
   std::pair<bool, int> place;  // array or buffer, and its number
   bool store = false;
+  bool copy = false;  // CopyAsync
   Who who = Who::all;
   Int at, stride;
   // Of the loop that was shared out; its iteration i is that of the thread (first + i) % width.
@@ -192,6 +193,11 @@ class BarrierPlacer {
         a.place = {true, s.buffer};
         a.store = s.kind == StmtKind::StoreArray || s.kind == StmtKind::ReduceInto;
         break;
+      case StmtKind::CopyAsync:
+        a.place = {true, s.array};
+        a.at = s.place;
+        a.store = a.copy = true;
+        break;
       case StmtKind::Load:
       case StmtKind::Store:
       case StmtKind::LoadBlock:
@@ -206,7 +212,7 @@ class BarrierPlacer {
     const bool block = s.kind == StmtKind::LoadBlock || s.kind == StmtKind::StoreBlock;
     if (block && !s.lane_stride)
       a.stride = loop::constant(s.kind == StmtKind::LoadBlock ? s.columns : static_cast<int64_t>(s.args.size()));
-    const bool own = a.stride || differs_between_lanes(a.at);
+    const bool own = a.stride || differs_between_lanes(a.at) || differs_between_lanes(s.below);
     a.who = s.kind == StmtKind::ReduceInto ? Who::groups : own ? Who::lanes : a.store ? Who::first : Who::all;
     found.push_back(a);
   }
@@ -248,7 +254,7 @@ class BarrierPlacer {
   bool conflict(const Pending& pending, const Pending& accesses) const {
     return std::any_of(accesses.begin(), accesses.end(), [&](const Access& a) {
       return std::any_of(pending.begin(), pending.end(), [&](const Access& p) {
-        return p.place == a.place && (p.store || a.store) && !same_thread(p, a);
+        return p.place == a.place && (p.store || a.store) && !(p.copy && a.copy) && !same_thread(p, a);
       });
     });
   }
@@ -279,8 +285,9 @@ void place_barriers(loop::Stage& stage, int width) {
 
 loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes) {
   for (loop::Stage& stage : kernel.stages) {
-    share_arrays(stage, kernel.schedule.width, shared_bytes);
+    const int64_t left = share_arrays(stage, kernel.schedule.width, shared_bytes);
     spread_loops(stage);
+    if (kernel.schedule.copies_ahead > 0) copy_tiles_ahead(kernel, stage, left);
     if (kernel.schedule.tiles_ahead > 0) fetch_tiles_ahead(kernel, stage);
     place_barriers(stage, threads_of(kernel, stage));
     spread_over_banks(stage);

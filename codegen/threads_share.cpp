@@ -103,7 +103,7 @@ void replace_unshared_sums(loop::Stage& stage, Block& statements, int width) {
 
 }  // namespace
 
-void share_arrays(loop::Stage& stage, int width, int64_t shared_bytes) {
+int64_t share_arrays(loop::Stage& stage, int width, int64_t shared_bytes) {
   std::set<int> sums, own;
   find_group_sums(stage.body, sums);
   find_private(stage.body, nullptr, own);
@@ -120,6 +120,7 @@ void share_arrays(loop::Stage& stage, int width, int64_t shared_bytes) {
     }
   }
   replace_unshared_sums(stage, stage.body, width);
+  return shared_bytes;
 }
 
 }  // namespace mambac

@@ -32,6 +32,7 @@ void WalkLowering::make_arrays() {
 void WalkLowering::make_tile_arrays() {
   tile_arrays_.clear();
   sweep_arrays_.clear();
+  fold_products_.clear();
   made_again_.clear();
   taps_.clear();
   piece_sums_.clear();
@@ -95,10 +96,11 @@ void WalkLowering::make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot 
     else if (other->second.sweep != slot.sweep)
       crosses_sweep = true;
   }
+  if (folds(id)) return make_fold_arrays(id, crosses_phase);
   if (crosses_phase)
     tile_arrays_[id] = tile_array(id, extent(id) * steps(id));
   else if (crosses_sweep && !is_made_again(plan, id, slot))
-    sweep_arrays_[id] = tile_array(id, tile());
+    sweep_arrays_[id] = tile_array(id, steps(id));
 }
 
 bool WalkLowering::is_made_again(const PhasePlan& plan, NodeId id, PhaseSlot slot) {

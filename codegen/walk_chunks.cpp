@@ -23,7 +23,7 @@ bool sums_late(const Graph& fused, const KernelGroup& group, const Node& node, D
 std::vector<DimId> WalkLowering::chunk_dims(NodeId scan) const {
   std::vector<DimId> dims = group_.outer;
   for (DimId d : inner_of_type(scan)) dims.push_back(d);
-  if (result_has_lane(scan)) dims.push_back(group_.lane);
+  if (group_.lane != DimId{} && result_has_lane(scan)) dims.push_back(group_.lane);
   return dims;
 }
 
@@ -40,7 +40,7 @@ Value WalkLowering::load_chunk(const std::map<NodeId, int>& buffers, NodeId scan
 }
 
 void WalkLowering::store_chunk_value(const std::map<NodeId, int>& buffers, NodeId scan, const Int& chunk, Value value) {
-  w_.store_slot(*b_, buffers.at(scan), chunk, chunk_dims(scan), env_, value);
+  w_.store_slot(*b_, buffers.at(scan), chunk, chunk_dims(scan), env_to_store(scan), value);
 }
 
 void WalkLowering::store_summaries(bool with_lanes) {

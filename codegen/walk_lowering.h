@@ -17,6 +17,10 @@
 //
 // A walk that remembers few steps (windows, no scans) needs no such states: in spans (Schedule::steps_per_task) it is
 // one stage, and a task first walks the few tiles before its own, without storing anything.
+//
+// With Schedule::time_lanes a channel has several lanes, and what is said of chunks holds for each one's part of a
+// tile: it walks its steps from 0, the lanes exchange what their parts do to the state before them, and each adds to
+// the states of its steps what the one before its part leaves of itself there.
 #pragma once
 
 #include <functional>
@@ -64,9 +68,15 @@ class WalkLowering {
   // ---- what each node is ----
 
   bool walks(NodeId id) const { return w_.spans(id, group_.along); }
-  bool lanes(NodeId id) const { return w_.has_lane(id); }
+  /// Whether lanes have values of their own. Of what this kernel does not compute, only the type counts.
+  bool lanes(NodeId id) const {
+    if (!w_.inside(id)) return result_has_lane(id);
+    return time_is_lane() ? walks(id) : w_.has_lane(id);
+  }
   bool late(NodeId id) const { return is_late(w_.graph(), group_, w_.node(id)); }
-  bool result_has_lane(NodeId id) const { return group_.lane != DimId{} && w_.has(id, group_.lane); }
+  bool result_has_lane(NodeId id) const {
+    return time_is_lane() ? w_.has(id, group_.along) : group_.lane != DimId{} && w_.has(id, group_.lane);
+  }
   bool directional(NodeId id) const { return is_directional(w_.node(id).op) && w_.node(id).op != Op::ChunkStarts; }
   bool backward(NodeId id) const { return w_.node(id).op == Op::Overlap || w_.node(id).attrs.reverse; }
   bool against(NodeId id) const { return backward(id) != group_.reverse; }
@@ -132,6 +142,7 @@ class WalkLowering {
   Int open_step_loops(int64_t by);
   void close_steps();
   void phases(const PhasePlan& plan, bool with_lanes);
+  void run_sweeps(const Phase& phase);
   void stage_value(NodeId o);
   /// Invariants are loaded once for all steps.
   void preload(const Phase& phase);
@@ -167,12 +178,15 @@ class WalkLowering {
   //
   // With Schedule::pieces, the lanes of a channel share the inner dimension of its states: each has a piece of its
   // indices. What lacks this dimension they compute by turns: of the steps of a tile, each lane takes every pieces-th.
+  // With Schedule::time_lanes (walk_time.cpp) they compute everything by turns, each lane steps that follow each other.
 
   bool splits() const { return s_.pieces > 1; }
-  int64_t channels() const { return s_.width / s_.pieces; }
-  Int piece() const { return loop::piece(s_.pieces); }
+  bool shares_time() const { return s_.time_lanes > 1 && stage_ != WalkStage::join; }
+  int64_t lanes_of_channel() const { return shares_time() ? s_.time_lanes : s_.pieces; }
+  int64_t channels() const { return s_.width / lanes_of_channel(); }
+  Int piece() const { return loop::piece(lanes_of_channel()); }
   bool is_split(NodeId id) const { return splits() && lanes(id) && w_.has(id, split_); }
-  bool takes_turns(NodeId id) const { return splits() && lanes(id) && !w_.has(id, split_); }
+  bool takes_turns(NodeId id) const { return lanes(id) && (shares_time() || (splits() && !w_.has(id, split_))); }
   /// A sum over the shared dimension: each lane has a part of it.
   bool sums_pieces(NodeId id) const { return splits() && lanes(id) && w_.reduces(id, split_); }
   /// Elements over the inner loops that a lane holds of a value (of a uniform one: all), and the present one among
@@ -180,15 +194,33 @@ class WalkLowering {
   int64_t extent(NodeId id) const { return count(inner_of_type(id)) / (is_split(id) ? s_.pieces : 1); }
   Int place(NodeId id) const;
   /// The same over the steps of a tile.
-  int64_t steps(NodeId id) const { return takes_turns(id) ? tile() / s_.pieces : tile(); }
+  int64_t steps(NodeId id) const { return takes_turns(id) ? tile() / lanes_of_channel() : tile(); }
   Int step_place(NodeId id) const {
     return place(id) * steps(id) + (takes_turns(id) ? turn_ : turns_ ? within_ : step_);
   }
+  /// Of an array over the steps that a lane has while the inner indices stand.
+  Int sweep_place(NodeId id) const { return takes_turns(id) ? turn_ : step_; }
   Value load_step(NodeId id, int array);
   void open_turns();
   void hand_out(const Phase& phase);
   void gather_pieces(const Phase& phase);
   Env env_to_store(NodeId id) const;
+  /// Of the lanes of a channel only the first one stores.
+  Env env_of_first_piece() const;
+
+  // ---- lanes that share the time of a channel (walk_time.cpp) ----
+
+  /// A walk without lanes, whose one channel all of them share: every value of a step has lanes.
+  bool time_is_lane() const { return shares_time() && group_.lane == DimId{}; }
+  bool folds(NodeId id) const { return shares_time() && w_.node(id).op == Op::Scan && lanes(id); }
+  void make_fold_arrays(NodeId id, bool crosses_phase);
+  void open_fold(NodeId id);
+  void fold(NodeId id);
+  void join_lanes(NodeId id);
+  /// The array that a scan's states are in, and the place of the present step.
+  std::pair<int, Int> states_of_steps(NodeId id) const;
+  void correct_states(NodeId id, Value entering);
+  Env env_at_end(const Int& wanted) const;
 
   // ---- sums: over inner loops within a tile, and late ones (walk_arrays.cpp) ----
 
@@ -322,6 +354,7 @@ class WalkLowering {
   std::map<NodeId, int> invariant_arrays_, states_, products_, sums_;
   std::map<NodeId, int> tile_arrays_, sweep_arrays_, taps_;
   std::map<NodeId, int> carries_, product_carries_;
+  std::map<NodeId, int> fold_products_;                      // of the decays of a lane's steps so far, by step
   std::map<NodeId, int> step_sums_;                          // sums over lanes, done at once: the values of the steps
   std::map<NodeId, std::pair<int, Int>> partials_;  // late sum -> temporary buffer, number of slots
 

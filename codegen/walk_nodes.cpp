@@ -15,6 +15,7 @@ void WalkLowering::run_node(NodeId id) {
     return;
   }
   w_.comment(*b_, id);
+  if (folds(id)) return fold(id);
   const Value value = evaluate(id);
   if (late(id) && !sums_in_tile(id)) {
     add_late(id, value);
@@ -33,7 +34,7 @@ void WalkLowering::run_node(NodeId id) {
   if (tile_array != tile_arrays_.end())
     b_->store_array(tile_array->second, step_place(id), value);
   auto sweep_array = sweep_arrays_.find(id);
-  if (sweep_array != sweep_arrays_.end()) b_->store_array(sweep_array->second, step_, value);
+  if (sweep_array != sweep_arrays_.end()) b_->store_array(sweep_array->second, sweep_place(id), value);
   if (stored(id)) store_value(id, value);
 }
 
@@ -47,6 +48,7 @@ void WalkLowering::store_end(NodeId id) {
   const Int t = env_.at.at(group_.along);
   const int64_t index = index_along(id);
   const Int wanted = index < 0 ? w_.size(group_.along) + index : constant(index);
+  if (turns_) return w_.store(*b_, id, env_at_end(wanted), value);
   if (index != kLast) b_->open_if(t, wanted + 1);
   if (index != 0) b_->open_if(wanted, t + 1);
   store_value(id, value);
@@ -96,7 +98,7 @@ Value WalkLowering::fetch(NodeId o) {
   if (taps_.count(o)) return w_.node(o).op == Op::Window ? window(o) : read_overlap(o);
   if (made_again_.count(o)) return evaluate(o);
   auto sweep_array = sweep_arrays_.find(o);
-  if (sweep_array != sweep_arrays_.end()) return b_->load_array(sweep_array->second, step_);
+  if (sweep_array != sweep_arrays_.end()) return b_->load_array(sweep_array->second, sweep_place(o));
   auto tile_array = tile_arrays_.find(o);
   if (tile_array != tile_arrays_.end()) return load_step(o, tile_array->second);
   check(!w_.inside(o), "lowering: a value of the kernel is read before its array was made");

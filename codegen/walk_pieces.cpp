@@ -45,9 +45,10 @@ Value WalkLowering::load_step(NodeId id, int array) {
 
 /// Steps that a short tile lacks are computed as its last one, and neither stored nor summed.
 void WalkLowering::open_turns() {
-  turn_ = b_->open_for(constant(0), constant(tile() / s_.pieces), 1, true);
+  const int64_t turns = tile() / lanes_of_channel();
+  turn_ = b_->open_for(constant(0), constant(turns), 1, true);
   step_loops_ = 1;
-  step_ = turn_ * s_.pieces + piece();
+  step_ = shares_time() ? piece() * turns + turn_ : turn_ * s_.pieces + piece();
   own_step_ = step_;
   within_ = step_;
   if (!full_tile()) {
@@ -77,12 +78,12 @@ void WalkLowering::gather_pieces(const Phase& phase) {
 }
 
 /// Outside of turns all lanes of a channel have a value that is not split; the first one stores it.
-Env WalkLowering::env_to_store(NodeId id) const {
+Env WalkLowering::env_to_store(NodeId id) const { return takes_turns(id) && !turns_ ? env_of_first_piece() : env_; }
+
+Env WalkLowering::env_of_first_piece() const {
   Env env = env_;
-  if (takes_turns(id) && !turns_) {
-    env.below = piece();
-    env.limit = constant(1);
-  }
+  env.below = piece();
+  env.limit = constant(1);
   return env;
 }
 

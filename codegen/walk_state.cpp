@@ -72,6 +72,7 @@ void WalkLowering::open_carry(NodeId id) {
     if (products_.count(id))
       b_->store_array(product_of(id), constant(0), b_->load_array(products_.at(id), carry_home(id)));
     store_chunk(id, [&] { return b_->load_array(carry_of(id), constant(0)); });
+    if (folds(id)) open_fold(id);
   } else if (w_.node(id).op == Op::Overlap) {
     // Row k + 1 of the sums array is c[., k]; row 0 stays 0; column 0 holds the tile before.
     const Int k = env_.at.at(w_.node(id).attrs.dims[1]);
@@ -113,7 +114,7 @@ void WalkLowering::store_chunk(NodeId id, const std::function<Value()>& read) {
   }
   b_->open_if(open, constant(1));
   env_.at[tiles] = t0_ / every;
-  w_.store(*b_, chunk->second, env_, read());
+  w_.store(*b_, chunk->second, folds(id) ? env_of_first_piece() : env_, read());
   env_.at.erase(tiles);
   b_->close();
 }

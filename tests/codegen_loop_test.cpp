@@ -118,6 +118,20 @@ TEST(LoopPrint, IsReadable) {
 )");
 }
 
+TEST(LoopPrint, OfLanesThatShareAChannel) {
+  Kernel kernel;
+  kernel.buffers = {{"x", DType::f32}, {"y", DType::f32, true}};
+  Stage& stage = kernel.stages.emplace_back();
+  stage.tasks = constant(1);
+  stage.pieces = 2;
+  StageBuilder b(stage);
+  const Value x = b.load(0, piece(2), constant(2));
+  b.store(1, constant(0), b.scan_pieces(x, x).b_all, nullptr, nullptr, 0, piece(2), constant(1));
+  EXPECT_NO_THROW(verify(kernel)) << "one lane stores to a place without lanes";
+  const std::string text = print(kernel);
+  EXPECT_NE(text.find("v1..v4 = maps over pieces(v0, v0)"), std::string::npos) << text;
+}
+
 TEST(LoopVerify, AcceptsAGoodKernel) { EXPECT_NO_THROW(verify(small_kernel())); }
 
 void expect_rejected(const Kernel& kernel, const std::string& part) {
@@ -150,6 +164,8 @@ TEST(LoopVerify, RejectsABadKernel) {
   expect_rejected(with([](Kernel&, Block& b) { b[3].body[1].op = Op::Add; }), "op add does not reduce");
   expect_rejected(with([](Kernel& k, Block&) { k.stages[0].pieces = 2; }),
                   "a reduction over lanes where a channel has 2 lanes");
+  expect_rejected(with([](Kernel&, Block& b) { b[2].body[2].kind = StmtKind::ScanPieces; }),
+                  "maps over pieces where a channel is one lane");
   expect_rejected(with([](Kernel& k, Block&) { k.buffers[1].written = false; }), "buffer y is read only");
   expect_rejected(with([](Kernel&, Block& b) { b[3].body[2].args[0] = 4; }), "v4 is lanes but goes to a uniform place");
   expect_rejected(with([](Kernel&, Block& b) { b[2].body[0].offset = nullptr; }), "is missing");

@@ -5,79 +5,17 @@
 
 #include <fmt/format.h>
 
+#include "codegen/cuda/cuda_emit.h"
 #include "ir/builder.h"
 #include "passes/differentiate.h"
 #include "passes/simplify.h"
 #include "passes/step_form.h"
 #include "tests/device_check.h"
-#include "tests/mixer.h"
 #include "tests/random_graph.h"
+#include "tests/schedule_cases.h"
 
 namespace mambac::test {
 namespace {
-
-struct Case {
-  Graph graph;
-  Ranges ranges;
-};
-
-/// A whole layer with a state before and after, and packed sequences. `channels`: 37 are five lane blocks of a width of
-/// 8, the last one short.
-Case mixer_case(int64_t channels = 37, int64_t states = 3) {
-  MixerOptions options;
-  options.channels = channels;
-  options.states = states;
-  options.starts = true;
-  Mixer mixer = make_mixer(options);
-  return {simplify(expose_state(simplify(mixer.graph), *mixer.graph.find_dim("L"))), mixer.ranges};
-}
-
-Case mixer_gradients_case(int64_t channels = 19, int64_t states = 3) {
-  MixerOptions options;
-  options.channels = channels;
-  options.states = states;
-  options.starts = true;
-  options.loss = true;
-  Mixer mixer = make_mixer(options);
-  return {simplify(differentiate(simplify(mixer.graph), "loss")), mixer.ranges};
-}
-
-/// Two scans in one kernel that know nothing of each other: one of [D], with a decay that stands still and a computed
-/// start, and one without lanes. `reverse`: both from the end, with packed sequences.
-Case scans_case(bool reverse, int64_t channels = 21) {
-  Case c;
-  Builder b(c.graph);
-  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", channels);
-  const NodeId x = b.input("x", {DType::f32, {B, L, D}}), p = b.input("p", {DType::f32, {B, L}});
-  const NodeId q = b.input("q", {DType::f32, {B, L}}), rate = b.input("rate", {DType::f32, {D}});
-  const NodeId first = b.input("first", {DType::f32, {B, D}});
-  const NodeId starts = reverse ? b.input("starts", {DType::f32, {B, L}}) : NodeId{};
-  b.hint = "h";
-  const NodeId h = b.scan(b.Sigmoid(rate), b.Mul(x, p), L, reverse, b.Mul(first, rate), starts);
-  b.hint = "s";
-  const NodeId s = b.scan(b.Sigmoid(q), p, L, reverse, {}, starts);
-  c.graph.outputs() = {{"y", b.Add(h, s)}, {"h.last", b.at(h, L, reverse ? 0 : -1)},
-                       {"s.last", b.at(s, L, reverse ? 0 : -1)}, {"s", s}};
-  c.ranges = {{"starts", {Range::mask, 0, 0.2}}};
-  return c;
-}
-
-/// From the end, with states that are summed: y[b, t, d] = sum_n h[b, t, d, n] c[b, t, n].
-Case reverse_states_case(int64_t channels = 21, int64_t states = 3) {
-  Case c;
-  Builder b(c.graph);
-  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", channels);
-  const DimId N = c.graph.add_dim("N", states);
-  const NodeId dt = b.Sigmoid(b.input("dt", {DType::f32, {B, L, D}})), k = b.input("k", {DType::f32, {B, L, N}});
-  const NodeId rate = b.input("rate", {DType::f32, {D, N}}), first = b.input("first", {DType::f32, {B, D, N}});
-  const NodeId starts = b.input("starts", {DType::f32, {B, L}});
-  b.hint = "h";
-  const NodeId h = b.scan(b.Exp(b.Mul(dt, b.Neg(b.Exp(rate)))), b.Mul(dt, k), L, true, first, starts);
-  b.hint = "y";
-  c.graph.outputs() = {{"y", b.sum(b.Mul(h, k), {N})}, {"last", b.at(h, L, 0)}};
-  c.ranges = {{"starts", {Range::mask, 0, 0.2}}};
-  return c;
-}
 
 /// A norm and the loss of its rows, with gradients: sums over rows of values with lanes and without, rows that several
 /// passes read, and numbers of lanes.
@@ -138,11 +76,6 @@ Case fixed_walk_case(int64_t steps, int64_t channels = 21) {
   return c;
 }
 
-Case gradients_of(Case c) {
-  c.graph = simplify(differentiate_with_seeds(c.graph));
-  return c;
-}
-
 /// The schedule, where it is legal; as much of it as is legal elsewhere. Its steps per task are in tiles.
 Program::Scheduler as_far_as_legal(const Schedule& wanted) {
   return [=](const Graph& fused, int number) {
@@ -161,6 +94,7 @@ Program::Scheduler as_far_as_legal(const Schedule& wanted) {
     schedule.steps_per_task *= schedule.tile;
     if (schedule.chunks > 1 || !steps_remembered(fused, number)) schedule.steps_per_task = 0;
     if (!can_split(fused, number, schedule)) schedule.pieces = 1;
+    if (!why_illegal_time(fused, number, schedule).empty()) schedule.time_lanes = 1;
     return schedule;
   };
 }
@@ -201,9 +135,11 @@ Schedule draw_gpu_schedule(Random& random) {
   schedule.chunks = random.pick<int>({1, 1, 2, 3, 7});
   schedule.steps_per_task = random.pick<int>({0, 1, 2, 5});
   schedule.pieces = random.pick<int>({1, 1, 2, 4});
+  schedule.time_lanes = random.pick<int>({1, 2, 8, 32});
   schedule.exp_on_fma = random.pick<int>({0, 0, 1, 2, 3});
   schedule.blocks_per_sm = random.pick<int>({1, 4});
   schedule.tiles_ahead = random.pick<int>({0, 1, 2, 3});
+  schedule.copies_ahead = schedule.staged ? random.pick<int>({0, 1, 2}) : 0;
   schedule.inner_unroll = random.pick<int>({1, 4, 16});
   schedule.rows_per_task = random.pick<int>({1, 2, 16});
   schedule.row_unroll = random.pick<int>({1, 2, 4});
@@ -369,6 +305,51 @@ TEST(GpuSchedules, OfManyStatesAgree) {
     options.schedule = as_far_as_legal(schedule);
     EXPECT_EQ(check_on_cpu(c.graph, bindings, draw_values(c.graph, bindings, c.ranges, 19), options), "") << pieces;
   }
+}
+
+/// Two staged values, one of them narrow, some of whose tiles are copied before the one that needs them.
+TEST(GpuSchedules, OfCopiesAheadAgree) {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", 70);
+  const DimId N = c.graph.add_dim("N", 8);
+  const NodeId dt = b.Sigmoid(b.input("dt", {DType::f32, {B, L, D}})), k = b.input("k", {DType::f32, {B, L, N}});
+  const NodeId q = b.cast(b.input("q", {DType::bf16, {B, L, N}}), DType::f32);
+  const NodeId rate = b.input("rate", {DType::f32, {D}});
+  for (const bool reverse : {false, true}) {
+    const NodeId h = b.scan(b.Exp(b.Mul(dt, rate)), b.Mul(dt, k), L, reverse);
+    c.graph.outputs() = {{"y", b.sum(b.Mul(h, q), {N})}, {"last", b.at(h, L, reverse ? 0 : -1)}};
+    const Bindings bindings{{"B", 2}, {"L", 37}};
+    Arrays values = draw_values(c.graph, bindings, {}, 23);
+    for (double& value : values.at("q").data) value = round_to(DType::bf16, value);
+    for (const auto& [copies, tiles_ahead, time_lanes] : {std::tuple{1, 0, 1}, {2, 3, 1}, {3, 1, 4}}) {
+      const Schedule schedule{.width = 32,
+                              .tile = 8,
+                              .states_in_registers = true,
+                              .blocks_per_task = 1,
+                              .ahead = 0,
+                              .time_lanes = time_lanes,
+                              .staged = true,
+                              .tiles_ahead = tiles_ahead,
+                              .copies_ahead = copies};
+      CheckOptions options;
+      options.device = &emulated_device();
+      options.schedule = [&](const Graph& graph, int number) {
+        const loop::Kernel kernel = lower(graph, Layouts(graph), number, schedule, DeviceKind::gpu).kernel;
+        EXPECT_NE(cuda_emit::emit(kernel).find("mb_copy_async16"), std::string::npos);
+        return schedule;
+      };
+      EXPECT_EQ(check_on_cpu(simplify(c.graph), bindings, values, options), "") << schedule.str();
+    }
+  }
+}
+
+TEST(GpuSchedules, CopiesAheadOfNothingStagedAreRefused) {
+  const Graph graph = fused(scans_case(false).graph);
+  const int kernel = kernel_of(graph, Op::Scan);
+  EXPECT_EQ(why_illegal(graph, kernel, {.staged = true, .copies_ahead = 1}, DeviceKind::gpu), "");
+  expect_refused(graph, kernel, {.staged = false, .copies_ahead = 1});
+  expect_refused(graph, kernel, {.staged = true, .copies_ahead = -1});
 }
 
 /// What the tests of pieces hold only if it is so.

@@ -270,6 +270,80 @@ TEST(TilesAhead, WholeTilesAreFetchedOneBefore) {
   EXPECT_EQ(count(three, StmtKind::Prefetch), 1);
 }
 
+/// Tiles of 8 steps that stage 8 numbers of each, out of rows of so many: a[number * 8 + step], which each lane reads.
+Kernel staged_tiles(int copies_ahead, int64_t row, int64_t first, int64_t shared_bytes) {
+  Kernel kernel;
+  kernel.name = "k";
+  kernel.sizes = {"L"};
+  kernel.buffers = {{"x", DType::bf16, false}, {"y", DType::f32, true}};
+  kernel.schedule.width = kWidth;
+  kernel.schedule.copies_ahead = copies_ahead;
+  Stage& stage = kernel.stages.emplace_back();
+  stage.name = "s";
+  stage.tasks = constant(1);
+  StageBuilder b(stage);
+  const Int length = std::make_shared<IntNode>(IntNode{IntOp::Size, 0, nullptr, nullptr});
+  const auto steps = [&](const Int& t0, const Int& end) {
+    const int a = b.array("a", 64, false, false);
+    const Int number = b.open_for(constant(0), constant(8)), step = b.open_for(constant(0), end);
+    b.store_array(a, number * 8 + step, b.load(0, (t0 + step) * row + (number + first)));
+    b.close();
+    b.close();
+    const Int s = b.open_for(constant(0), end);
+    b.store(1, (t0 + s) * kWidth, b.load_array(a, s), constant(1));
+    b.close();
+  };
+  const Int tile = b.open_for(constant(0), (length + 7) / 8);
+  b.open_if(constant(7), length - tile * 8);
+  steps(tile * 8, constant(8));
+  b.open_else(true);
+  steps(tile * 8, length - tile * 8);
+  b.close();
+  b.close();
+  verify(kernel);
+  Kernel threads = for_threads(kernel, shared_bytes);
+  verify(threads);
+  return threads;
+}
+
+TEST(CopiesAhead, OfWhatWholeTilesStage) {
+  const auto count = [](const Kernel& kernel, StmtKind kind) {
+    return Written::count(kernel.stages[0].body, kind);
+  };
+  const Kernel none = staged_tiles(0, 16, 8, 4096);
+  EXPECT_EQ(count(none, StmtKind::CopyAsync), 0);
+  for (const int ring : {1, 3}) {
+    const Kernel copies = staged_tiles(ring, 16, 8, 4096);
+    // Before the first tile, behind a whole one, and before a short one.
+    EXPECT_EQ(count(copies, StmtKind::CopyAsync), ring + 2);
+    EXPECT_EQ(count(copies, StmtKind::CommitCopies), ring + 2);
+    EXPECT_EQ(count(copies, StmtKind::WaitCopies), 1);
+    EXPECT_EQ(count(copies, StmtKind::Load), 1) << "that of the short tile";
+    EXPECT_EQ(count(copies, StmtKind::Barrier), count(none, StmtKind::Barrier)) << "no barrier more";
+    EXPECT_EQ(copies.stages[0].arrays.back().dtype, DType::bf16) << "as it lies in memory";
+    EXPECT_EQ(copies.stages[0].arrays.back().count, ring * 64);
+  }
+  const std::string text = print(staged_tiles(3, 16, 8, 4096));
+  for (const char* part : {"copy x.ring[", "commit copies", "wait for copies but 2 groups"})
+    EXPECT_NE(text.find(part), std::string::npos) << text;
+  for (const auto& [row, first] : {std::pair{17, 8}, {16, 4}})
+    EXPECT_EQ(count(staged_tiles(1, row, first, 4096), StmtKind::CopyAsync), 0) << "not at multiples of 16 bytes";
+  EXPECT_EQ(count(staged_tiles(1, 16, 8, 512 + 127), StmtKind::CopyAsync), 0) << "128 bytes have no room";
+  EXPECT_EQ(count(staged_tiles(1, 16, 8, 512 + 128), StmtKind::CopyAsync), 3);
+}
+
+TEST(CopiesAhead, OfAllLanesAlikeAreRejected) {
+  Kernel kernel = staged_tiles(1, 16, 8, 4096);
+  Block& before = kernel.stages[0].body[0].body[0].body;  // if there is a tile, and it is whole
+  ASSERT_EQ(before[0].body[0].kind, StmtKind::CopyAsync);
+  before[0].spread = false;
+  EXPECT_THROW(verify(kernel), InternalError);
+  before[0].spread = true;
+  EXPECT_NO_THROW(verify(kernel));
+  before[0].body[0].array = 0;  // of f32
+  EXPECT_THROW(verify(kernel), InternalError);
+}
+
 TEST(Banks, LanesOfAChannelReadDifferentOnes) {
   Kernel kernel;
   kernel.name = "k";

@@ -17,15 +17,16 @@ namespace {
 
 const std::string kBarrier = "__syncthreads();";
 
-/// A kernel with one more size: the number of the barrier that a run leaves out.
+/// A kernel with one more size: the number of the barrier, or other statement, that a run leaves out.
 class Mutants {
  public:
-  Mutants(const Graph& fused, LoweredKernel lowered) : fused_(fused), lowered_(std::move(lowered)) {
+  Mutants(const Graph& fused, LoweredKernel lowered, const std::string& statement)
+      : fused_(fused), lowered_(std::move(lowered)) {
     lowered_.kernel.sizes.push_back("WITHOUT");
     std::string text = cuda_emit::emit(lowered_.kernel);
-    for (size_t at = text.find(kBarrier); at != std::string::npos; at = text.find(kBarrier, at)) {
-      const std::string numbered = fmt::format("if (WITHOUT != {}) {}", count_++, kBarrier);
-      text.replace(at, kBarrier.size(), numbered);
+    for (size_t at = text.find(statement); at != std::string::npos; at = text.find(statement, at)) {
+      const std::string numbered = fmt::format("if (WITHOUT != {}) {}", count_++, statement);
+      text.replace(at, statement.size(), numbered);
       at += numbered.size();
     }
     module_ = EmulatedModule::compile(text);
@@ -64,8 +65,10 @@ class Mutants {
 };
 
 /// Three warps of a block have channels, the last one some.
-Graph fused_mixer(GraphKind kind, DType storage, bool starts, int64_t channels = 70) {
-  MixerOptions options{.channels = channels, .states = 4, .starts = starts, .loss = kind == GraphKind::train};
+Graph fused_mixer(GraphKind kind, DType storage, bool starts, int64_t channels = 70, int64_t states = 4,
+                  int64_t rank = 2) {
+  MixerOptions options{
+      .channels = channels, .states = states, .rank = rank, .starts = starts, .loss = kind == GraphKind::train};
   PipelineOptions pipeline;
   pipeline.kind = kind;
   pipeline.storage = storage;
@@ -73,7 +76,7 @@ Graph fused_mixer(GraphKind kind, DType storage, bool starts, int64_t channels =
 }
 
 struct Found {
-  size_t forward = 0, backward = 0;  // barriers of kernels with a scan
+  size_t forward = 0, backward = 0;  // statements of kernels with a scan
 };
 
 bool has_scan(const Graph& fused, int kernel) {
@@ -95,8 +98,9 @@ bool is_reported(const Mutants& mutants, size_t barrier) {
   });
 }
 
-/// Removes each barrier of each kernel of the graph. `change`: of the schedules of scans.
-Found expect_needed(const Graph& fused, const std::function<void(Schedule&, int kernel)>& change = {}) {
+/// Removes each barrier, or other statement, of each kernel of the graph. `change`: of the schedules of scans.
+Found expect_needed(const Graph& fused, const std::function<void(Schedule&, int kernel)>& change = {},
+                    const std::string& statement = kBarrier) {
   const Layouts layouts(fused);
   Found found;
   for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
@@ -105,10 +109,10 @@ Found expect_needed(const Graph& fused, const std::function<void(Schedule&, int 
     Schedule schedule = default_gpu_schedule(fused, k);
     if (schedule.steps_per_task > 0) schedule.steps_per_task = schedule.tile;  // several spans of these lengths
     if (change && has_scan(fused, k)) change(schedule, k);
-    const Mutants mutants(fused, lower(fused, layouts, k, schedule, DeviceKind::gpu));
+    const Mutants mutants(fused, lower(fused, layouts, k, schedule, DeviceKind::gpu), statement);
     for (const Bindings& sizes : kSizes) EXPECT_NO_THROW(mutants.run(sizes)) << group.name;
     for (size_t i = 0; i < mutants.count(); ++i)
-      EXPECT_TRUE(is_reported(mutants, i)) << group.name << " without barrier " << i << "\n" << schedule.str();
+      EXPECT_TRUE(is_reported(mutants, i)) << group.name << " without " << statement << i << "\n" << schedule.str();
     if (has_scan(fused, k)) (group.reverse ? found.backward : found.forward) += mutants.count();
   }
   return found;
@@ -183,13 +187,36 @@ TEST(BarriersOfSchedules, OfPartsAreNeeded) {
     if (schedule.teams == 1) continue;
     (in_parts(k) ? parts : adding) += 1;
     if (in_parts(k)) schedule.rows_per_task = 32;
-    const Mutants mutants(fused, lower(fused, layouts, k, schedule));
+    const Mutants mutants(fused, lower(fused, layouts, k, schedule, DeviceKind::gpu));
     EXPECT_NO_THROW(mutants.run(kSizes[0]));
     EXPECT_EQ(mutants.count(), in_parts(k) ? 2u : 1u);
     for (size_t i = 0; i < mutants.count(); ++i) EXPECT_TRUE(is_reported(mutants, i)) << k << " without " << i;
   }
   EXPECT_EQ(parts, 1);
   EXPECT_EQ(adding, 1);
+}
+
+/// In one piece and in chunks: what lanes that share time read of shared memory has been written by others.
+TEST(BarriersOfSchedules, OfLanesThatShareTimeAreNeeded) {
+  const Graph fused = fused_mixer(GraphKind::prefill, DType::bf16, true, 10);
+  for (const int chunks : {1, 3})
+    expect_some_needed(GraphKind::prefill, expect_needed(fused, [&](Schedule& schedule, int kernel) {
+                         schedule.width = 64;
+                         schedule.pieces = 1;
+                         schedule.time_lanes = 4;
+                         schedule.chunks = chunks;
+                         ASSERT_EQ(why_illegal(fused, kernel, schedule, DeviceKind::gpu), "");
+                       }));
+}
+
+/// Rings of one tile and of two; the barriers around what is read of them, and the waits for copies.
+TEST(BarriersOfSchedules, AndWaitsOfCopiesAheadAreNeeded) {
+  const Graph fused = fused_mixer(GraphKind::prefill, DType::bf16, false, 70, 8, 8);
+  for (const int copies : {1, 2}) {
+    const auto change = [=](Schedule& schedule, int) { schedule.copies_ahead = copies; };
+    for (const std::string& statement : {kBarrier, fmt::format("mb_copy_wait<{}>();", copies - 1)})
+      expect_some_needed(GraphKind::prefill, expect_needed(fused, change, statement));
+  }
 }
 
 /// Two blocks of lanes of a task, states in registers or not.

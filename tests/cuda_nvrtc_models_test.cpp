@@ -39,14 +39,15 @@ struct Generated {
 /// By their loops: layers share kernels, and so do graphs.
 using Kernels = std::map<std::string, Generated>;
 
-void add_kernels(const std::string& model, GraphKind kind, DType storage, Kernels& kernels) {
+void add_kernels(const std::string& model, GraphKind kind, DType storage, Kernels& kernels,
+                 const Program::Scheduler& schedule = default_gpu_schedule) {
   const tools::Selection selection = tools::select_model(model, {});
   const Graph fused = tools::graph_for_gpu(selection.model, kind, storage, {{"B", 1}});
   const Layouts layouts(fused);
   for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
     const KernelGroup& group = fused.kernels[static_cast<size_t>(k)];
     if (group.kind == KernelGroup::library) continue;
-    const LoweredKernel lowered = lower(fused, layouts, k, default_gpu_schedule(fused, k), DeviceKind::gpu);
+    const LoweredKernel lowered = lower(fused, layouts, k, schedule(fused, k), DeviceKind::gpu);
     Generated& made = kernels[loop::print(lowered.kernel)];
     made.graphs.insert(fmt::format("{} {} {}", model, name_of(kind), name_of(storage)));
     if (made.launches++ > 0) continue;
@@ -166,7 +167,7 @@ std::vector<Generated> kernels_with_parts(const std::string& model, DType storag
   std::vector<Generated> kernels;
   for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k)
     if (fused.kernels[static_cast<size_t>(k)].kind != KernelGroup::library && default_gpu_schedule(fused, k).teams > 1)
-      kernels.push_back({cuda_emit::emit(lower(fused, layouts, k, default_gpu_schedule(fused, k)).kernel),
+      kernels.push_back({cuda_emit::emit(lower(fused, layouts, k, default_gpu_schedule(fused, k), DeviceKind::gpu).kernel),
                          {fmt::format("{} step {}", model, name_of(storage))}});
   return kernels;
 }
@@ -190,6 +191,27 @@ TEST_F(ModelKernels, OfAStepInPartsSpillNothing) {
     for (const KernelUse& use : job.report)
       EXPECT_EQ(use.spill_stores + use.spill_loads + use.stack, 0)
           << use.name << " of " << *job.kernel->graphs.begin() << " on sm_" << job.architecture;
+  }
+}
+
+/// Scans of few channels, a warp for each, and scans whose staged values are copied ahead.
+TEST_F(ModelKernels, OfOtherMappingsSpillNothing) {
+  Kernels kernels;
+  for (const char* setting : {"scan:pieces=1,time_lanes=32,tile=128", "scan:copies_ahead=2"})
+    add_kernels("mambabyte:353m", GraphKind::prefill, DType::bf16, kernels,
+                tools::ScheduleSettings(DeviceKind::gpu, default_gpu_schedule, {setting}).scheduler());
+  std::vector<Job> jobs;
+  for (const auto& [loops, kernel] : kernels)
+    for (const int architecture : {75, 80, 90})
+      if (kernel.scan) jobs.push_back({&kernel, architecture});
+  EXPECT_EQ(jobs.size(), 6u);
+  compile(Nvrtc::instance(), jobs);
+  for (const Job& job : jobs) {
+    EXPECT_EQ(job.failure, "") << job.kernel->text;
+    for (const KernelUse& use : job.report) {
+      fmt::print("{} for sm_{}: {} registers\n", use.name, job.architecture, use.registers);
+      EXPECT_EQ(use.spill_stores + use.spill_loads + use.stack, 0) << use.name << "\n" << job.kernel->text;
+    }
   }
 }
 

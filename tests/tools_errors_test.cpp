@@ -133,6 +133,13 @@ const std::vector<Mistake> kMistakes = {
      1, {"tile=4096", "at most 1024"}},
     {"SwitchThatIsNone", "", "mambac cost mambabyte:tiny --device cuda:sm_90 --schedule scan:staged=7", 1,
      {"'staged=7'", "staged=0 or staged=1"}},
+    {"LanesShareNoTimeOnACpu", "",
+     "mambac bench scan --rounds 1 --schedule "
+     "scan:time_lanes=4,tile=16,states_in_registers=1,staged=1,blocks_per_task=1",
+     1, {"kernel scan_fwd", "time_lanes=4", "only kernels for a GPU"}},
+    {"TimeLanesOfAnotherKernel", "",
+     "mambac cost mambabyte:tiny --graph prefill --device cuda:sm_90 --schedule scan:time_lanes=3,pieces=1", 1,
+     {"kernel mamba_fwd", "time_lanes=3", "power of two"}},
     {"IllegalSchedule", "", "mambac bench scan --rounds 1 --schedule scan:tile=0", 1, {"tile=0", "1 or more"}},
     {"NoGpu", "", "MAMBAC_CUDA_DRIVER=/none mambac train mambabyte:tiny --data data.txt --out run --steps 1 --device cuda:7", 3,
      {"CUDA driver", "/none"}},

@@ -50,7 +50,7 @@ class StageText : public loop::LoopWriter {
       long_sizes_.push_back(names_.make(size + "_size"));
     }
     std::map<loop::Value, Definition> definitions;
-    find_powers(stage_.body, 0, definitions);
+    find_values(stage_.body, 0, definitions);
     open_nest({});
     signature();
     depth_ = 1;
@@ -116,13 +116,14 @@ class StageText : public loop::LoopWriter {
     int depth = 0;  // loops around it
   };
 
-  void find_powers(const Block& statements, int depth, std::map<loop::Value, Definition>& definitions) {
+  void find_values(const Block& statements, int depth, std::map<loop::Value, Definition>& definitions) {
     for (const Stmt& s : statements) {
-      for (int64_t c = 0; c < std::max<int64_t>(s.columns, 1) && s.result >= 0; ++c)
+      used_.insert(s.args.begin(), s.args.end());
+      for (int64_t c = 0; c < result_count(s); ++c)
         definitions[s.result + static_cast<loop::Value>(c)] = {&s, depth};
       if (s.kind == StmtKind::Apply && s.op == Op::Exp) find_power(s, definitions);
-      find_powers(s.body, depth + (s.kind == StmtKind::For ? 1 : 0), definitions);
-      find_powers(s.otherwise, depth, definitions);
+      find_values(s.body, depth + (s.kind == StmtKind::For ? 1 : 0), definitions);
+      find_values(s.otherwise, depth, definitions);
     }
   }
 
@@ -408,6 +409,12 @@ class StageText : public loop::LoopWriter {
         break;
       }
       case StmtKind::Fetch: fetch(s); break;
+      case StmtKind::CopyAsync:
+        line("mb_copy_async16({}, {}, {});", arrays_.at(static_cast<size_t>(s.array)), str(s.place),
+             target(s, place(s)));
+        break;
+      case StmtKind::CommitCopies: line("mb_copy_commit();"); break;
+      case StmtKind::WaitCopies: line("mb_copy_wait<{}>();", s.groups); break;
       case StmtKind::Prefetch: {
         const std::string condition = exists(s.valid);
         line("{}mb_prefetch({});", condition.empty() ? "" : fmt::format("if ({}) ", condition), target(s, place(s)));
@@ -432,6 +439,7 @@ class StageText : public loop::LoopWriter {
         define(s, fmt::format("mb_of_piece<{}>({}, {})", pieces(), array(s), str(s.piece)));
         break;
       case StmtKind::SumPieces: sum_pieces(s); break;
+      case StmtKind::ScanPieces: scan_pieces(s); break;
       case StmtKind::Reduce: reduce(s); break;
       case StmtKind::ReduceInto: reduce_into(s); break;
       case StmtKind::Barrier: line("__syncthreads();"); break;
@@ -447,9 +455,10 @@ class StageText : public loop::LoopWriter {
   }
 
   void store(const Stmt& s) {
-    std::string condition = s.lane_stride                                ? of_first_team(exists(s.valid))
-                            : spread_ || differs_between_lanes(s.offset) ? ""
-                                                                         : fmt::format("{} == 0", thread());
+    const bool own = spread_ || differs_between_lanes(s.offset) || differs_between_lanes(s.below);
+    std::string condition = s.lane_stride ? of_first_team(exists(s.valid))
+                            : own         ? ""
+                                          : fmt::format("{} == 0", thread());
     if (s.below)
       condition = fmt::format("{}{} < {}", condition.empty() ? "" : condition + " && ", str(s.below), str(s.limit));
     line("{}mb_store({}, {});", condition.empty() ? "" : fmt::format("if ({}) ", condition), target(s, place(s)),
@@ -509,6 +518,23 @@ class StageText : public loop::LoopWriter {
     define(s, fmt::format("r{}[0]", s.result));
   }
 
+  void scan_pieces(const Stmt& s) {
+    const std::string a = fmt::format("a{}", s.result), b = fmt::format("b{}", s.result);
+    line("float {} = {}, {} = {};", a, v(s.args[0]), b, v(s.args[1]));
+    line("mb_scan_pairs<{}>({}, {});", pieces(), a, b);
+    const auto before = [&](const std::string& x, const char* none) {
+      return fmt::format("mb_shift_up<{}>({}, {})", pieces(), x, none);
+    };
+    const auto last = [&](const std::string& x) {
+      return fmt::format("mb_of_piece<{}>({}, {})", pieces(), x, pieces() - 1);
+    };
+    const std::string results[loop::kScanResults] = {before(a, "1.f"), before(b, "0.f"), last(a), last(b)};
+    for (int64_t i = 0; i < loop::kScanResults; ++i) {
+      const loop::Value value = s.result + static_cast<loop::Value>(i);
+      if (used_.count(value)) define(value, results[i]);  // an exchange of values costs
+    }
+  }
+
   std::string apply(const Stmt& s) const {
     const auto arg = [&](size_t i) { return v(s.args.at(i)); };
     const auto infix = [&](const char* op) { return fmt::format("{} {} {}", arg(0), op, arg(1)); };
@@ -560,6 +586,7 @@ class StageText : public loop::LoopWriter {
   // exp(x * y), as the decays of a scan are, where y is computed in fewer loops than x: y is scaled there, once.
   std::map<loop::Value, std::pair<loop::Value, loop::Value>> powers_;  // by the exponential: x and y
   std::set<loop::Value> scaled_;                                       // the y
+  std::set<loop::Value> used_;                                         // by some statement
   std::map<const Stmt*, Pointer> pointers_;                            // of accesses in the unrolled loop that is open
   std::set<loop::Var> scope_;                                          // variables of open loops, and the task
   bool spread_ = false, unrolled_ = false;
@@ -599,8 +626,8 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
 }
 
 std::string emit(const loop::Kernel& lowered, std::vector<Nest>* nests) {
-  check(lowered.schedule.pieces >= 1 && lowered.schedule.width % lowered.schedule.pieces == 0,
-        "a block has whole channels");
+  for (const loop::Stage& stage : lowered.stages)
+    check(stage.pieces >= 1 && lowered.schedule.width % stage.pieces == 0, "a block has whole channels");
   check(lowered.schedule.width >= 1 && std::has_single_bit(static_cast<unsigned>(lowered.schedule.width)),
         "the width of a kernel must be a power of two");
   const loop::Kernel kernel = for_threads(lowered, kSharedBytes);

@@ -287,7 +287,16 @@ MB_FN void mb_reduce_scatter(float (&v)[K]) {
 
 template <int P>
 MB_FN float mb_of_piece(float v, int piece) {
-  return __shfl_sync(MB_WARP, v, piece, P);
+  if constexpr (P <= 32) {
+    return __shfl_sync(MB_WARP, v, piece, P);
+  } else {
+    __shared__ float handed_out;
+    if (threadIdx.x == piece) handed_out = v;
+    __syncthreads();
+    v = handed_out;
+    __syncthreads();  // the next call writes it
+    return v;
+  }
 }
 
 template <int W>

@@ -27,7 +27,7 @@
 //     Over W consecutive threads (a power of two), the result in all of them. W <= 32: all threads of the warp come
 //     together, and halves are folded onto each other, as in the loop IR. W > 32: W is the size of the block; warps are
 //     folded first. None of these orders accesses to the caller's shared arrays: that takes a barrier.
-//   mb_of_piece<P>(v, piece)   the v of thread number `piece` of each P consecutive ones, P a power of two up to 32
+//   mb_of_piece<P>(v, piece)   the v of thread number `piece` of each P consecutive ones. P as W in mb_sum
 //   mb_reduce_scatter<K, W, S = 1>(float (&v)[K])
 //     K <= W <= 32, powers of two. On return v[0] of thread l is the sum over its W threads of their v[l % K]; the rest
 //     of v is spent. K - 1 + log2(W / K) shuffles. Threads are folded at distances K/2, K/4, ..., 1, then K, 2K, ...,

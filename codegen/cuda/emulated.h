@@ -377,8 +377,8 @@ void mb_reduce_scatter(A& v, int line = __builtin_LINE()) {
 
 template <int P>
 float mb_of_piece(float v, int piece, int line = __builtin_LINE()) {
-  const mb_meeting warp = mb_meet("mb_of_piece", P, false, &v, 1, line);
-  return warp.at(warp.number / P * P + piece, 0);
+  const mb_meeting all = mb_meet("mb_of_piece", P, P > 32, &v, 1, line);
+  return all.at(all.number / P * P + piece);
 }
 
 template <int W>

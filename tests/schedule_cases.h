@@ -1,0 +1,27 @@
+// Graphs whose walks every schedule is tried on, for tests of schedules.
+#pragma once
+
+#include "tests/random_values.h"
+
+namespace mambac::test {
+
+struct Case {
+  Graph graph;
+  Ranges ranges;
+};
+
+/// A whole layer with a state before and after, and packed sequences. `channels`: 37 are five lane blocks of a width of
+/// 8, the last one short.
+Case mixer_case(int64_t channels = 37, int64_t states = 3);
+Case mixer_gradients_case(int64_t channels = 19, int64_t states = 3);
+
+/// Two scans in one kernel that know nothing of each other: one of [D], with a decay that stands still and a computed
+/// start, and one without lanes. `reverse`: both from the end, with packed sequences.
+Case scans_case(bool reverse, int64_t channels = 21);
+
+/// From the end, with states that are summed: y[b, t, d] = sum_n h[b, t, d, n] c[b, t, n].
+Case reverse_states_case(int64_t channels = 21, int64_t states = 3);
+
+Case gradients_of(Case c);
+
+}  // namespace mambac::test
