@@ -187,7 +187,7 @@ TEST(BarriersOfSchedules, OfPartsAreNeeded) {
     if (schedule.teams == 1) continue;
     (in_parts(k) ? parts : adding) += 1;
     if (in_parts(k)) schedule.rows_per_task = 32;
-    const Mutants mutants(fused, lower(fused, layouts, k, schedule, DeviceKind::gpu));
+    const Mutants mutants(fused, lower(fused, layouts, k, schedule, DeviceKind::gpu), kBarrier);
     EXPECT_NO_THROW(mutants.run(kSizes[0]));
     EXPECT_EQ(mutants.count(), in_parts(k) ? 2u : 1u);
     for (size_t i = 0; i < mutants.count(); ++i) EXPECT_TRUE(is_reported(mutants, i)) << k << " without " << i;
