@@ -101,7 +101,7 @@ class SumCutter {
       }
     }
     rewriter_.copy_outputs();
-    return std::move(rewriter_.to);
+    return rewriter_.take();
   }
 
  private:
