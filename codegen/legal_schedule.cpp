@@ -90,11 +90,11 @@ std::string why_out_of_bounds(const Schedule& schedule, DeviceKind kind) {
   return "";
 }
 
-/// With states in registers all steps of a tile are written out, for all inner loops. Few always may be, and as many as
-/// a resumed recurrence asks for.
+/// With states in registers all steps of a tile, or of a lane's share of it, are written out, for all inner loops. Few
+/// always may be, and as many as a resumed recurrence asks for.
 std::string why_too_long(const Graph& fused, int number, const Schedule& schedule) {
   constexpr int64_t kFewSteps = 8, kMostBodies = 1024;
-  if (!schedule.states_in_registers || schedule.tile <= kFewSteps) return "";
+  if (!schedule.states_in_registers || schedule.tile / schedule.time_lanes <= kFewSteps) return "";
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   int64_t bodies = 1;
   for (const Node& node : fused.nodes()) {
@@ -105,7 +105,7 @@ std::string why_too_long(const Graph& fused, int number, const Schedule& schedul
       if (touches(fused, node, d)) own *= fused.dim(d).size;
     bodies = std::max(bodies, own);
   }
-  const int64_t most = std::max(kFewSteps, std::min<int64_t>(64, kMostBodies / bodies));
+  const int64_t most = std::max(kFewSteps, std::min<int64_t>(64, kMostBodies / bodies)) * schedule.time_lanes;
   if (schedule.tile <= most) return "";
   return fmt::format("tile={}: must be at most {} with states_in_registers=1, which writes all steps out{}",
                      schedule.tile, most, bodies > 1 ? fmt::format(", each {} times", bodies) : "");

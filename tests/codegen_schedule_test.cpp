@@ -197,8 +197,8 @@ Graph fused(const Graph& graph) {
   return fuse(graph, {}, remarks);
 }
 
-void expect_refused(const Graph& graph, int kernel, const Schedule& schedule) {
-  EXPECT_THROW(lower(graph, Layouts(graph), kernel, schedule, DeviceKind::cpu), InternalError) << schedule.str();
+void expect_refused(const Graph& graph, int kernel, const Schedule& schedule, DeviceKind kind = DeviceKind::cpu) {
+  EXPECT_THROW(lower(graph, Layouts(graph), kernel, schedule, kind), InternalError) << schedule.str();
 }
 
 TEST(Schedules, OfALayerAgree) { expect_agreement(mixer_case(), 1, 10); }
@@ -297,9 +297,8 @@ TEST(GpuSchedules, OfManyStatesAgree) {
   const Bindings bindings{{"B", 1}, {"L", 21}};
   CheckOptions options;
   options.device = &emulated_device();
-  options.fuse.recompute = 16;
   Schedule schedule{
-      .width = 128, .tile = 16, .states_in_registers = true, .blocks_per_task = 1, .ahead = 0, .staged = true};
+      .width = 128, .tile = 8, .states_in_registers = true, .blocks_per_task = 1, .ahead = 0, .staged = true};
   for (const int pieces : {1, 2}) {
     schedule.pieces = pieces;
     options.schedule = as_far_as_legal(schedule);
@@ -347,9 +346,9 @@ TEST(GpuSchedules, OfCopiesAheadAgree) {
 TEST(GpuSchedules, CopiesAheadOfNothingStagedAreRefused) {
   const Graph graph = fused(scans_case(false).graph);
   const int kernel = kernel_of(graph, Op::Scan);
-  EXPECT_EQ(why_illegal(graph, kernel, {.staged = true, .copies_ahead = 1}, DeviceKind::gpu), "");
-  expect_refused(graph, kernel, {.staged = false, .copies_ahead = 1});
-  expect_refused(graph, kernel, {.staged = true, .copies_ahead = -1});
+  EXPECT_EQ(why_illegal(graph, kernel, {.width = 32, .staged = true, .copies_ahead = 1}, DeviceKind::gpu), "");
+  expect_refused(graph, kernel, {.width = 32, .staged = false, .copies_ahead = 1}, DeviceKind::gpu);
+  expect_refused(graph, kernel, {.width = 32, .staged = true, .copies_ahead = -1}, DeviceKind::gpu);
 }
 
 /// What the tests of pieces hold only if it is so.
