@@ -218,8 +218,8 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.states_in_registers = true;
     schedule.staged = true;
     schedule.tiles_ahead = 3;
-    schedule.pieces = pieces_for(fused, number, schedule);
     schedule.steps_per_task = steps_per_task(fused, number, schedule.tile);
+    schedule.pieces = pieces_for(fused, number, schedule);  // lanes share channels only where a task walks all steps
   } else {
     schedule.width = threads_for(lanes, 256);
     schedule.rows_per_task = 1;

@@ -52,7 +52,7 @@ std::vector<Bounds> bounds_of(const Schedule& s, DeviceKind kind) {
           {"blocks_per_task", s.blocks_per_task, 1, 1024, "the states of all are kept in arrays"},
           {"ahead", s.ahead, 0, 64, "no cache keeps lines until then"},
           {"pieces", s.pieces, 1, kWarp, "the lanes of a channel are in one warp"},
-          {"time_lanes", s.time_lanes, 1, kWarp, "the lanes of a channel are in one warp"},
+          {"time_lanes", s.time_lanes, 1, kMostLanes, "a block has no more threads"},
           {"copies_ahead", s.copies_ahead, 0, 8, "shared memory has no room for more tiles"},
           {"chunks", s.chunks, 1, 4096, "the states of all are joined one after the other"},
           {"steps_per_task", s.steps_per_task, 0, kAny, ""},
