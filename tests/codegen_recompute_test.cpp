@@ -113,16 +113,27 @@ TEST(Recompute, GradientsAreTheSame) {
   }
 }
 
-TEST(Recompute, KernelsAgree) {
-  const Bindings bindings{{"B", 2}, {"L", 19}};
-  for (const Model& model : deep_models(2)) {
-    const Graph training = simplify(differentiate(loss_of(model), "loss", {}, 1));
-    const Arrays values = draw_values(training, bindings, ranges_of(training), 33);
-    CheckOptions options = quick_check();
-    options.fuse = test_device().fuse_options();
-    EXPECT_EQ(check_on_cpu(training, bindings, values, options), "") << model.name;
+/// Its parameter is the name of a model.
+class KernelsOfModels : public testing::TestWithParam<std::string> {
+ protected:
+  Model model(int64_t layers) const {
+    for (Model& model : deep_models(layers))
+      if (model.name == GetParam()) return std::move(model);
+    throw InternalError("no such model");
   }
+};
+
+TEST_P(KernelsOfModels, Agree) {
+  const Bindings bindings{{"B", 2}, {"L", 19}};
+  const Graph training = simplify(differentiate(loss_of(model(2)), "loss", {}, 1));
+  const Arrays values = draw_values(training, bindings, ranges_of(training), 33);
+  CheckOptions options = quick_check();
+  options.fuse = test_device().fuse_options();
+  EXPECT_EQ(check_on_cpu(training, bindings, values, options), "");
 }
+
+INSTANTIATE_TEST_SUITE_P(Recompute, KernelsOfModels, testing::Values("mambabyte", "mamba_lm", "deep"),
+                         [](const auto& test) { return test.param; });
 
 Graph trained(const Model& model, int recompute, DType storage) {
   PipelineOptions options;
@@ -133,17 +144,15 @@ Graph trained(const Model& model, int recompute, DType storage) {
   return run_pipeline(loss_of(model), options).graph;
 }
 
-TEST(Recompute, KernelsAgreeInBf16) {
+TEST_P(KernelsOfModels, AgreeInBf16) {
   const Bindings bindings{{"B", 2}, {"L", 19}};
   CheckOptions options = quick_check();
   options.relative = 3e-2;
   options.absolute = 5e-2;
-  for (const Model& model : deep_models(2)) {
-    const Graph fused = trained(model, 1, DType::bf16);
-    const Arrays values = draw_values(fused, bindings, ranges_of(fused), 34);
-    const Arrays expected = evaluate(fused, bindings, values, {.round_storage = true});
-    EXPECT_EQ(compare_on_cpu(fused, bindings, values, expected, options), "") << model.name;
-  }
+  const Graph fused = trained(model(2), 1, DType::bf16);
+  const Arrays values = draw_values(fused, bindings, ranges_of(fused), 34);
+  const Arrays expected = evaluate(fused, bindings, values, {.round_storage = true});
+  EXPECT_EQ(compare_on_cpu(fused, bindings, values, expected, options), "");
 }
 
 /// Of all values between kernels.
