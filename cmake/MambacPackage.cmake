@@ -44,7 +44,7 @@ mambac_package(mambac bin)
 # The archive, unpacked and run where there is nothing but the C library.
 if(MAMBAC_BUILD_TESTS)
   set(archive ${package_dir}/mambac-${PROJECT_VERSION}-linux-x86_64.tar.xz)
-  add_test(NAME package_make COMMAND ${PROJECT_SOURCE_DIR}/tools/package --build ${PROJECT_BINARY_DIR})
+  add_test(NAME package_make COMMAND ${PROJECT_SOURCE_DIR}/tools/package --fast --build ${PROJECT_BINARY_DIR})
   add_test(NAME package_check COMMAND ${PROJECT_SOURCE_DIR}/tools/check-package ${archive} ${PROJECT_BINARY_DIR})
   set_tests_properties(package_make PROPERTIES LABELS package TIMEOUT 900 FIXTURES_SETUP package)
   set_tests_properties(package_check PROPERTIES LABELS package TIMEOUT 900 FIXTURES_REQUIRED package

@@ -15,13 +15,10 @@ namespace {
 int tile_for(const Graph& fused, int number, int wanted) {
   for (const Node& node : fused.nodes()) {
     if (node.kernel != number || !is_directional(node.op)) continue;
-    const auto interval = [&](const Node& chunk_starts) {
-      return static_cast<int>(fused.dim(chunk_starts.attrs.dims[1]).divisor);
-    };
     if (node.op == Op::ChunkStarts)
-      wanted = std::gcd(wanted, interval(node));  // states are stored where tiles begin
-    else if (operand(node, "resume").present())
-      return interval(fused.node(operand(node, "resume")));  // a resumed recurrence restarts at every tile
+      wanted = std::gcd(wanted, stored_interval(fused, node));  // states are stored where tiles begin
+    else if (operand(node, "resume").present())  // a resumed recurrence restarts at every tile
+      return stored_interval(fused, fused.node(operand(node, "resume")));
   }
   return wanted;
 }

@@ -115,13 +115,13 @@ std::string why_too_long(const Graph& fused, int number, const Schedule& schedul
 std::string why_illegal_tile(const Graph& fused, int number, int tile) {
   for (const Node& node : fused.nodes()) {
     if (node.kernel != number || !is_directional(node.op)) continue;
-    const auto interval = [&](const Node& chunk_starts) { return fused.dim(chunk_starts.attrs.dims[1]).divisor; };
-    if (node.op == Op::ChunkStarts && interval(node) % tile != 0)
-      return fmt::format("tile={}: states are stored every {} steps, where a tile must begin", tile, interval(node));
+    if (node.op == Op::ChunkStarts && stored_interval(fused, node) % tile != 0)
+      return fmt::format("tile={}: states are stored every {} steps, where a tile must begin", tile,
+                         stored_interval(fused, node));
     const NodeId resume = node.op == Op::ChunkStarts ? NodeId{} : operand(node, "resume");
-    if (resume.present() && interval(fused.node(resume)) != tile)
+    if (resume.present() && stored_interval(fused, fused.node(resume)) != tile)
       return fmt::format("tile={}: a recurrence resumes every {} steps, once a tile", tile,
-                         interval(fused.node(resume)));
+                         stored_interval(fused, fused.node(resume)));
   }
   return "";
 }
@@ -157,6 +157,10 @@ std::string why_illegal_walk(const Graph& fused, int number, const Schedule& sch
 }
 
 }  // namespace
+
+int stored_interval(const Graph& fused, const Node& chunk_starts) {
+  return static_cast<int>(fused.dim(chunk_starts.attrs.dims[1]).divisor);
+}
 
 std::string why_illegal(const Graph& fused, int number, const Schedule& schedule, DeviceKind kind) {
   if (kind == DeviceKind::cpu)

@@ -28,6 +28,9 @@ LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, cons
 /// of which feeds another, and which leaves no sum over time or lanes behind.
 bool can_chunk(const Graph& fused, int number);
 
+/// Steps between the states that a `chunk_starts` stores.
+int stored_interval(const Graph& fused, const Node& chunk_starts);
+
 /// How many steps before a step its values are made of: a walk without scans that are not resumed. What lies in memory
 /// does not count. `steps_per_task` may be set where there is such a number.
 std::optional<int64_t> steps_remembered(const Graph& fused, int number);

@@ -42,7 +42,7 @@ class StoreNarrower {
       o = elsewhere && narrow_[o.index].present() ? narrow_[o.index] : rewriter_.mapped(o);
     }
     rewriter_.map(id, rewriter_.to.append(std::move(copy)));
-    if (is_narrowed(id)) narrow_[id.index] = append_cast(id);
+    if (is_narrowed(id)) narrow_[id.index] = append_cast(rewriter_.to, rewriter_.mapped(id), storage_);
   }
 
   bool is_narrowed(NodeId id) const {
@@ -65,17 +65,6 @@ class StoreNarrower {
     if (value.op != Op::Add && value.op != Op::Sub) return false;
     return std::any_of(value.operands.begin(), value.operands.end(),
                        [&](NodeId o) { return node(o).kernel != value.kernel && node(o).type == value.type; });
-  }
-
-  NodeId append_cast(NodeId id) {
-    Node cast;
-    cast.op = Op::Cast;
-    cast.operands = {rewriter_.mapped(id)};
-    cast.attrs.dtype = storage_;
-    cast.name = node(id).name + "." + name_of(storage_);
-    cast.location = node(id).location;
-    cast.kernel = node(id).kernel;
-    return rewriter_.to.append(std::move(cast));
   }
 
   Rewriter rewriter_;

@@ -4,6 +4,7 @@
 
 #include "ir/dims.h"
 #include "passes/contraction.h"
+#include "passes/fuse.h"
 #include "passes/rewrite.h"
 #include "passes/widths.h"
 
@@ -111,17 +112,7 @@ class Lowering {
 
   DType dtype(NodeId now) const { return rewriter_.to.node(now).type.dtype; }
 
-  NodeId cast(NodeId value, DType to) {
-    Node node;
-    node.op = Op::Cast;
-    node.operands = {value};
-    node.attrs.dtype = to;
-    node.name = rewriter_.to.node(value).name + "." + name_of(to);
-    node.location = rewriter_.to.node(value).location;
-    return rewriter_.to.append(std::move(node));
-  }
-
-  static bool is_join(const Node& node) { return node.op == Op::Concat || node.op == Op::Stack; }
+  NodeId cast(NodeId value, DType to) { return append_cast(rewriter_.to, value, to); }
 
   /// Pieces side by side have one element type: `wanted` when theirs differ. A join that is stored narrow is made
   /// of narrow pieces, so that each is written into its place.
@@ -188,13 +179,7 @@ Graph narrow_parameters(const Graph& graph, DType storage) {
     const NodeId now = rewriter.to.append(std::move(node));
     rewriter.map({i}, now);
     if (!reads_narrow) continue;  // a gather: what follows reads f32 as before
-    Node cast;
-    cast.op = Op::Cast;
-    cast.operands = {now};
-    cast.attrs.dtype = DType::f32;
-    cast.name = rewriter.to.node(now).name + ".f32";
-    cast.location = rewriter.to.node(now).location;
-    rewriter.map({i}, rewriter.to.append(std::move(cast)));
+    rewriter.map({i}, append_cast(rewriter.to, now, DType::f32));
   }
   rewriter.copy_outputs();
   return rewriter.take();

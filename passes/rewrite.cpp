@@ -66,6 +66,17 @@ NodeId with_dims(Builder& b, NodeId x, const Dims& dims) {
   return b.Add(zeros, x);
 }
 
+NodeId append_cast(Graph& graph, NodeId value, DType to) {
+  Node cast;
+  cast.op = Op::Cast;
+  cast.operands = {value};
+  cast.attrs.dtype = to;
+  cast.name = graph.node(value).name + "." + name_of(to);
+  cast.location = graph.node(value).location;
+  cast.kernel = graph.node(value).kernel;
+  return graph.append(std::move(cast));
+}
+
 std::vector<std::vector<NodeId>> users_of(const Graph& graph) {
   std::vector<std::vector<NodeId>> users(graph.size());
   for (uint32_t i = 0; i < graph.size(); ++i) {

@@ -44,6 +44,9 @@ class Rewriter {
 /// in the order of their declaration, as in every value that ops make.
 NodeId with_dims(Builder& b, NodeId x, const std::vector<DimId>& dims);
 
+/// The value in another element type, after it: "x.bf16", at its place in the definition and in its kernel.
+NodeId append_cast(Graph& graph, NodeId value, DType to);
+
 /// Users of every node, in order; outputs do not count.
 std::vector<std::vector<NodeId>> users_of(const Graph& graph);
 
