@@ -37,6 +37,8 @@ const std::vector<Mistake> kMistakes = {
      "mambac train m.mb --data data.txt --out run --steps 1", 1, {"m.mb:3:", "without initialiser", "'t'"}},
     {"SizeBeyondAll", "", "mambac cost mambabyte:tiny --set E=999999999999", 1, {"more than 2^48 elements"}},
     {"RecomputeWithoutGradients", "", "mambac cost mambabyte:tiny --recompute 1", 1, {"prefill", "--graph train"}},
+    {"RecomputeOfMoreThanThereIs", "", "mambac cost mambabyte:tiny --graph train --recompute 2", 1,
+     {"--recompute", "found 2", "at most 1"}},
     {"NegativeRecompute", "", "mambac dump mambabyte:tiny --recompute -1", 1, {"--recompute", "-1"}},
     {"RecomputeOfNothing", "", "mambac train mambabyte:tiny --data t --out run --steps 1 --recompute some", 1,
      {"recompute", "'some'"}},

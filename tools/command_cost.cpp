@@ -189,7 +189,7 @@ void run_cost(const Arguments& arguments) {
   selection.sizes.emplace("L", 1024);
   PipelineOptions options =
       options_for(kind_named(arguments.graph), storage_named(arguments.dtype), selection.sizes);
-  options.recompute = checked_recompute(arguments.recompute, options.kind);
+  options.recompute = checked_recompute(arguments.recompute, options.kind, source_graph(selection.model, options.kind));
   if (!arguments.device.empty()) return run_gpu_cost(arguments, selection, options);
   const Report report = make_report(selection.model, options, selection.sizes);
   if (arguments.json) print_report_json(report, arguments.graph, arguments.dtype, selection.sizes);

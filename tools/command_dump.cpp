@@ -105,7 +105,7 @@ class Dump {
     const DType storage = storage_named(arguments_.dtype);
     const Selection selection = select_model(arguments_.model.spec, arguments_.model.settings);
     PipelineOptions options = options_for(kind, storage, selection.sizes);
-    options.recompute = checked_recompute(arguments_.recompute, kind);
+    options.recompute = checked_recompute(arguments_.recompute, kind, source_graph(selection.model, kind));
     if (gpu_) options = for_gpu(options);
     PipelineResult result =
         run_pipeline(source_graph(selection.model, kind), options, [&](std::string_view stage, const Graph& graph) {

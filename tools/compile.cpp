@@ -48,11 +48,15 @@ GraphKind kind_named(const std::string& text) {
   throw InputError(fmt::format("the kind of graph: found '{}', expected train, prefill, step or eval", text));
 }
 
-int checked_recompute(int parts, GraphKind kind) {
+int checked_recompute(int parts, GraphKind kind, const Graph& source) {
   if (parts < 0) throw InputError(fmt::format("--recompute: found {}, expected 0 or more", parts));
   if (parts > 0 && kind != GraphKind::train)
     throw InputError(fmt::format("--recompute: found {} for a {} graph, which has no backward pass; expected --graph train",
                                  parts, name_of(kind)));
+  if (const int most = kind == GraphKind::train ? recomputable_parts(source, "loss") : 0; parts > most)
+    throw InputError(fmt::format("--recompute: found {}, expected at most {}: '{}' has {} layers, and the values of the "
+                                 "last are read at once",
+                                 parts, most, source.name, most + 1));
   return parts;
 }
 

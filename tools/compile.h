@@ -38,8 +38,8 @@ ParameterLayout layout_of(const Graph& graph);
 /// A step of at most this many rows is made of matrix-vector kernels, not of library calls.
 constexpr int64_t kMatrixVectorRows = 4;
 
-/// The number of a `--recompute`, for a graph of this kind.
-int checked_recompute(int parts, GraphKind kind);
+/// The number of a `--recompute`, for a graph of this kind. InputError when the graph has fewer parts to compute again.
+int checked_recompute(int parts, GraphKind kind, const Graph& source);
 
 /// What the pipeline is told. `sizes` need not be complete.
 PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes);

@@ -24,7 +24,7 @@ CompiledTraining compile_training(const Model& model, const Graph& training, con
   if (with_valid) compiled.valid = compile(loss, options_for(GraphKind::eval, options.storage, sizes), sizes, device);
   PipelineOptions gradients = options_for(GraphKind::train, options.storage, sizes);
   compiled.recompute = gradients.recompute =
-      options.recompute ? *options.recompute
+      options.recompute ? checked_recompute(*options.recompute, GraphKind::train, loss)
                         : fitting_recompute(loss, gradients, sizes, device, room_for_values(device, layout));
   compiled.gradients = compile(loss, gradients, sizes, device);
   return compiled;
