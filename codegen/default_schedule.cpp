@@ -52,7 +52,7 @@ int steps_per_task(const Graph& fused, int number, int tile) {
     if (node.kernel == number && contains(reduced_dims(node), group.along))
       left += elements_without(fused, node.type, group.lane);
   const int64_t twice = (*remembered + tile - 1) / tile * tile;
-  const int64_t steps = std::max({int64_t{64}, 16 * twice, 16 * left});
+  const int64_t steps = std::max({int64_t{64}, 16 * twice, 32 * left});
   return static_cast<int>((steps + tile - 1) / tile * tile);
 }
 
@@ -111,8 +111,9 @@ int64_t part_of_rows(const Graph& fused, int number) {
 /// Channels of a kernel that adds up what other kernels left. Each of its blocks adds up all, so they are few and have
 /// many threads for that; but few of these have channels, since all blocks together are to reach many multiprocessors.
 void map_sums_of_parts(const Graph& fused, int number, Schedule& schedule) {
-  constexpr int kTeams = 4, kTeamsWithChannels = 2, kTermsInFlight = 64;
+  constexpr int kTeams = 8, kTeamsWithChannels = 1, kTermsInFlight = 64;
   schedule.width = 32;
+  schedule.begins_early = true;
   schedule.teams = kTeams;
   schedule.rows_per_task = kTeamsWithChannels;
   schedule.columns = columns_of(narrowest(fused, number, fused.kernels[static_cast<size_t>(number)].lane));
@@ -120,6 +121,9 @@ void map_sums_of_parts(const Graph& fused, int number, Schedule& schedule) {
   schedule.inner_unroll = static_cast<int>(std::min<int64_t>(parts, kTermsInFlight));
   while (parts % schedule.inner_unroll != 0) --schedule.inner_unroll;
 }
+
+/// Of a kernel that takes so little time that it pays to begin while the one before ends.
+constexpr int64_t kFewRows = 16384;
 
 /// Rows of a fixed number, with sums over lanes: a matrix-vector product and what is fused with it. Few threads for
 /// each, so that their sums need no barriers, but enough for all multiprocessors.
@@ -129,9 +133,11 @@ void map_fixed_rows(const Graph& fused, int number, Schedule& schedule) {
   int64_t rows = 1;
   for (DimId d : group.outer) rows *= std::max<int64_t>(fused.dim(d).size, 1);
   schedule.row_blocks = static_cast<int>(fused.dim(group.outer.back()).size);
+  schedule.begins_early = rows <= kFewRows;
   schedule.columns = columns_for(fused, number, group.lane);
   schedule.width = 32;
   if (const int64_t part = part_of_rows(fused, number); part > 0) {
+    schedule.columns = std::max(1, schedule.columns / 2);  // more loads of half the size, in flight at once
     schedule.teams =
         static_cast<int>(std::min(part, lanes / schedule.width <= kManyValues ? kMostTeams : kMostTeams / 2));
     return;
@@ -163,10 +169,15 @@ void map_many_rows(const Graph& fused, int number, Schedule& schedule) {
   }
 }
 
+/// Tasks share it. Few of a thread's values are on their way, so there are more threads, with 32 registers each.
+bool is_one_row(const KernelGroup& group) { return group.outer.empty() && group.inner.empty(); }
+constexpr int kFewRegisters = 4;
+
 /// Where lanes are channels with loops of their own, few threads for each block.
 void map_rows(const Graph& fused, int number, Schedule& schedule) {
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   if (group.lane == DimId{}) return;
+  if (is_one_row(group)) schedule.columns = columns_for(fused, number, group.lane);
   const bool fixed = !group.outer.empty() && !fused.dim(group.outer.back()).is_free();
   if (parts_added_by(fused, number) != DimId{} && group.outer.size() <= 1 && !group.inner.empty())
     map_sums_of_parts(fused, number, schedule);
@@ -224,7 +235,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
     schedule.kept_vectors = 64;
     schedule.inner_unroll = 16;
     map_rows(fused, number, schedule);
-    schedule.summing_tasks = kThreads / schedule.width;  // all of them run at once
+    schedule.summing_tasks = (is_one_row(group) ? kFewRegisters : 1) * kThreads / schedule.width;  // all run at once
     schedule.blocks_per_sm = schedule.teams > 1 ? 1 : kThreadsOfSm / schedule.width;
   }
   return schedule;

@@ -106,7 +106,8 @@ int KernelWriter::buffer_of(NodeId root, bool written) {
   auto [entry, fresh] = buffers_.emplace(root, static_cast<int>(out_.buffers.size()));
   if (fresh) {
     out_.buffers.push_back({root, nullptr});
-    out_.kernel.buffers.push_back({buffer_name(graph_.node(root).name), graph_.node(root).type.dtype, written});
+    out_.kernel.buffers.push_back({buffer_name(graph_.node(root).name), graph_.node(root).type.dtype, written,
+                                   graph_.node(root).op == Op::Param});
   }
   if (written) out_.kernel.buffers[static_cast<size_t>(entry->second)].written = true;
   return entry->second;

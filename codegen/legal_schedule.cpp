@@ -36,6 +36,7 @@ std::string why_illegal_on_cpu(const Schedule& s) {
                                                    {"tiles_ahead", s.tiles_ahead, none.tiles_ahead},
                                                    {"blocks_per_sm", s.blocks_per_sm, none.blocks_per_sm},
                                                    {"teams", s.teams, none.teams},
+                                                   {"begins_early", int{s.begins_early}, int{none.begins_early}},
                                                    {"exp_on_fma", s.exp_on_fma, none.exp_on_fma}})
     if (value != default_value) return fmt::format("{}={}: only kernels for a GPU have this axis", axis, value);
   return "";

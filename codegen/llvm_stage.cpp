@@ -109,6 +109,7 @@ Linear StageEmitter::linear(const Int& e) {
     }
     case IntOp::Div: return of(b_.CreateUDiv(integer(a), integer(b)));
     case IntOp::Mod: return of(b_.CreateURem(integer(a), integer(b)));
+    case IntOp::Less: return of(b_.CreateZExt(b_.CreateICmpSLT(integer(a), integer(b)), b_.getInt64Ty()));
     default: break;
   }
   const bool least = e->op == IntOp::Min;
@@ -181,6 +182,7 @@ void StageEmitter::statement(const Stmt& s) {
     case StmtKind::SumPieces:
     case StmtKind::ScanPieces: throw InternalError("lanes share no channels on a CPU");
     case StmtKind::ReduceInto: reduce_into(s); break;
+    case StmtKind::AwaitKernels:
     case StmtKind::Barrier: break;  // lanes are in step
   }
 }

@@ -337,6 +337,7 @@ class Interpreter {
       }
       case StmtKind::Reduce: set(reduce(s)); break;
       case StmtKind::ReduceInto: reduce_into(s); break;
+      case StmtKind::AwaitKernels:
       case StmtKind::Barrier: break;  // lanes are in step
     }
   }

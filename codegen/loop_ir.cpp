@@ -24,6 +24,7 @@ int64_t apply(IntOp op, int64_t a, int64_t b) {
     case IntOp::Mod: check(b != 0, "integer expression divides by zero"); return a % b;
     case IntOp::Min: return std::min(a, b);
     case IntOp::Max: return std::max(a, b);
+    case IntOp::Less: return a < b ? 1 : 0;
     default: throw InternalError("integer expression: a leaf has no operands");
   }
 }
@@ -128,6 +129,11 @@ Int min(const Int& a, const Int& b) {
 Int max(const Int& a, const Int& b) {
   if (Int c = folded(IntOp::Max, a, b)) return c;
   return same(a, b) ? a : node(IntOp::Max, a, b);
+}
+
+Int less(const Int& a, const Int& b) {
+  if (Int c = folded(IntOp::Less, a, b)) return c;
+  return same(a, b) ? constant(0) : node(IntOp::Less, a, b);
 }
 
 int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vector<int64_t>& sizes, int64_t piece) {

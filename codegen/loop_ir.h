@@ -21,7 +21,7 @@ namespace mambac::loop {
 
 // ---- integer expressions --------------------------------------------------------------------------------------------
 
-enum class IntOp : uint8_t { Const, Var, Size, Piece, Add, Sub, Mul, Div, Mod, Min, Max };
+enum class IntOp : uint8_t { Const, Var, Size, Piece, Add, Sub, Mul, Div, Mod, Min, Max, Less };
 
 struct IntNode;
 /// An integer expression; never null. Division and Mod are of non-negative numbers and round down.
@@ -50,6 +50,7 @@ Int operator/(const Int& a, int64_t b);
 Int operator%(const Int& a, int64_t b);
 Int min(const Int& a, const Int& b);
 Int max(const Int& a, const Int& b);
+Int less(const Int& a, const Int& b);  // 1 where a < b, else 0
 bool is_constant(const Int& a, int64_t* value = nullptr);
 
 // ---- statements -----------------------------------------------------------------------------------------------------
@@ -91,6 +92,7 @@ enum class StmtKind : uint8_t {
   Reduce,      // result = sum or maximum of args[0] over the lanes           uniform
   ReduceInto,  // array[offset + g * stride + i * step] = sum of args[i] over the lanes of group g, each kReduceGroup of
                // them, that have one piece
+  AwaitKernels,  // what kernels before this one stored may be accessed after it; before it, at the top, is only Prefetch
   Barrier,     // what lanes stored before it, other lanes may load after it
 };
 
@@ -165,6 +167,7 @@ struct Buffer {
   std::string name;
   DType dtype = DType::f32;
   bool written = false;
+  bool parameter = false;  // of the graph, whose kernels do not store it
   /// Of what is written: buffers that are only read and whose memory this one may have, since every element is read
   /// before the same element is stored, and not again. All other buffers lie apart.
   std::vector<int> in_place_of{};

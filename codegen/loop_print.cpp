@@ -153,6 +153,7 @@ class Printer : public LoopWriter {
       case StmtKind::ReduceInto:
         line("{} + group * {} by {} = sums over lanes({})", element(s), str(s.lane_stride), s.step, arguments(s));
         break;
+      case StmtKind::AwaitKernels: line("await kernels"); break;
       case StmtKind::Barrier: line("barrier"); break;
     }
   }

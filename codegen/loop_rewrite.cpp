@@ -25,6 +25,7 @@ bool is_not_negative(const Int& a, const std::map<Var, int64_t>& variables) {
     case IntOp::Const: return a->value >= 0;
     case IntOp::Var: return variables.count(static_cast<Var>(a->value)) > 0;
     case IntOp::Sub: return false;
+    case IntOp::Less:
     case IntOp::Size:
     case IntOp::Piece: return true;
     default: return is_not_negative(a->a, variables) && is_not_negative(a->b, variables);
@@ -40,6 +41,7 @@ Int rebuilt(IntOp op, const Int& a, const Int& b) {
     case IntOp::Mod: return a % b;
     case IntOp::Min: return min(a, b);
     case IntOp::Max: return max(a, b);
+    case IntOp::Less: return less(a, b);
     default: throw InternalError("integer expression: a leaf has no operands");
   }
 }
@@ -82,6 +84,7 @@ std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& l
   if (a->op == IntOp::Const) return a->value;
   if (a->op == IntOp::Size) return largest_size;
   if (a->op == IntOp::Piece) return a->value - 1;
+  if (a->op == IntOp::Less) return 1;
   if (a->op == IntOp::Var) {
     const auto found = largest.find(static_cast<Var>(a->value));
     return found == largest.end() ? std::nullopt : std::optional(found->second);
@@ -97,7 +100,12 @@ std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& l
     case IntOp::Add: return *x + *y;
     case IntOp::Sub:
       return is_constant(a->b, &k) ? std::optional(*x - k) : is_not_negative(a->b, largest) ? x : std::nullopt;
-    case IntOp::Mul: return *x >= 0 && is_constant(a->b, &k) && k >= 0 ? std::optional(*x * k) : std::nullopt;
+    case IntOp::Mul: {
+      constexpr int64_t kLargestFactor = INT64_C(1) << 31;
+      const bool known = is_not_negative(a->a, largest) && is_not_negative(a->b, largest) && *x <= kLargestFactor &&
+                         *y <= kLargestFactor;
+      return known || (*x >= 0 && is_constant(a->b, &k) && k >= 0) ? std::optional(*x * *y) : std::nullopt;
+    }
     case IntOp::Max: return std::max(*x, *y);
     default: return std::nullopt;
   }
@@ -106,7 +114,7 @@ std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& l
 std::optional<int64_t> lower_bound(const Int& a) {
   if (a->op == IntOp::Const) return a->value;
   if (a->op == IntOp::Size) return 1;
-  if (a->op == IntOp::Piece) return 0;
+  if (a->op == IntOp::Piece || a->op == IntOp::Less) return 0;
   if (a->op == IntOp::Var) return std::nullopt;
   const std::optional<int64_t> x = lower_bound(a->a), y = lower_bound(a->b);
   int64_t k = 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "ir/error.h"
@@ -29,6 +30,9 @@ class Verifier {
     visible_[static_cast<size_t>(stage_.task)] = true;
     for (const Array& array : stage_.arrays)
       if (array.count < 1) fail(fmt::format("array {} has {} elements", array.name, array.count));
+    const auto awaits = std::ranges::find(stage_.body, StmtKind::AwaitKernels, &Stmt::kind);
+    if (awaits != stage_.body.end()) awaits_ = &*awaits;
+    if (awaits_) prefetches(std::span(stage_.body.data(), awaits_));
     block(stage_.body);
   }
 
@@ -87,6 +91,13 @@ class Verifier {
   void arity(const Stmt& s, size_t count) const {
     if (s.args.size() != count)
       fail(fmt::format("a statement with result v{} has {} arguments, not {}", s.result, s.args.size(), count));
+  }
+
+  void prefetches(std::span<const Stmt> statements) const {
+    for (const Stmt& s : statements) {
+      if (s.kind != StmtKind::For && s.kind != StmtKind::Prefetch) fail("memory is touched before kernels are awaited");
+      prefetches(s.body);
+    }
   }
 
   void loop(const Stmt& s) {
@@ -287,6 +298,9 @@ class Verifier {
         if (!is_constant(s.lane_stride)) fail("the stride of groups changes");
         if (spread_) fail("a sum over lanes in a loop that lanes share");
         break;
+      case StmtKind::AwaitKernels:
+        if (&s != awaits_) fail("kernels before this one are awaited once, at the top");
+        break;
       case StmtKind::Barrier:
         if (spread_) fail("a barrier in a loop that is shared out");
         break;
@@ -298,6 +312,7 @@ class Verifier {
   std::vector<Shape> shapes_;
   std::vector<bool> defined_;
   std::vector<bool> visible_;
+  const Stmt* awaits_ = nullptr;
   std::vector<Value> open_;
   bool spread_ = false;  // inside a loop that is shared out
 };

@@ -25,6 +25,7 @@ std::string LoopWriter::str(const Int& a, int least) const {
     case IntOp::Mul: return infix(a, "*", 2, least);
     case IntOp::Div: return infix(a, "/", 2, least);
     case IntOp::Mod: return infix(a, "%", 2, least);
+    case IntOp::Less: return fmt::format("({} < {})", str(a->a), str(a->b));
     case IntOp::Min:
     case IntOp::Max: return fmt::format("{}({}, {})", function(a->op), str(a->a), str(a->b));
   }

@@ -65,9 +65,9 @@ class RowsLowering : private RowsPlan {
   Int tasks() {
     rows_ = w_.size(group_.outer) * parts_;
     if (lane_tasks_) {
-      const int64_t per_task = std::max<int64_t>(16, (vectors_ + s_.summing_tasks - 1) / s_.summing_tasks);
-      vectors_per_task_ = per_task;
-      task_count_ = constant((vectors_ + per_task - 1) / per_task);
+      const int64_t each = std::max<int64_t>(16, (vectors_ + s_.summing_tasks - 1) / s_.summing_tasks);
+      vectors_per_task_ = (each + flights() - 1) / flights() * flights();
+      task_count_ = constant((vectors_ + vectors_per_task_ - 1) / vectors_per_task_);
       return task_count_;
     }
     const int64_t unit = whole_blocks() ? block_rows() : std::max<int64_t>(parts_together(), 1);
@@ -85,6 +85,9 @@ class RowsLowering : private RowsPlan {
     for (const auto& [id, partial] : partials_) start_late(id, partial);
     all_rows();
     for (const auto& [id, sums] : late_sums_) store_late(id, sums);
+    for (const auto& [id, partial] : partials_)
+      if (lane_sums_.count(id))
+        w_.store_slot(*b_, partial, b_->task(), {}, env_, b_->reduce(lane_reduction(w_.node(id)), vector_sum(id)));
   }
 
   void all_rows() {
@@ -287,20 +290,25 @@ class RowsLowering : private RowsPlan {
       if (sums_in_task(id))
         late_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".sums", array_size(id), result_has_lane(id),
                                    is_written_out_array(id));
+      if (lane_tasks_) make_lane_sums(id);
       return;
     }
     if (is_term(id)) terms_[id] = b_->array(plain_name(w_.node(id).name) + ".rows", block_rows(), false, false);
     if (!is_kept(id)) return;
     arrays_[id] = b_->array(plain_name(w_.node(id).name), array_size(id) * slots(id), result_has_lane(id),
                             is_written_out_array(id));
-    // Partial sums over lanes: vectors, several in flight.
-    if (sums_lanes(id))
-      lane_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".lanes", flights() * slots(id), true, true);
+    if (sums_lanes(id)) make_lane_sums(id);
+  }
+
+  /// Partial sums over lanes: vectors, several in flight.
+  void make_lane_sums(NodeId id) {
+    lane_sums_[id] = b_->array(plain_name(w_.node(id).name) + ".lanes", flights() * slots(id), true, true);
   }
 
   // ---- sums over rows ----
 
   void start_late(NodeId id, int partial) {
+    if (lane_sums_.count(id)) return start_lane_sum(id);
     if (late_sums_.count(id)) {
       start(id, late_sums_.at(id), 0);
       return;
@@ -387,7 +395,7 @@ class RowsLowering : private RowsPlan {
     }
     each_row([&] {
       for (NodeId id : phase.sweeps[0].nodes)
-        if (lane_sums_.count(id)) start_lane_sum(id);
+        if (lane_sums_.count(id) && !late(id)) start_lane_sum(id);
     });
     run_body(phase, on_lanes);
     end_lane_sums(phase, inner);
@@ -415,7 +423,7 @@ class RowsLowering : private RowsPlan {
   /// The reductions follow each other, so that a target can do those of several rows in one go.
   void end_lane_sums(const Phase& phase, const std::vector<DimId>& inner) {
     for (NodeId id : phase.sweeps[0].nodes) {
-      if (!lane_sums_.count(id)) continue;
+      if (!lane_sums_.count(id) || late(id)) continue;
       std::vector<Value> sums;
       each_row([&] { sums.push_back(vector_sum(id)); });
       for (Value& sum : sums) sum = b_->reduce(lane_reduction(w_.node(id)), sum);
@@ -453,13 +461,7 @@ class RowsLowering : private RowsPlan {
 
   void lane_loops(const Phase& phase) {
     const int64_t by = flights();
-    if (lane_tasks_) {
-      const Int first = b_->task() * vectors_per_task_;
-      vector_ = b_->open_for(first, loop::min(first + vectors_per_task_, constant(vectors_)));
-      lane_body(phase, constant(0), lane_size_ % s_.width != 0);
-      b_->close();
-      return;
-    }
+    if (lane_tasks_) return vectors_of_task(phase);
     if (columns() > 1 || lanes_in_any_order(phase)) {
       const int64_t by = std::max<int64_t>(columns(), 2);
       each_several(
@@ -480,6 +482,30 @@ class RowsLowering : private RowsPlan {
       vector_ = constant(v);
       lane_body(phase, constant(v - in_flight < by ? v - in_flight : 0), v >= whole);
     }
+  }
+
+  /// Several at a time, as far as they go, then one by one.
+  void vectors_of_task(const Phase& phase) {
+    const int64_t by = flights(), several = lane_size_ / s_.width / by * by;
+    const Int first = b_->task() * vectors_per_task_, end = first + vectors_per_task_;
+    const Int begin = b_->open_for(first, loop::min(end, constant(several)), by);
+    if (columns() > 1) {
+      env_.lane_base = begin * s_.width;
+      env_.lane_step = by;
+      each_of_several(begin / by, by, [&] { run_nodes(phase); });
+      env_.lane_step = 1;
+      env_.lane_offset = 0;
+    } else {
+      const Int flight = b_->open_for(constant(0), constant(by), 1, true);
+      vector_ = begin + flight;
+      lane_body(phase, flight, false);
+      b_->close();
+    }
+    b_->close();
+    if (several == vectors_) return;
+    vector_ = b_->open_for(loop::max(first, constant(several)), loop::min(end, constant(vectors_)));
+    lane_body(phase, constant(0), lane_size_ % s_.width != 0);
+    b_->close();
   }
 
   /// Sums need no order of lanes, but that all values have the same one. Where rows are stored in bf16, the even
@@ -544,14 +570,14 @@ class RowsLowering : private RowsPlan {
   void run_node(NodeId id) {
     w_.comment(*b_, id);
     const Value value = evaluate(id);
-    if (late(id)) {
-      add_late(id, value);
-      return;
-    }
     if (lane_sums_.count(id)) {
       const Int at = flight_ + slot_ * flights();
       const Value sum = b_->load_array(lane_sums_.at(id), at);
       b_->store_array(lane_sums_.at(id), at, b_->apply(combine(id), {sum, masked(value, neutral(id))}));
+      return;
+    }
+    if (late(id)) {
+      add_late(id, value);
       return;
     }
     if (sums_in_phase(id)) {

@@ -204,14 +204,15 @@ bool RowsPlan::is_written_out_array(NodeId id) const {
 }
 
 int64_t RowsPlan::columns() const {
-  const bool fill = lane_size_ % (s_.columns * s_.width) == 0 && writes_out_vectors();
-  if (s_.columns == 1 || !fill || lane_tasks_ || group_.outer.empty() || parts_ > 1) return 1;
+  const bool fill = lane_tasks_ || (lane_size_ % (s_.columns * s_.width) == 0 && writes_out_vectors());
+  if (s_.columns == 1 || !fill || (group_.outer.empty() && !lane_tasks_) || parts_ > 1) return 1;
   const bool any_order =
       std::ranges::none_of(w_.nodes(), [&](NodeId id) { return w_.node(id).op == Op::Put && result_has_lane(id); });
   return any_order ? s_.columns : 1;
 }
 
 int64_t RowsPlan::flights() const {
+  if (lane_tasks_ && columns() > 1) return columns();
   return std::max<int64_t>(1, std::min<int64_t>(rows_together() > 1 ? 2 : s_.row_unroll, vectors_));
 }
 

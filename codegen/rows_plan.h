@@ -73,7 +73,7 @@ class RowsPlan {
   bool writes_out_vectors() const { return vectors_ == 1 || vectors_ <= s_.kept_vectors; }
   /// Neighbours that a lane has of a row; 1 where the order of the lanes matters, or they do not fill the rows.
   int64_t columns() const;
-  /// Vectors of a sum over lanes that do not wait for each other.
+  /// Vectors that do not wait for each other: of a sum over lanes, or of a task that shares the lanes.
   int64_t flights() const;
 
   KernelWriter& w_;

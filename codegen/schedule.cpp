@@ -35,6 +35,7 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("row_blocks", s.row_blocks);
   visit("columns", s.columns);
   visit("teams", s.teams);
+  visit("begins_early", s.begins_early);
 }
 
 }  // namespace

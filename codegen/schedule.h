@@ -39,6 +39,7 @@ struct Schedule {
   int kept_vectors = 0;       // GPU, rows: rows of so many vectors are written out and kept, longer ones read again
   int rows_together = 4;      // rows: that go through the lanes together
   int row_blocks = 8;         // rows: blocks that the innermost outer dimension is cut into, at least
+  bool begins_early = false;  // GPU: while the kernel before it ends, and brings near what it reads of parameters
   int teams = 1;              // GPU, rows: warps of a block that leaves parts of sums, or adds up such
   int columns = 1;            // rows: neighbours that a lane has of a row and reads at once, where any order will do
 

@@ -8,6 +8,7 @@
 //   ahead     where the schedule says so: what a whole tile loads of memory, a tile before
 //   barriers  between what one thread stores and another loads, or the other way round
 //   banks     what lanes of one channel read at the same time lies in different banks of shared memory
+//   begin     where the schedule says so: a task waits for the kernels before, and brings parameters near meanwhile
 //
 // A uniform value outside such loops is computed by every thread; the first one stores it.
 #pragma once
@@ -28,5 +29,6 @@ void copy_tiles_ahead(const loop::Kernel& kernel, loop::Stage& stage, int64_t sh
 void fetch_tiles_ahead(const loop::Kernel& kernel, loop::Stage& stage);
 void spread_over_banks(loop::Stage& stage);
 void place_barriers(loop::Stage& stage, int width);
+void begin_early(const loop::Kernel& kernel, loop::Stage& stage);
 
 }  // namespace mambac

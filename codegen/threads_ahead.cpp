@@ -6,7 +6,7 @@
 //     if t is a whole tile                      for t
 //       x = load(t)                               if t is a whole tile
 //       ... x ...                                   ... what was fetched ...
-//     else                                          if t + 1 is a whole tile { fetch what it loads }
+//     else                                          fetch what t + 1 loads; if that is no whole tile, t again
 //       ...                               =>        ...
 //                                                 else
 //                                                   if t + 1 is a whole tile { fetch what it loads }
@@ -70,16 +70,22 @@ class TileFetcher {
       find(whole.body[i], loops, fetches);
       if (fetches.empty()) continue;
       Block taken, near;
-      for (Fetch& fetch : fetches) {
+      for (size_t f = 0; f < fetches.size(); ++f) {
+        Fetch& fetch = fetches[f];
+        if (const auto same = std::ranges::find_if(fetches.begin(), fetches.begin() + static_cast<std::ptrdiff_t>(f),
+                                                   [&](const Fetch& other) { return is_same(fetch, other); });
+            same != fetches.begin() + static_cast<std::ptrdiff_t>(f)) {
+          fetch.array = same->array;
+          continue;
+        }
         if (std::optional<Stmt> lines = prefetched(fetch)) near.push_back(std::move(*lines));
         taken.push_back(fetched(fetch));
       }
-      const Stmt next = loops_.when_whole(tiles, loop::variable(tiles.var) + 1, taken);
-      Block behind{next};
-      if (!near.empty() && kernel_.schedule.tiles_ahead > 1)
-        behind.push_back(loops_.when_whole(tiles, loop::variable(tiles.var) + kernel_.schedule.tiles_ahead, near));
+      Block behind = for_later_tile(tiles, 1, taken);
+      if (kernel_.schedule.tiles_ahead > 1)
+        std::ranges::move(for_later_tile(tiles, kernel_.schedule.tiles_ahead, near), std::back_inserter(behind));
       first.push_back(loops_.when_whole(tiles, tiles.begin, taken));
-      in_short_tile.push_back(loops_.fresh(next));
+      in_short_tile.push_back(loops_.when_whole(tiles, loop::variable(tiles.var) + 1, taken));
       size_t done = 0;
       replace(whole.body[i], fetches, done);
       whole.body.insert(whole.body.begin() + static_cast<std::ptrdiff_t>(i) + 1, behind.begin(), behind.end());
@@ -87,6 +93,13 @@ class TileFetcher {
     }
     whole.otherwise.insert(whole.otherwise.begin(), in_short_tile.begin(), in_short_tile.end());
     return first;
+  }
+
+  /// Lanes that share time have no registers to spare for addresses that are computed beside everything else.
+  Block for_later_tile(const Stmt& tiles, int64_t further, const Block& statements) {
+    if (kernel_.schedule.time_lanes == 1) return loops_.for_later_tile(tiles, further, statements);
+    if (statements.empty()) return {};
+    return {loops_.when_whole(tiles, loop::variable(tiles.var) + further, statements)};
   }
 
   /// The loads below a statement whose place is known a tile before, and whose values are few.
@@ -123,6 +136,13 @@ class TileFetcher {
       fetch.count *= trips;
     }
     return fetch.count <= kMostValues;
+  }
+
+  /// Two recurrences that resume from one stored state load it twice.
+  static bool is_same(const Fetch& x, const Fetch& y) {
+    const auto same = [](const Int& a, const Int& b) { return a == b || (a && b && loop::is_same(a, b)); };
+    return x.loops == y.loops && x.load.buffer == y.load.buffer && same(x.load.offset, y.load.offset) &&
+           same(x.load.lane_stride, y.load.lane_stride) && same(x.load.valid, y.load.valid);
   }
 
   /// The loops that fetch it, into an array of its own.

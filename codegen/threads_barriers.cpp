@@ -291,6 +291,7 @@ loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes) {
     if (kernel.schedule.tiles_ahead > 0) fetch_tiles_ahead(kernel, stage);
     place_barriers(stage, threads_of(kernel, stage));
     spread_over_banks(stage);
+    if (kernel.schedule.begins_early) begin_early(kernel, stage);
   }
   return kernel;
 }

@@ -58,6 +58,17 @@ Stmt TileLoops::when_whole(const Stmt& tiles, const Int& tile, const Block& stat
   return fresh(outer);
 }
 
+Block TileLoops::for_later_tile(const Stmt& tiles, int64_t further, const Block& statements) {
+  const Int tile = loop::variable(tiles.var), later = tile + further;
+  const std::map<Var, Int> there{{tiles.var, later}};
+  const Int exists = less(later, tiles.end) *
+                     less(substitute(tiles.body[0].begin, there), substitute(tiles.body[0].end, there));
+  Block moved = statements;
+  substitute(moved, {{tiles.var, tile + exists * further}});
+  for (Stmt& s : moved) s = fresh(std::move(s));
+  return moved;
+}
+
 Stmt TileLoops::fresh(Stmt s) {
   if (s.kind == StmtKind::For) {
     const Var var = stage_.vars++;

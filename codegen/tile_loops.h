@@ -19,6 +19,9 @@ class TileLoops {
 
   /// if (tile < end) if (it is whole) the statements, as they are for that tile
   loop::Stmt when_whole(const loop::Stmt& tiles, const loop::Int& tile, const loop::Block& statements);
+  /// The statements as they are for the tile that is so many further on, if it is whole, else for this tile, which is:
+  /// without a branch, in which nothing else could be computed while its condition is on its way.
+  loop::Block for_later_tile(const loop::Stmt& tiles, int64_t further, const loop::Block& statements);
   /// A copy with loop variables of its own.
   loop::Stmt fresh(loop::Stmt s);
 

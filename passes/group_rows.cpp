@@ -184,8 +184,7 @@ class RowsGroup {
   /// alike, which for few kernels is cheap enough beside a long sum.
   bool shares_lanes(const Node& node) {
     const bool alone = node.op == Op::Dot && contains(node.attrs.dims, group_.lane) && !group_.inner.empty();
-    const bool rows_are_long = few_kernels_ && graph_.dim(group_.lane).size > kLongestInner;
-    if (alone && !rows_are_long) {
+    if (alone && !(few_kernels_ && graph_.dim(group_.lane).size > kLongestInner)) {
       why_ = fmt::format("{} is a matrix-vector product, the others have inner loops", node.name);
       return false;
     }

@@ -166,14 +166,14 @@ Status cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, FunctionHandle, 
   *blocks = 2048 / threads;
   return 0;
 }
-Status cuLaunchKernel(FunctionHandle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                      unsigned block_y, unsigned block_z, unsigned dynamic_shared_bytes, StreamHandle stream,
-                      void** arguments, void**) {
+Status cuLaunchKernelEx(const LaunchConfig* config, FunctionHandle function, void** arguments, void**) {
   FAKE_MAY_FAIL;
-  if (grid_y != 1 || grid_z != 1 || block_y != 1 || block_z != 1 || dynamic_shared_bytes != 0) return 1;
+  const auto is_one = [](const unsigned(&size)[3]) { return size[1] == 1 && size[2] == 1; };
+  if (!is_one(config->grid) || !is_one(config->block) || config->dynamic_shared_bytes != 0) return 1;
   try {
-    const Work work = function->kernels->launch(function->name, grid_x, static_cast<int>(block_x), arguments);
-    return fake::put(stream, [work] {
+    const Work work =
+        function->kernels->launch(function->name, config->grid[0], static_cast<int>(config->block[0]), arguments);
+    return fake::put(config->stream, [work] {
       ++launches;
       work();
     });

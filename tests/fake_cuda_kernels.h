@@ -19,7 +19,7 @@ class Kernels {
 
   std::vector<std::string> names() const;
   bool has(const std::string& name) const;
-  /// What a launch does. `arguments` are read now, as cuLaunchKernel does. Fault when it does not fit the kernel.
+  /// What a launch does. `arguments` are read now, as cuLaunchKernelEx does. Fault when it does not fit the kernel.
   Work launch(const std::string& name, int64_t blocks, int threads, void** arguments) const;
 
  private:

@@ -442,6 +442,7 @@ class StageText : public loop::LoopWriter {
       case StmtKind::ScanPieces: scan_pieces(s); break;
       case StmtKind::Reduce: reduce(s); break;
       case StmtKind::ReduceInto: reduce_into(s); break;
+      case StmtKind::AwaitKernels: line("mb_await_kernels();"); break;
       case StmtKind::Barrier: line("__syncthreads();"); break;
     }
   }

@@ -11,6 +11,14 @@
 MB_FN int mb_lane() { return (int)threadIdx.x; }
 MB_FN mb_long mb_task() { return (mb_long)blockIdx.x; }
 
+// Kernels behind this one may begin as soon as all of its blocks have; they wait in their turn.
+MB_FN void mb_await_kernels() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" : : : "memory");
+#endif
+}
+
 // ---- primitives -----------------------------------------------------------------------------------------------------
 
 MB_FN unsigned mb_bits(float x) { return __float_as_uint(x); }

@@ -309,6 +309,8 @@ void mb_copy_wait() { mb_self()->runtime->wait_copies(mb_self(), Last); }
 
 // ---- between threads ------------------------------------------------------------------------------------------------
 
+inline void mb_await_kernels() {}
+
 inline void mb_barrier(int line) {
   mb_thread* self = mb_self();
   self->runtime->wait(self, {"__syncthreads", 0, true, true, line});

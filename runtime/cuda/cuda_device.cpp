@@ -31,7 +31,7 @@ class ProgramMemory : public mambac::DeviceMemory {
 class ProgramKernel : public DeviceKernel {
  public:
   ProgramKernel(Stream& stream, std::shared_ptr<const LoadedText> text, const loop::Kernel& kernel)
-      : stream_(stream), text_(std::move(text)), sizes_(kernel.sizes) {
+      : stream_(stream), text_(std::move(text)), sizes_(kernel.sizes), early_(kernel.schedule.begins_early) {
     for (size_t i = 0; i < kernel.stages.size(); ++i)
       stages_.push_back(
           {cuda_emit::stage_symbol(kernel, i), kernel.stages[i].tasks, threads_of(kernel, kernel.stages[i])});
@@ -42,7 +42,7 @@ class ProgramKernel : public DeviceKernel {
     cuda_emit::check_sizes(sizes_, sizes);
     std::vector<LaunchCall::Step> steps;
     for (const Stage& stage : stages_)
-      steps.push_back({stage.symbol, loop::evaluate(stage.tasks, {}, sizes), stage.threads});
+      steps.push_back({stage.symbol, loop::evaluate(stage.tasks, {}, sizes), stage.threads, early_});
     return std::make_unique<LaunchCall>(stream_, text_, steps, addresses_, sizes);
   }
 
@@ -58,6 +58,7 @@ class ProgramKernel : public DeviceKernel {
   Stream& stream_;
   std::shared_ptr<const LoadedText> text_;
   std::vector<std::string> sizes_;  // their names
+  bool early_;  // it awaits the kernels before it by itself
   std::vector<Stage> stages_;
   std::vector<LaunchCall::Address> addresses_;
 };

@@ -66,6 +66,9 @@ class Device {
   const DeviceInfo& info() const { return info_; }
   std::string str() const;  // "cuda:0 (NVIDIA H100 PCIe)"
   DeviceMemoryUse memory() const;
+  /// Whether a kernel may begin before the one before it has ended, in captured graphs, too: from compute capability 9.0
+  /// and drivers for CUDA 12.3 on.
+  bool begins_kernels_early() const { return info_.major >= 9 && driver_.version() >= 12030; }
 
   /// Makes this device the calling thread's. Whatever uses a device calls it first.
   void enter() const { expect(try_to_enter(), "use the device"); }

@@ -43,6 +43,26 @@ enum EventFlag : unsigned { kEventDisableTiming = 2 };
 enum CaptureMode { kCaptureThreadLocal = 1 };
 enum JitOption { kJitErrorLog = 5, kJitErrorLogBytes = 6 };
 
+/// CUlaunchAttribute: an identifier and 64 bytes for its value.
+struct LaunchAttribute {
+  int id = 0;
+  alignas(8) int value = 0;
+  char rest[60] = {};
+};
+/// The launch may begin while the kernel before it in the stream ends; see mb_await_kernels in device_header.h.
+enum LaunchAttributeId { kProgrammaticStreamSerialization = 6 };
+
+/// CUlaunchConfig.
+struct LaunchConfig {
+  unsigned grid[3] = {1, 1, 1};
+  unsigned block[3] = {1, 1, 1};
+  unsigned dynamic_shared_bytes = 0;
+  StreamHandle stream = nullptr;
+  LaunchAttribute* attributes = nullptr;
+  unsigned attribute_count = 0;
+};
+static_assert(sizeof(LaunchAttribute) == 72 && sizeof(LaunchConfig) == 56, "as in the driver's binary interface");
+
 /// The driver's status codes that mambac tells apart; see runtime/cuda/driver_errors.h.
 enum StatusCode : Status {
   kSuccess = 0,

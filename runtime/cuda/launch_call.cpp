@@ -28,6 +28,7 @@ LaunchCall::LaunchCall(Stream& stream, std::shared_ptr<const LoadedText> text, c
     LaunchShape shape;
     shape.grid[0] = static_cast<unsigned>(step.blocks);
     shape.block[0] = static_cast<unsigned>(step.threads);
+    shape.awaits_kernels = step.awaits_kernels;
     launches_.push_back({text_->kernel(step.symbol), shape});
   }
   for (DevicePointer& pointer : pointers_) arguments_.push_back(&pointer);
@@ -36,7 +37,7 @@ LaunchCall::LaunchCall(Stream& stream, std::shared_ptr<const LoadedText> text, c
 
 LaunchCall::LaunchCall(Stream& stream, TextLoader& texts, const LibraryLaunch& launch)
     : LaunchCall(stream, texts.load({{launch.symbol, launch.text}}).front(),
-                 {{launch.symbol, launch.blocks, launch.threads}}, addresses_of(launch.buffers), launch.numbers) {}
+                 {{launch.symbol, launch.blocks, launch.threads, false}}, addresses_of(launch.buffers), launch.numbers) {}
 
 void LaunchCall::run(void* const* pointers, void*) {
   for (size_t i = 0; i < addresses_.size(); ++i)

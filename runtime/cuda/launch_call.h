@@ -21,6 +21,7 @@ class LaunchCall : public Call {
     std::string symbol;
     int64_t blocks = 0;
     int threads = 0;
+    bool awaits_kernels = false;  // see LaunchShape
   };
   /// Which of the pointers an argument is, and how many bytes behind it.
   struct Address {

@@ -65,10 +65,15 @@ void Stream::fill(DevicePointer to, unsigned char value, size_t bytes) {
 
 void Stream::launch(const Kernel& kernel, const LaunchShape& shape, void** arguments) {
   device().enter();
-  const Status status = device().api().cuLaunchKernel(kernel.handle(), shape.grid[0], shape.grid[1], shape.grid[2],
-                                                      shape.block[0], shape.block[1], shape.block[2],
-                                                      shape.dynamic_shared_bytes, handle(), arguments, nullptr);
-  device().expect(status, "launch", kernel.name());
+  LaunchAttribute early{kProgrammaticStreamSerialization, 1, {}};
+  LaunchConfig config{{shape.grid[0], shape.grid[1], shape.grid[2]},
+                      {shape.block[0], shape.block[1], shape.block[2]},
+                      shape.dynamic_shared_bytes,
+                      handle(),
+                      &early,
+                      shape.awaits_kernels && device().begins_kernels_early() ? 1u : 0u};
+  device().expect(device().api().cuLaunchKernelEx(&config, kernel.handle(), arguments, nullptr), "launch",
+                  kernel.name());
 }
 
 void Stream::launch(const Graph& graph) {

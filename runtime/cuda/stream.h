@@ -41,6 +41,8 @@ struct LaunchShape {
   unsigned grid[3] = {1, 1, 1};   // blocks
   unsigned block[3] = {1, 1, 1};  // threads
   unsigned dynamic_shared_bytes = 0;
+  /// The kernel itself waits for what comes before it in the stream, and may begin earlier.
+  bool awaits_kernels = false;
 };
 
 /// All functions return before the work is done, except synchronize(). A failure of the work itself is reported by
