@@ -99,6 +99,26 @@ INSTANTIATE_TEST_SUITE_P(Shapes, States,
                                           testing::Values(2, 3, 4, 16, 32), testing::Values(DType::f32, DType::bf16)));
 
 /// Positions that f32 cannot tell apart: 2^24 and the one after it.
+// ---- one row, which tasks share ------------------------------------------------------------------------------------
+
+class OneRow : public testing::TestWithParam<int64_t> {};
+
+/// Its values, with numbers that all share, and sums of them, as an optimiser has them.
+TEST_P(OneRow, ValuesAndSumsAgree) {
+  Graph graph;
+  Builder b(graph);
+  const DimId P = graph.add_dim("P", GetParam());
+  const NodeId x = b.input("x", {DType::f32, {P}}), a = b.input("a", {DType::f32, {}});
+  const NodeId y = b.Add(b.Mul(x, b.Exp(a)), a);
+  graph.outputs() = {{"y", y},
+                     {"squares", b.op(Op::Sum, {b.Mul(y, x)}, {.dims = {P}})},
+                     {"most", b.op(Op::Amax, {y}, {.dims = {P}})}};
+  EXPECT_EQ(check_on_cpu(graph, {}, draw_values(graph, {}, {}, 3)), "");
+}
+
+// Whole vectors of 16 bytes for each lane of a GPU, whole but not of these, and with a short last one.
+INSTANTIATE_TEST_SUITE_P(Sizes, OneRow, testing::Values(32768, 32768 + 512, 20000, 16391));
+
 TEST(LongRows, TheLastElementCounts) {
   Graph graph;
   Builder b(graph);

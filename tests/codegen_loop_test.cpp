@@ -37,6 +37,7 @@ TEST(LoopInt, FoldsConstants) {
   EXPECT_EQ(text(i - i), "0");
   EXPECT_EQ(text(min(constant(3), constant(5)) + max(constant(3), constant(5))), "8");
   EXPECT_EQ(text(constant(17) / 5 + constant(17) % 5), "5");
+  EXPECT_EQ(text(less(constant(3), constant(5)) + less(i, i)), "1");
 }
 
 TEST(LoopInt, ParenthesesWhereNeeded) {
@@ -47,12 +48,14 @@ TEST(LoopInt, ParenthesesWhereNeeded) {
   EXPECT_EQ(text(l / (i * 2)), "L / (i0 * 2)");
   EXPECT_EQ(text(l / i % 4), "L / i0 % 4");
   EXPECT_EQ(text(min(l - i, constant(16))), "min(L - i0, 16)");
+  EXPECT_EQ(text(i + less(i + 1, l) * 2), "i0 + (i0 + 1 < L) * 2");
 }
 
 TEST(LoopInt, Evaluates) {
   const Int i = variable(0), l = size(1);
   EXPECT_EQ(evaluate(min((l + 15) / 16 - i, constant(7)) * 3 % 5, {2}, {9, 100}), 0);
   EXPECT_EQ(evaluate(max(i - l, constant(-3)), {2}, {9, 100}), -3);
+  EXPECT_EQ(evaluate(less(i, l) * 2 + less(l, i), {2}, {9, 100}), 2);
   EXPECT_THROW(evaluate(l / i, {0}, {9, 100}), InternalError);
 }
 

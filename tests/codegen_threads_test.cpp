@@ -306,6 +306,68 @@ Kernel staged_tiles(int copies_ahead, int64_t row, int64_t first, int64_t shared
   return threads;
 }
 
+/// y = the sum over rows of a matrix of parameters, of which a task has 4 rows that are 512 apart, and over x.
+Kernel early_kernel(const std::function<void(StageBuilder&)>& more = {}) {
+  Kernel kernel;
+  kernel.name = "k";
+  kernel.buffers = {{"w", DType::bf16, false, true}, {"x", DType::f32, false}, {"y", DType::f32, true}};
+  kernel.schedule.width = kWidth;
+  kernel.schedule.begins_early = true;
+  Stage& stage = kernel.stages.emplace_back();
+  stage.name = "s";
+  stage.tasks = constant(8);
+  StageBuilder b(stage);
+  const Int row = b.open_for(b.task(), min(b.task() + 1, constant(8)));  // of the task itself
+  const Int block = b.open_for(constant(0), constant(4), 1, true), part = b.open_for(constant(0), constant(2), 1, true);
+  const std::vector<Value> w = b.load_block(0, row % 8 * 256 + (block * 4096 + part * (kWidth * 2)), 2);
+  const Value x = b.load(1, part * kWidth, constant(1));
+  b.store(2, row * 512 + block * kWidth, b.apply(Op::Mul, {b.apply(Op::Add, {w[0], w[1]}), x}), constant(1));
+  for (int i = 0; i < 3; ++i) b.close();
+  if (more) more(b);
+  return kernel;
+}
+
+TEST(BeginsEarly, BringsParametersNearAndWaits) {
+  const Kernel threads = for_threads(early_kernel(), 1024);
+  verify(threads);
+  const Block& body = threads.stages[0].body;
+  ASSERT_EQ(body.size(), 3U);
+  ASSERT_EQ(body[0].kind, StmtKind::For) << "over lines";
+  EXPECT_TRUE(body[0].spread);
+  int64_t lines = 0;
+  ASSERT_TRUE(is_constant(body[0].end, &lines));
+  EXPECT_EQ(lines, 4 * 256 * 2 / 128) << "two parts of a row are neighbours, rows are not";
+  std::set<int64_t> first_elements;
+  for (int64_t line = 0; line < lines; ++line) {
+    std::vector<int64_t> vars(static_cast<size_t>(threads.stages[0].vars));
+    vars[0] = 3;  // the task
+    vars[static_cast<size_t>(body[0].var)] = line;
+    first_elements.insert(evaluate(body[0].body[0].offset, vars, {}));
+  }
+  std::set<int64_t> wanted;
+  for (int64_t block = 0; block < 4; ++block)
+    for (int64_t line = 0; line < 4; ++line) wanted.insert(3 * 256 + block * 4096 + line * 64);
+  EXPECT_EQ(first_elements, wanted);
+  EXPECT_EQ(body[1].kind, StmtKind::AwaitKernels);
+}
+
+TEST(BeginsEarly, NothingElseComesBeforeItWaits) {
+  Kernel threads = for_threads(early_kernel(), 1024);
+  Block& body = threads.stages[0].body;
+  std::swap(body[1], body[2]);
+  EXPECT_THROW(verify(threads), InternalError) << "memory is touched first";
+  std::swap(body[1], body[2]);
+  body.push_back(body[1]);
+  EXPECT_THROW(verify(threads), InternalError) << "twice";
+}
+
+TEST(BeginsEarly, OnlyParametersAreBroughtNear) {
+  Kernel kernel = early_kernel();
+  kernel.buffers[0].parameter = false;
+  const Kernel threads = for_threads(kernel, 1024);
+  EXPECT_EQ(threads.stages[0].body[0].kind, StmtKind::AwaitKernels);
+}
+
 TEST(CopiesAhead, OfWhatWholeTilesStage) {
   const auto count = [](const Kernel& kernel, StmtKind kind) {
     return Written::count(kernel.stages[0].body, kind);

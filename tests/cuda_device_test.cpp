@@ -307,6 +307,30 @@ TEST_F(CudaDevice, TimedRunsLaunchOneByOne) {
   EXPECT_EQ(counts().graph_launches, before);
 }
 
+/// A matrix-vector product of a step, and what follows it.
+Graph step_graph() {
+  Graph graph;
+  Builder b(graph);
+  const DimId B = graph.add_dim("B", 0), E = graph.add_dim("E", kIn), D = graph.add_dim("D", kOut);
+  const NodeId x = b.input("x", {DType::f32, {B, E}});
+  const NodeId w = b.param("w", {DType::f32, {D, E}}, {"w", {Initialiser::normal, 0, 1}, true});
+  graph.outputs() = {{"y", b.Sigmoid(b.op(Op::Dot, {x, w}, {.dims = {E}}))}};
+  FuseOptions options = gpu_fuse_options();
+  options.library_contractions = false;
+  Remarks remarks;
+  return fuse(graph, options, remarks);
+}
+
+TEST_F(CudaDevice, KernelsOfAStepBeginEarly) {
+  const Program program(step_graph(), {}, *device);
+  ASSERT_TRUE(program.lowered()[0].kernel.schedule.begins_early);
+  CpuSession session(program, {{"B", 2}});
+  const long before = counts().early_launches;
+  const Arrays values = draw_values(program.graph(), {{"B", 2}}, {}, 1);
+  for (int i = 0; i < 3; ++i) session.run(values);  // captured, too
+  EXPECT_EQ(counts().early_launches, before + 3);
+}
+
 // ---- failures -------------------------------------------------------------------------------------------------------
 
 TEST_F(CudaDevice, ALostDeviceIsCalledLost) {
@@ -327,7 +351,7 @@ TEST_F(CudaDevice, AKernelThatStraysIsReportedWhenTheHostWaits) {
   // No port lies where the kernel strays.
   std::vector<std::unique_ptr<DeviceMemory>> little;
   do little.push_back(device->allocate(64));
-  while (!ports.lie_apart_from(little.back()->data(), 300 * sizeof(float)));
+  while (!ports.lie_apart_from(little.back()->data(), 300 * kOut * sizeof(float)));
   executable->bind("y", little.back()->data());
   EXPECT_NO_THROW(executable->run());
   const std::string message = message_of<InternalError>([&] { device->synchronize(); });

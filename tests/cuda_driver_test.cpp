@@ -67,6 +67,14 @@ TEST(Loading, ADriverOlderThanTheSystem) {
   EXPECT_TRUE(says(message, "too old", "803")) << message;
 }
 
+TEST(Loading, OnlyNewDriversBeginKernelsEarly) {
+  for (const auto& [told, early] : {std::pair{"12020", false}, {"12030", true}}) {
+    const Variable version("FAKE_CUDA_VERSION", told);
+    const Driver driver(fake_library());
+    EXPECT_EQ(Device(driver, 0).begins_kernels_early(), early) << told;
+  }
+}
+
 TEST(Loading, ADriverOlderThanTheCompiler) {
   const Variable version("FAKE_CUDA_VERSION", "12020");
   const Driver driver(fake_library());

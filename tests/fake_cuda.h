@@ -36,10 +36,11 @@ inline int told_to_fail(const std::string& name) {
 }  // namespace mambac::fake
 
 // What the library tells beyond CUDA: objects and bytes of the driver that are still held, launches of kernels and
-// products (those of graphs, too) that were done, launches of graphs, and programs compiled.
+// products (those of graphs, too) that were done, those of them that might begin before the kernel before had ended,
+// launches of graphs, and programs compiled.
 extern "C" {
 struct FakeCounts {
-  long objects, device_bytes, launches, graph_launches, compilations;
+  long objects, device_bytes, launches, early_launches, graph_launches, compilations;
 };
 FakeCounts fake_counts();
 }

@@ -36,7 +36,7 @@ namespace {
 constexpr Status kCaptureUnsupported = 900;
 
 OpaqueContext context;
-long objects = 0, contexts = 0, launches = 0, graph_launches = 0;
+long objects = 0, contexts = 0, launches = 0, early_launches = 0, graph_launches = 0;
 
 template <class Object>
 Status made(Object** place, Object* object) {
@@ -170,11 +170,16 @@ Status cuLaunchKernelEx(const LaunchConfig* config, FunctionHandle function, voi
   FAKE_MAY_FAIL;
   const auto is_one = [](const unsigned(&size)[3]) { return size[1] == 1 && size[2] == 1; };
   if (!is_one(config->grid) || !is_one(config->block) || config->dynamic_shared_bytes != 0) return 1;
+  const bool early = config->attribute_count > 0;
+  if (early && (config->attributes[0].id != kProgrammaticStreamSerialization || config->attributes[0].value != 1 ||
+                config->attribute_count != 1 || !function->kernels->await_kernels()))
+    return 1;
   try {
     const Work work =
         function->kernels->launch(function->name, config->grid[0], static_cast<int>(config->block[0]), arguments);
-    return fake::put(config->stream, [work] {
+    return fake::put(config->stream, [work, early] {
       ++launches;
+      early_launches += early;
       work();
     });
   } catch (const fake::Fault& fault) {
@@ -308,7 +313,8 @@ Status cuGraphLaunch(GraphExecHandle executable, StreamHandle stream) {
 
 long fake_compilations_now();
 FakeCounts fake_counts() {
-  return {objects, static_cast<long>(fake::allocated_bytes()), launches, graph_launches, fake_compilations_now()};
+  return {objects, static_cast<long>(fake::allocated_bytes()), launches, early_launches, graph_launches,
+          fake_compilations_now()};
 }
 
 }  // extern "C"

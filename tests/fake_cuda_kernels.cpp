@@ -44,6 +44,15 @@ Work Kernels::add_one(void** arguments) const {
   };
 }
 
+bool Kernels::await_kernels() const {
+  const auto count = [&](const std::string& part) {
+    size_t found = 0;
+    for (size_t at = source_.find(part); at != std::string::npos; at = source_.find(part, at + 1)) ++found;
+    return found;
+  };
+  return count("\n  mb_await_kernels();") == count("\nMB_KERNEL(");
+}
+
 Work Kernels::launch(const std::string& name, int64_t blocks, int threads, void** arguments) const {
   if (!module_) return name == "add_one" ? add_one(arguments) : Work([] {});
   const mb_kernel& kernel = module_->find(name);

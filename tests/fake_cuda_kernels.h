@@ -21,6 +21,8 @@ class Kernels {
   bool has(const std::string& name) const;
   /// What a launch does. `arguments` are read now, as cuLaunchKernelEx does. Fault when it does not fit the kernel.
   Work launch(const std::string& name, int64_t blocks, int threads, void** arguments) const;
+  /// Whether each of them waits for the kernels before it.
+  bool await_kernels() const;
 
  private:
   Work add_one(void** arguments) const;
