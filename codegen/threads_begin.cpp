@@ -55,7 +55,8 @@ class RunFinder {
   }
 
   void access(const Stmt& load) {
-    if (!kernel_.buffers[static_cast<size_t>(load.buffer)].parameter || differs_between_lanes(load.offset)) return;
+    const bool parameter = kernel_.buffers[static_cast<size_t>(load.buffer)].parameter;
+    if (!parameter || load.valid || differs_between_lanes(load.offset)) return;
     Run run{load.buffer, load.offset, load.kind == StmtKind::LoadBlock ? load.columns : 1, {}};
     int64_t stride = run.count;
     if (load.lane_stride && !is_constant(load.lane_stride, &stride)) return;
@@ -76,16 +77,13 @@ class RunFinder {
     return true;
   }
 
-  /// The iterations of a loop, at most.
+  /// The iterations of a loop. One over the rows of a task, from its first row on, has one where it has at most one.
   static std::optional<int64_t> times_of(const Stmt& loop) {
     int64_t begin = 0, end = 0;
-    if (!is_constant(loop.begin, &begin) || !is_constant(loop.end, &end)) {
-      const Int& least = loop.end->op == loop::IntOp::Min ? loop.end->a : loop.end;
-      const bool from_begin = least->op == loop::IntOp::Add && is_same(least->a, loop.begin);
-      if (!from_begin || !is_constant(least->b, &end)) return std::nullopt;
-      begin = 0;
-    }
-    return std::max<int64_t>(1, (end - begin + loop.step - 1) / loop.step);
+    if (is_constant(loop.begin, &begin) && is_constant(loop.end, &end))
+      return std::max<int64_t>(1, (end - begin + loop.step - 1) / loop.step);
+    const Int& most = loop.end->op == loop::IntOp::Min ? loop.end->a : loop.end;
+    return is_same(most, loop.begin + loop.step) ? std::optional<int64_t>(1) : std::nullopt;
   }
 
   void add(Run run) {
