@@ -149,11 +149,13 @@ void map_fixed_rows(const Graph& fused, int number, Schedule& schedule) {
 
 /// Rows of a number that is known at run time only: there are many. So many threads that few values of a row are in the
 /// registers of each, and as many neighbours as that allows. What is too long for registers is read several times: few
-/// rows at once stay in the cache in between, and much of each is on its way.
+/// rows at once stay in the cache in between, and much of each is on its way. A block has so many short rows that it is
+/// worth its start.
 void map_many_rows(const Graph& fused, int number, Schedule& schedule) {
-  constexpr int64_t kFewValues = 16, kLongRow = 32768;
+  constexpr int64_t kFewValues = 16, kLongRow = 32768, kElementsOfBlock = 256;
   const DimId lane = fused.kernels[static_cast<size_t>(number)].lane;
   const int64_t lanes = fused.dim(lane).size;
+  schedule.rows_per_task = static_cast<int>(std::max<int64_t>(1, kElementsOfBlock / lanes));
   if (lanes >= kLongRow) {
     schedule.width = kThreadsOfSm;
     schedule.row_unroll = 16;
