@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 
+#include "ir/error.h"
 #include "ir/step.h"
 #include "ir/verify.h"
 #include "passes/differentiate.h"
@@ -113,21 +114,56 @@ std::span<const Stage> pipeline_stages() {
   return stages;
 }
 
-PipelineResult run_pipeline(const Graph& source, const PipelineOptions& options, const StageObserver& observer) {
-  using Clock = std::chrono::steady_clock;
-  PipelineResult result{source, {}, {}};
-  verify(result.graph);
-  if (observer) observer("source", result.graph);
+std::vector<const Stage*> stages_after(std::string_view name, GraphKind kind) {
+  std::vector<const Stage*> stages;
+  std::vector<std::string_view> known{"source"};
+  bool found = name == "source";
   for (const Stage& stage : pipeline_stages()) {
-    if (std::find(stage.kinds.begin(), stage.kinds.end(), options.kind) == stage.kinds.end()) continue;
+    if (std::ranges::find(stage.kinds, kind) == stage.kinds.end()) continue;
+    if (found) stages.push_back(&stage);
+    found = found || stage.name == name;
+    known.push_back(stage.name);
+  }
+  if (!found)
+    throw InputError(fmt::format("the pipeline of {} graphs has no stage '{}'; it has: {}", name_of(kind), name,
+                                 fmt::join(known, ", ")));
+  return stages;
+}
+
+std::vector<const Stage*> stages_named(std::span<const std::string> names) {
+  std::vector<const Stage*> stages;
+  for (const std::string& name : names) {
+    const std::span<const Stage> all = pipeline_stages();
+    const auto found = std::ranges::find(all, name, &Stage::name);
+    if (found == all.end()) {
+      std::vector<std::string_view> known;
+      for (const Stage& stage : all) known.push_back(stage.name);
+      throw InputError(fmt::format("there is no pass '{}'; there are: {}", name, fmt::join(known, ", ")));
+    }
+    stages.push_back(&*found);
+  }
+  return stages;
+}
+
+PipelineResult run_stages(const Graph& graph, const PipelineOptions& options, std::span<const Stage* const> stages,
+                          const StageObserver& observer) {
+  using Clock = std::chrono::steady_clock;
+  PipelineResult result{graph, {}, {}};
+  verify(result.graph);
+  for (const Stage* stage : stages) {
     const auto begin = Clock::now();
-    result.graph = stage.run(result.graph, options, result.remarks);
+    result.graph = stage->run(result.graph, options, result.remarks);
     const std::chrono::duration<double> seconds = Clock::now() - begin;
-    result.times.push_back({std::string(stage.name), seconds.count()});
+    result.times.push_back({std::string(stage->name), seconds.count()});
     verify(result.graph);
-    if (observer) observer(stage.name, result.graph);
+    if (observer) observer(stage->name, result.graph);
   }
   return result;
+}
+
+PipelineResult run_pipeline(const Graph& source, const PipelineOptions& options, const StageObserver& observer) {
+  if (observer) observer("source", source);
+  return run_stages(source, options, stages_after("source", options.kind), observer);
 }
 
 }  // namespace mambac

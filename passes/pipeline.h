@@ -59,8 +59,17 @@ struct PipelineResult {
 /// Called with every stage's name and result; first with "source" and the graph as it came.
 using StageObserver = std::function<void(std::string_view stage, const Graph& graph)>;
 
-/// Runs the stages for one kind of graph; the graph is verified after each. NoStepForm (ir/step.h) for a prefill or
-/// step of what cannot be cut into steps.
+/// Those for one kind of graph that come after the one of this name; "source": all. InputError when there is none of it.
+std::vector<const Stage*> stages_after(std::string_view name, GraphKind kind);
+/// Those of these names, in this order, whatever the kind. InputError for a name that there is not.
+std::vector<const Stage*> stages_named(std::span<const std::string> names);
+
+/// Runs stages one after the other; the graph is verified after each. NoStepForm (ir/step.h) for a prefill or step of
+/// what cannot be cut into steps. `observer` is not told of the graph as it came.
+PipelineResult run_stages(const Graph& graph, const PipelineOptions& options, std::span<const Stage* const> stages,
+                          const StageObserver& observer = {});
+
+/// Runs all stages for the kind of graph that the options name.
 PipelineResult run_pipeline(const Graph& source, const PipelineOptions& options, const StageObserver& observer = {});
 
 }  // namespace mambac

@@ -4,7 +4,8 @@
 #include "frontend/model.h"
 #include "ir/equal.h"
 #include "ir/print.h"
-#include "passes/pipeline.h"
+#include "ir/error.h"
+#include "passes/pipeline_text.h"
 
 namespace mambac {
 namespace {
@@ -36,9 +37,20 @@ struct Seen {
   }
 };
 
+/// From the text of a stage, with the line above it, the pipeline goes on to the same graph.
+void expect_to_go_on(const std::string& text, const std::string& wanted, const std::string& where) {
+  const std::optional<PipelinePoint> point = point_of(text);
+  ASSERT_TRUE(point.has_value()) << where;
+  const PipelineResult result =
+      run_stages(parse_graph(text, "dump.mb"), point->options, stages_after(point->stage, point->options.kind));
+  EXPECT_TRUE(print(result.graph) == wanted) << where << ": from its text the pipeline makes another graph";
+}
+
 void expect_text_at_every_stage(const Graph& source, const PipelineOptions& options, const std::string& name,
                                 Seen& seen) {
-  run_pipeline(source, options, [&](std::string_view stage, const Graph& graph) {
+  constexpr size_t kSmall = 600;  // nodes: of the models with many layers, all stages after all stages take minutes
+  std::vector<std::string> texts;
+  const PipelineResult result = run_pipeline(source, options, [&](std::string_view stage, const Graph& graph) {
     const std::string where = name + " " + std::string(name_of(options.kind)) + " " + name_of(options.storage) +
                               " after " + std::string(stage);
     const std::string text = print(graph);
@@ -47,7 +59,11 @@ void expect_text_at_every_stage(const Graph& source, const PipelineOptions& opti
     EXPECT_TRUE(equal(graph, parsed, &why)) << where << ": " << why;
     EXPECT_TRUE(text == print(parsed)) << where << ": the text of the parsed graph differs";
     seen.count(graph);
+    texts.push_back(point_text({std::string(stage), options}) + text);
   });
+  if (source.size() > kSmall) return;
+  for (const std::string& text : texts)
+    expect_to_go_on(text, print(result.graph), name + " from " + text.substr(0, text.find('\n')));
 }
 
 Seen check_model(const std::string& name) {
@@ -96,6 +112,39 @@ TEST(PipelineTextOfAStep, InFewKernels) {
   Seen seen;
   expect_text_at_every_stage(instantiate(model), options, "mambabyte:353m", seen);
   EXPECT_GT(seen.part_dots, 0);
+}
+
+// ---- options as text -----------------------------------------------------------------------------------------------
+
+TEST(PipelinePoint, SaysEveryOptionThatIsNotItsDefault) {
+  PipelineOptions options;
+  options.kind = GraphKind::train;
+  options.storage = DType::bf16;
+  options.wrt = {"a", "backbone.layers.0.norm.weight"};
+  options.seeds = true;
+  options.recompute = 3;
+  options.fuse.few_kernels = true;
+  options.fuse.recompute = 16;
+  const std::string text = point_text({"clean", options});
+  EXPECT_EQ(text,
+            "# mambac after clean: graph=train dtype=bf16 seeds=1 wrt=a,backbone.layers.0.norm.weight recompute=3 "
+            "few_kernels=1 stored_every=16\n");
+  const auto point = point_of(text + "free L\n");
+  ASSERT_TRUE(point.has_value());
+  EXPECT_EQ(point->stage, "clean");
+  EXPECT_EQ(point_text(*point), text);
+  EXPECT_EQ(point_text({"source", {}}), "# mambac after source: graph=eval dtype=f32\n");
+  EXPECT_FALSE(point_of("free L\n").has_value());
+}
+
+TEST(PipelinePoint, RefusesWhatIsNotKnown) {
+  for (const char* words : {"graph=trian", "dtype=i32", "seeds=2", "recompute=-1", "recompute=x", "speed=9", "seeds"}) {
+    PipelineOptions options;
+    EXPECT_THROW(set_options(options, words), InputError) << words;
+  }
+  EXPECT_THROW(point_of("# mambac after clean\n"), InputError);
+  EXPECT_THROW(stages_after("state", GraphKind::train), InputError);
+  EXPECT_THROW(stages_named(std::vector<std::string>{"simplify", "fusion"}), InputError);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // `mambac dump`: every stage of every kind of graph is text that reads back, the same each time.
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "frontend/model.h"
 #include "ir/print.h"
@@ -64,8 +65,36 @@ TEST(Dump, WritesNumberedFiles) {
                              path("kernels", ".txt") + "\n");
   EXPECT_NE(contents(folder / path("source", ".mb")).find("scan<L>"), std::string::npos);
   EXPECT_EQ(dump("stores"), path("stores", ".mb") + "\n");  // it changes nothing, and was asked for
-  EXPECT_EQ(contents(folder / path("stores", ".mb")), contents(folder / path("fuse", ".mb")));
+  const auto graph = [&](const std::string& stage) {
+    const std::string text = contents(folder / path(stage, ".mb"));
+    EXPECT_TRUE(text.starts_with("# mambac after " + stage + ": graph=prefill dtype=f32")) << text;
+    return text.substr(text.find('\n'));
+  };
+  EXPECT_EQ(graph("stores"), graph("fuse"));
   EXPECT_EQ(dump("cuda"), path("cuda", ".cu") + "\n");
+}
+
+TEST(Dump, GoesOnFromAnyFile) {
+  const TemporaryFolder folder;
+  const std::string written = succeed(folder, "mambac dump mambabyte:tiny --dtype bf16 --device cuda --stage all --out all");
+  const std::string kernels = contents(folder / "all/12-kernels.txt");
+  std::stringstream files(written);
+  int graphs = 0;
+  for (std::string file; std::getline(files, file);) {
+    if (!file.ends_with(".mb")) continue;
+    ++graphs;
+    EXPECT_TRUE(succeed(folder, "mambac dump --start-at " + file + " --device cuda --stage kernels") == kernels) << file;
+  }
+  EXPECT_GE(graphs, 7);
+}
+
+TEST(Dump, GoesOnFromWhatWasChanged) {
+  const TemporaryFolder folder;
+  folder.write("m.mb", "free B, L\nmodel m<E = 4>(x: [B, L, E]) { return y = scan<L>(0.5, exp(x)) }");
+  succeed(folder, "mambac dump m.mb --graph prefill --stage simplify --out out && sed -i s/exp/tanh/g out/01-simplify.mb");
+  const std::string text = succeed(folder, "mambac dump --start-at out/01-simplify.mb");
+  EXPECT_NE(text.find("tanh("), std::string::npos) << text;
+  EXPECT_EQ(text.find("exp("), std::string::npos) << text;
 }
 
 /// By number, by the name in the graph or its first words, by the printed name or a part of it.

@@ -18,6 +18,7 @@
 #include "tools/commands.h"
 #include "tools/compile.h"
 #include "tools/cuda_kernels.h"
+#include "tools/graph_text.h"
 #include "tools/schedule_option.h"
 
 namespace mambac::tools {
@@ -32,15 +33,17 @@ constexpr const char* kDescription =
   mambac dump mambabyte:tiny --graph prefill --stage kernels --kernel k5
   mambac dump mambabyte:tiny --graph prefill --stage asm --kernel k5
   mambac dump mambabyte:tiny --graph train --stage kernels --device cuda --schedule k5:width=32
+  mambac dump --start-at dumps/02-differentiate.mb --stage kernels
   mambac dump --list-stages
 
-The text of a graph is the language of definitions: it can be read back. Remarks follow it as comments. '--stage all'
-has the source, each stage that changed the graph, and the loops of the kernels; a file's number is that of its stage in
---list-stages. Fusion and schedules are those of --device, without one a GPU's for the stage cuda and else the CPU's.)";
+The text of a graph is the language of definitions: it can be read back. The line above it says after which stage it
+stands and with what options, so that --start-at goes on from there, with what was changed in the text. Remarks follow
+as comments. '--stage all' has the source, each stage that changed the graph, and the loops of the kernels; a file's
+number is that of its stage in --list-stages. Fusion and schedules are those of --device, without one a GPU's for the stage cuda and else the CPU's.)";
 
 struct Arguments {
   ModelArguments model;
-  std::string graph = "train", stage = "stores", dtype = "f32", out, kernel;
+  std::string graph = "train", stage = "stores", dtype = "f32", out, kernel, start_at;
   int recompute = 0;
   bool remarks = false, json = false, list = false;
   std::string device;
@@ -88,6 +91,7 @@ Program::Scheduler default_scheduler(bool gpu) {
 
 struct StageText {
   std::string stage;
+  std::string head;  // where a graph stands in the pipeline
   std::string text;
   std::string extension;
 };
@@ -101,28 +105,49 @@ class Dump {
   }
 
   void run() {
-    const GraphKind kind = kind_named(arguments_.graph);
-    const DType storage = storage_named(arguments_.dtype);
-    const Selection selection = select_model(arguments_.model.spec, arguments_.model.settings);
-    PipelineOptions options = options_for(kind, storage, selection.sizes);
-    options.recompute = checked_recompute(arguments_.recompute, kind, source_graph(selection.model, kind));
-    if (gpu_) options = for_gpu(options);
-    PipelineResult result =
-        run_pipeline(source_graph(selection.model, kind), options, [&](std::string_view stage, const Graph& graph) {
-          if (wants(stage)) add_graph(stage, print(graph));
-        });
-    remarks = std::move(result.remarks);
-    for (const auto& [stage, reason] : kCodeStages)
-      if (wants(stage)) add(stage, code(result.graph, stage), extension(stage));
+    if (arguments_.start_at.empty()) run_all();
+    else go_on();
     schedules_.check_used();
     if (texts.empty())
-      throw InputError(fmt::format("--stage: {} is no stage of the {} graph", arguments_.stage, arguments_.graph));
+      throw InputError(fmt::format("--stage: {} is no stage of the {} graph{}", arguments_.stage,
+                                   name_of(options_.kind), arguments_.start_at.empty() ? "" : ", or it comes earlier"));
   }
+
+  std::string_view kind_name() const { return name_of(options_.kind); }
 
   std::vector<StageText> texts;
   Remarks remarks;
 
  private:
+  void run_all() {
+    const GraphKind kind = kind_named(arguments_.graph);
+    const DType storage = storage_named(arguments_.dtype);
+    const Selection selection = select_model(arguments_.model.spec, arguments_.model.settings);
+    const Graph source = source_graph(selection.model, kind);
+    options_ = options_for(kind, storage, selection.sizes);
+    options_.recompute = checked_recompute(arguments_.recompute, kind, source);
+    if (gpu_) options_ = for_gpu(options_);
+    finish(run_pipeline(source, options_, observer()));
+  }
+
+  void go_on() {
+    const GraphText start = read_graph(arguments_.start_at, true);
+    options_ = start.point->options;
+    finish(run_stages(start.graph, options_, stages_after(start.point->stage, options_.kind), observer()));
+  }
+
+  StageObserver observer() {
+    return [this](std::string_view stage, const Graph& graph) {
+      if (wants(stage)) add_graph(stage, print(graph));
+    };
+  }
+
+  void finish(PipelineResult result) {
+    remarks = std::move(result.remarks);
+    for (const auto& [stage, reason] : kCodeStages)
+      if (wants(stage)) texts.push_back({std::string(stage), "", code(result.graph, stage), extension(stage)});
+  }
+
   static std::string extension(std::string_view stage) {
     return stage == "asm" ? ".s" : stage == "llvm" ? ".ll" : stage == "cuda" ? ".cu" : ".txt";
   }
@@ -156,11 +181,7 @@ class Dump {
   void add_graph(std::string_view stage, std::string text) {
     if (arguments_.stage == "all" && text == graph_text_) return;
     graph_text_ = text;
-    add(stage, std::move(text), ".mb");
-  }
-
-  void add(std::string_view stage, std::string text, std::string extension) {
-    texts.push_back({std::string(stage), std::move(text), std::move(extension)});
+    texts.push_back({std::string(stage), point_text({std::string(stage), options_}), std::move(text), ".mb"});
   }
 
   std::string code(const Graph& fused, std::string_view stage) const {
@@ -202,6 +223,7 @@ class Dump {
   const Arguments& arguments_;
   const bool gpu_;
   const ScheduleSettings schedules_;
+  PipelineOptions options_;
   std::string graph_text_;  // of the last stage that was added
 };
 
@@ -213,22 +235,21 @@ Json remark_json(const Remark& remark) {
           {"text", remark.text}};
 }
 
+Json stage_json(const StageText& text) {
+  Json json = {{"name", text.stage}};
+  if (!text.head.empty()) json["point"] = text.head.substr(0, text.head.size() - 1);
+  json["text"] = text.text;
+  return json;
+}
+
 void print_all_json(const Dump& dump, const Arguments& arguments) {
-  Json json = {{"graph", arguments.graph}, {"stages", Json::array()}};
-  for (const StageText& text : dump.texts) json["stages"].push_back({{"name", text.stage}, {"text", text.text}});
+  Json json = {{"graph", dump.kind_name()}, {"stages", Json::array()}};
+  for (const StageText& text : dump.texts) json["stages"].push_back(stage_json(text));
   if (arguments.remarks) {
     json["remarks"] = Json::array();
     for (const Remark& remark : dump.remarks) json["remarks"].push_back(remark_json(remark));
   }
   print_json(json);
-}
-
-std::string remark_text(const Remarks& remarks) {
-  std::string text;
-  for (const Remark& remark : remarks)
-    text += fmt::format("# {}{}: {} [{}]\n", remark.location.known() ? remark.location.str() + ": " : "", remark.op,
-                        remark.text, remark.code);
-  return text;
 }
 
 void write_all(const Dump& dump, const Arguments& arguments) {
@@ -240,7 +261,7 @@ void write_all(const Dump& dump, const Arguments& arguments) {
   for (const StageText& text : dump.texts) {
     const auto place = std::ranges::find(all, text.stage, [](const auto& stage) { return stage.first; });
     const std::string name = fmt::format("{:02}-{}{}", place - all.begin(), text.stage, text.extension);
-    write_file(folder / name, text.text);
+    write_file(folder / name, text.head + text.text);
     fmt::print("{}\n", (folder / name).string());
   }
   if (!arguments.remarks) return;
@@ -264,8 +285,7 @@ void run_dump(const Arguments& arguments) {
   if (arguments.json) return print_all_json(dump, arguments);
   if (!arguments.out.empty()) return write_all(dump, arguments);
   for (const StageText& text : dump.texts)
-    fmt::print("{}{}{}", dump.texts.size() > 1 ? fmt::format("# stage: {}\n", text.stage) : "", text.text,
-               dump.texts.size() > 1 ? "\n" : "");
+    fmt::print("{}{}{}", text.head, text.text, dump.texts.size() > 1 ? "\n" : "");
   if (arguments.remarks) fmt::print("{}", remark_text(dump.remarks));
 }
 
@@ -274,8 +294,9 @@ void run_dump(const Arguments& arguments) {
 void add_dump(Command app) {
   const Command command = app.add_command("dump", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  command.add_option("MODEL", arguments->model.spec,
-                     "definition file, shipped name, either with :PRESET, or checkpoint folder").type_name("");
+  const Option model = command.add_option("MODEL", arguments->model.spec,
+                                          "definition file, shipped name, either with :PRESET, or checkpoint folder")
+                           .type_name("");
   add_settings(command, arguments->model.settings);
   command.add_option("--graph", arguments->graph, "train, prefill, step or eval")
       .show_default()
@@ -289,12 +310,17 @@ void add_dump(Command app) {
   add_schedule(command, arguments->schedule);
   command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
   add_recompute(command, arguments->recompute);
+  const Option start = command.add_option("--start-at", arguments->start_at,
+                                          "a graph that was dumped: go on from there, in the place of MODEL")
+                           .type_name("FILE");
+  start.excludes(model);
+  for (const char* option : {"--graph", "--dtype", "--set", "--recompute"}) start.excludes(command.option(option));
   command.add_option("--out", arguments->out, "write numbered files into this folder").type_name("DIR");
   command.add_flag("--remarks", arguments->remarks, "say where fusion stopped, and why");
   command.add_flag("--list-stages", arguments->list, "name the stages and do nothing");
   add_json(command, arguments->json);
   command.callback([arguments] {
-    if (arguments->model.spec.empty() && !arguments->list) miss_argument("MODEL");
+    if (arguments->model.spec.empty() && arguments->start_at.empty() && !arguments->list) miss_argument("MODEL");
     run_dump(*arguments);
   });
 }

@@ -48,6 +48,7 @@ int run_commands(int argc, char** argv) {
   CommandLine line("mambac", kDescription, "mambac " MAMBAC_VERSION);
   int exit_code = kExitGood;
   add_dump(line.top());
+  add_opt(line.top());
   add_cost(line.top());
   add_compile(line.top());
   add_run(line.top());

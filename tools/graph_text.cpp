@@ -1,0 +1,43 @@
+#include "tools/graph_text.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <iostream>
+#include <iterator>
+#include <memory>
+
+#include "frontend/model.h"
+#include "ir/error.h"
+#include "runtime/atomic_file.h"
+#include "tools/reproducer.h"
+
+namespace mambac::tools {
+
+GraphText read_graph(const std::string& file, bool must_say_where) {
+  const bool standard_input = file == "-";
+  const std::string text = standard_input ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : read_file(file);
+  note_model(text);
+  const std::string name = standard_input ? "standard input" : std::filesystem::path(file).filename().string();
+  std::optional<PipelinePoint> point;
+  try {
+    point = point_of(text);
+  } catch (const InputError& error) {
+    throw InputError({std::make_shared<const std::string>(name), 1, 1}, error.what());
+  }
+  if (must_say_where && !point)
+    throw InputError(fmt::format("{}: found no line '# mambac after STAGE: ...' at its top, which 'mambac dump' writes "
+                                 "above every graph",
+                                 name));
+  return {parse_graph(text, name), std::move(point)};
+}
+
+std::string remark_text(const Remarks& remarks) {
+  std::string text;
+  for (const Remark& remark : remarks)
+    text += fmt::format("# {}{}: {} [{}]\n", remark.location.known() ? remark.location.str() + ": " : "", remark.op,
+                        remark.text, remark.code);
+  return text;
+}
+
+}  // namespace mambac::tools

@@ -1,0 +1,24 @@
+// Graphs that were dumped, read from files.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "ir/graph.h"
+#include "passes/pipeline_text.h"
+
+namespace mambac::tools {
+
+struct GraphText {
+  Graph graph;
+  std::optional<PipelinePoint> point;  // where it stands, as its first line says
+};
+
+/// InputError when the file cannot be read, is no text of a graph, or does not say where it stands and must; "-" is
+/// standard input.
+GraphText read_graph(const std::string& file, bool must_say_where);
+
+/// The last lines of a dump: where fusion stopped, and why.
+std::string remark_text(const Remarks& remarks);
+
+}  // namespace mambac::tools
