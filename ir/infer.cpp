@@ -397,7 +397,7 @@ Type infer_chunk_starts(const Rule& rule) {
         fmt::format("operand 'x' is the {} '{}' with a start; expected the same start here", name_of(x.op), x.name));
   }
   rule.expect_within("start", without(x.type.dims, {walk}));
-  return {rule.node.attrs.dtype, replaced(x.type.dims, walk, rule.dim(1))};
+  return {DType::f32, replaced(x.type.dims, walk, rule.dim(1))};
 }
 
 Type dispatch(const Rule& rule) {

@@ -41,7 +41,6 @@ class StoreNarrower {
       const bool elsewhere = node(o).kernel != copy.kernel;
       o = elsewhere && narrow_[o.index].present() ? narrow_[o.index] : rewriter_.mapped(o);
     }
-    if (copy.op == Op::ChunkStarts) copy.attrs.dtype = copy.type.dtype = storage_;
     rewriter_.map(id, rewriter_.to.append(std::move(copy)));
     if (is_narrowed(id)) narrow_[id.index] = append_cast(rewriter_.to, rewriter_.mapped(id), storage_);
   }

@@ -15,7 +15,7 @@ namespace mambac {
 ///                                    concat or stack the pieces are cast: each is written into its place
 ///   results of large contractions    `storage`, except outputs, gradients of weights (sums over free dimensions) and
 ///                                    what a maximum is taken over (logits)
-///   everything else                  f32: states as they are walked, decays, statistics of norms, accumulation, small contractions
+///   everything else                  f32: states, decays, statistics of norms, accumulation, small contractions
 ///
 /// What contractions are large depends on `fuse_projections` (passes/widths.h).
 ///
@@ -30,9 +30,8 @@ Graph lower_precision(const Graph& graph, DType storage, bool fuse_projections =
 Graph narrow_parameters(const Graph& graph, DType storage);
 
 /// The fused graph in which values that only walks read, from another walk, are stored as `storage`: what a mixer keeps
-/// for its gradient, the states from which a walk back makes those of a tile again, and gradients between its kernels.
-/// Within their kernel they stay f32. Not what recurrences read, outputs, nor sums onto a value of the same type from
-/// elsewhere (a residual stream).
+/// for its gradient, and gradients between its kernels. Within their kernel they stay f32. Not states and what
+/// recurrences read, outputs, nor sums onto a value of the same type from elsewhere (a residual stream).
 ///
 /// After fuse, which knows what is stored.
 Graph narrow_stores(const Graph& fused, DType storage);

@@ -92,7 +92,7 @@ Graph fused_training_graph() {
   return fuse(lower_precision(training_graph(), DType::bf16), {}, remarks);
 }
 
-/// Values that a walk reads from another one, and states that it resumes from.
+/// Values of the size of activations, states aside, that a walk reads from another one.
 std::vector<NodeId> between_walks(const Graph& fused) {
   std::set<NodeId> found;
   const auto walk = [&](const Node& node) {
@@ -100,7 +100,8 @@ std::vector<NodeId> between_walks(const Graph& fused) {
   };
   for (const Node& reader : fused.nodes())
     for (NodeId o : reader.operands)
-      if (o.present() && walk(reader) && walk(fused.node(o)) && fused.node(o).kernel != reader.kernel)
+      if (o.present() && walk(reader) && walk(fused.node(o)) && fused.node(o).kernel != reader.kernel &&
+          fused.node(o).op != Op::ChunkStarts)
         found.insert(o);
   return {found.begin(), found.end()};
 }
