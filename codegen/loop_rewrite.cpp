@@ -101,10 +101,12 @@ std::optional<int64_t> upper_bound(const Int& a, const std::map<Var, int64_t>& l
     case IntOp::Sub:
       return is_constant(a->b, &k) ? std::optional(*x - k) : is_not_negative(a->b, largest) ? x : std::nullopt;
     case IntOp::Mul: {
-      constexpr int64_t kLargestFactor = INT64_C(1) << 31;
-      const bool known = is_not_negative(a->a, largest) && is_not_negative(a->b, largest) && *x <= kLargestFactor &&
-                         *y <= kLargestFactor;
-      return known || (*x >= 0 && is_constant(a->b, &k) && k >= 0) ? std::optional(*x * *y) : std::nullopt;
+      constexpr int64_t kLargestProduct = INT64_C(1) << 56;  // so that sums of such do not overflow
+      const bool known = (is_not_negative(a->a, largest) && is_not_negative(a->b, largest)) ||
+                         (*x >= 0 && is_constant(a->b, &k) && k >= 0);
+      int64_t product = 0;
+      const bool fits = known && !__builtin_mul_overflow(*x, *y, &product) && product <= kLargestProduct;
+      return fits ? std::optional(product) : std::nullopt;
     }
     case IntOp::Max: return std::max(*x, *y);
     default: return std::nullopt;

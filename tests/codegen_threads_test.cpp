@@ -394,6 +394,15 @@ TEST(CopiesAhead, OfWhatWholeTilesStage) {
   EXPECT_EQ(count(staged_tiles(1, 16, 8, 512 + 128), StmtKind::CopyAsync), 3);
 }
 
+TEST(UpperBound, OfProductsThatAreTooLargeIsNotKnown) {
+  const std::map<Var, int64_t> largest{{0, INT64_C(1) << 30}};
+  const Int i = variable(0), square = i * i;
+  EXPECT_EQ(upper_bound(less(constant(0), i) * i, largest), INT64_C(1) << 30);
+  EXPECT_EQ(upper_bound(square, largest), std::nullopt);
+  EXPECT_EQ(upper_bound(i * 2048 * 2048 * 4096, largest), std::nullopt);
+  EXPECT_EQ(upper_bound(min(square, constant(7)), largest), 7);
+}
+
 TEST(CopiesAhead, OfAllLanesAlikeAreRejected) {
   Kernel kernel = staged_tiles(1, 16, 8, 4096);
   Block& before = kernel.stages[0].body[0].body[0].body;  // if there is a tile, and it is whole
