@@ -19,6 +19,7 @@
 // statement that takes the values of this tile, so that each has but one place.
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "codegen/loop_rewrite.h"
 #include "codegen/threads.h"
@@ -72,12 +73,8 @@ class TileFetcher {
       Block taken, near;
       for (size_t f = 0; f < fetches.size(); ++f) {
         Fetch& fetch = fetches[f];
-        if (const auto same = std::ranges::find_if(fetches.begin(), fetches.begin() + static_cast<std::ptrdiff_t>(f),
-                                                   [&](const Fetch& other) { return is_same(fetch, other); });
-            same != fetches.begin() + static_cast<std::ptrdiff_t>(f)) {
-          fetch.array = same->array;
-          continue;
-        }
+        fetch.array = array_of_same(fetch, std::span(fetches).first(f));
+        if (fetch.array >= 0) continue;
         if (std::optional<Stmt> lines = prefetched(fetch)) near.push_back(std::move(*lines));
         taken.push_back(fetched(fetch));
       }
@@ -93,6 +90,12 @@ class TileFetcher {
     }
     whole.otherwise.insert(whole.otherwise.begin(), in_short_tile.begin(), in_short_tile.end());
     return first;
+  }
+
+  /// Where one of the fetches before keeps the same values; -1 if none does.
+  static int array_of_same(const Fetch& fetch, std::span<const Fetch> before) {
+    const auto same = std::ranges::find_if(before, [&](const Fetch& other) { return is_same(fetch, other); });
+    return same == before.end() ? -1 : same->array;
   }
 
   /// Lanes that share time have no registers to spare for addresses that are computed beside everything else.

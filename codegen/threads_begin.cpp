@@ -1,8 +1,9 @@
 // The beginning of a kernel that overlaps with the end of the one before.
 //
-// Its blocks wait until that one is done before they touch what kernels store. Parameters no kernel of the graph stores:
-// what a block will read of them is brought into the cache meanwhile.
+// Its blocks wait until that one is done before they touch what kernels store. No kernel of the graph stores its
+// parameters: what a block will read of them is brought into the cache meanwhile.
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 
 #include "codegen/loop_rewrite.h"

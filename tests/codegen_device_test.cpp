@@ -98,7 +98,6 @@ INSTANTIATE_TEST_SUITE_P(Shapes, States,
                          testing::Combine(testing::Values(1, 3), testing::Values(20, 64),
                                           testing::Values(2, 3, 4, 16, 32), testing::Values(DType::f32, DType::bf16)));
 
-/// Positions that f32 cannot tell apart: 2^24 and the one after it.
 // ---- one row, which tasks share ------------------------------------------------------------------------------------
 
 class OneRow : public testing::TestWithParam<int64_t> {};
@@ -119,6 +118,7 @@ TEST_P(OneRow, ValuesAndSumsAgree) {
 // Whole vectors of 16 bytes for each lane of a GPU, whole but not of these, and with a short last one.
 INSTANTIATE_TEST_SUITE_P(Sizes, OneRow, testing::Values(32768, 32768 + 512, 20000, 16391));
 
+/// Positions that f32 cannot tell apart: 2^24 and the one after it.
 TEST(LongRows, TheLastElementCounts) {
   Graph graph;
   Builder b(graph);

@@ -248,7 +248,8 @@ class Memory : public testing::TestWithParam<std::tuple<DType, DType>> {};
 TEST_P(Memory, LoadsAndStoresAsTheInterpreterDoes) {
   const auto [from, to] = GetParam();
   const std::vector<Int> strides = {nullptr, constant(1), constant(3), constant(0), test::size_of(0)};
-  const std::vector<Int> valids = {nullptr, constant(16), constant(3), constant(-2), test::size_of(1)};
+  const std::vector<Int> valids = {nullptr,      constant(16), constant(4), constant(3),
+                                   constant(0), constant(-2), test::size_of(1)};
   const int64_t elements = 20 * 4 * 16 + 64;
   // f32 patterns are cut so that all stored types can hold them.
   std::vector<uint8_t> source = patterns(from, elements, 5);

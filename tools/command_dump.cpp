@@ -39,7 +39,8 @@ constexpr const char* kDescription =
 The text of a graph is the language of definitions: it can be read back. The line above it says after which stage it
 stands and with what options, so that --start-at goes on from there, with what was changed in the text. Remarks follow
 as comments. '--stage all' has the source, each stage that changed the graph, and the loops of the kernels; a file's
-number is that of its stage in --list-stages. Fusion and schedules are those of --device, without one a GPU's for the stage cuda and else the CPU's.)";
+number is that of its stage in --list-stages. Fusion and schedules are those of --device, without one a GPU's for the
+stage cuda and else the CPU's.)";
 
 struct Arguments {
   ModelArguments model;
@@ -100,7 +101,9 @@ struct StageText {
 class Dump {
  public:
   explicit Dump(const Arguments& arguments)
-      : arguments_(arguments), gpu_(is_for_gpu(arguments)), schedules_(kind(), default_scheduler(gpu_), arguments.schedule) {
+      : arguments_(arguments),
+        gpu_(is_for_gpu(arguments)),
+        schedules_(kind(), default_scheduler(gpu_), arguments.schedule) {
     check_stage();
   }
 

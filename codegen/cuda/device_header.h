@@ -11,8 +11,8 @@
 //   mb_min_int(i, j), mb_max_int(i, j)
 //   mb_lane()   number of the thread in its block (int)       mb_task()  number of the block (mb_long)
 //   __syncthreads();  the barrier of a block
-//   mb_await_kernels()  Every thread of every kernel comes here first; after it, kernels before this one are done, and
-//     what they stored is there. Until then nothing but mb_prefetch may touch memory.
+//   mb_await_kernels()  Every thread of a kernel that begins early comes here first; after it, kernels before this one
+//     are done, and what they stored is there. Until then nothing but mb_prefetch may touch memory.
 //   mb_load(p, i), mb_store(p, i, value)
 //     An element of a buffer or a shared array, as f32. Narrow floats are rounded to nearest even, integers towards 0.
 //   mb_take(local, at, p, i)   local[at] = the element i of a buffer, as it lies there; mb_load(local, at) widens it
