@@ -189,10 +189,34 @@ void map_rows(const Graph& fused, int number, Schedule& schedule) {
   else if (!fixed && !group.outer.empty() && group.inner.empty()) map_many_rows(fused, number, schedule);
 }
 
+/// Whether all that a lane block carries from step to step fits registers: scans with one inner dimension, and no other
+/// recurrence, nor states that are stored at tiles.
+bool states_fit_registers(const Graph& fused, int number) {
+  constexpr int64_t kMostStates = 16;  // of 32 registers
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  if (group.inner.size() != 1 || !can_keep_states_in_registers(fused, number)) return false;
+  int64_t states = 0;
+  for (const Node& node : fused.nodes()) {
+    if (node.kernel != number || !is_directional(node.op)) continue;
+    if (node.op != Op::Scan || operand(node, "resume").present()) return false;
+    states += node.type.has(group.inner[0]) ? fused.dim(group.inner[0]).size : 1;
+  }
+  return states <= kMostStates;
+}
+
+/// The plain walk: each step by itself, and one lane block through all of them. Where vectors take two cycles, the steps
+/// and states that a processor looks ahead at are enough for its pipes, and tiles only load and store states.
+void walk_plainly(Schedule& schedule) {
+  schedule.states_in_registers = true;
+  schedule.tile = 1;
+  schedule.interleave = 12;
+}
+
 }  // namespace
 
-Schedule default_schedule(const Graph& fused, int number, int width) {
+Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) {
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  const int width = cpu.width;
   Schedule schedule;
   schedule.width = width;
   schedule.tile = 8;
@@ -201,6 +225,7 @@ Schedule default_schedule(const Graph& fused, int number, int width) {
     // Two tasks for each sequence: rows of memory stay long, so that they can be read ahead.
     const int64_t blocks = (fused.dim(group.lane).size + width - 1) / width;
     schedule.blocks_per_task = static_cast<int>(std::clamp<int64_t>((blocks + 1) / 2, 1, 48));
+    if (cpu.halves_vectors && states_fit_registers(fused, number)) walk_plainly(schedule);
   }
   schedule.tile = tile_for(fused, number, schedule.tile);
   if (group.kind == KernelGroup::rows && !group.outer.empty()) {

@@ -195,6 +195,7 @@ KernelWriter::Address KernelWriter::address(NodeId value, const Env& env, bool w
         extent = extent * size(outer.root_dim);
       }
     }
+    if (index->from == group_.along) address.step_stride = stride;
     address.offset = address.offset + at * stride;
     stride = stride * extent;
   }
@@ -212,7 +213,9 @@ void KernelWriter::write(loop::StageBuilder& b, const Address& a, const Env& env
 
 int64_t KernelWriter::ahead(const Address& a, const Env& env) {
   int64_t stride = 0;
-  return a.lane_stride && loop::is_constant(a.lane_stride, &stride) && stride == 1 ? env.ahead : 0;
+  if (!a.lane_stride || !loop::is_constant(a.lane_stride, &stride) || stride != 1) return 0;
+  if (env.steps_ahead == 0 || !a.step_stride || !loop::is_constant(a.step_stride, &stride)) return env.ahead;
+  return env.ahead + env.steps_ahead * stride;
 }
 
 Value KernelWriter::load(loop::StageBuilder& b, NodeId value, const Env& env) {

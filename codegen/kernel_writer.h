@@ -20,6 +20,7 @@ struct Env {
   int64_t lane_offset = 0;        // of the first lane from lane_base, below lane_step
   loop::Int below, limit;         // lanes where below < limit store; null: all
   int64_t ahead = 0;              // the distance, in lanes, of the memory that accesses fetch ahead
+  int64_t steps_ahead = 0;        // and in steps of the walk
 };
 
 /// A name without the numbers that tell the layers of a model apart ("mul.12" is "mul"): kernels that do the same are
@@ -100,6 +101,7 @@ class KernelWriter {
   struct Address {
     int buffer;
     loop::Int offset, lane_stride;
+    loop::Int step_stride = nullptr;  // between steps of the walk; null: none
     int64_t columns = 0, column = 0;  // of a block, whose first column is at the offset; 0: an access of its own
   };
   struct Columns {

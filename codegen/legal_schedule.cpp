@@ -52,6 +52,7 @@ std::vector<Bounds> bounds_of(const Schedule& s, DeviceKind kind) {
           {"unroll", s.unroll, 1, 64, written_out},
           {"blocks_per_task", s.blocks_per_task, 1, 1024, "the states of all are kept in arrays"},
           {"ahead", s.ahead, 0, 64, "no cache keeps lines until then"},
+          {"interleave", s.interleave, 0, gpu ? 0 : 256, gpu ? "only kernels for a CPU have this axis" : "no registers are left for so many"},
           {"pieces", s.pieces, 1, kWarp, "the lanes of a channel are in one warp"},
           {"time_lanes", s.time_lanes, 1, kMostLanes, "a block has no more threads"},
           {"copies_ahead", s.copies_ahead, 0, 8, "shared memory has no room for more tiles"},

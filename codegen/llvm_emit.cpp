@@ -105,6 +105,9 @@ std::unique_ptr<llvm::Module> emit(const loop::Kernel& kernel, const Isa& isa, l
     const std::string bits = std::to_string(32 * kernel.schedule.width);
     function.addFnAttr("prefer-vector-width", bits);
     function.addFnAttr("min-legal-vector-width", bits);
+    // LLVM decides before it allocates registers whether it may align the stack; without this, vectors that it spills
+    // cross cache lines.
+    function.addFnAttr("stackrealign");
   }
   std::string problem;
   llvm::raw_string_ostream stream(problem);

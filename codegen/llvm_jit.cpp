@@ -20,6 +20,7 @@
 #include <mutex>
 
 #include "codegen/llvm_emit.h"
+#include "codegen/llvm_order.h"
 #include "codegen/loop_verify.h"
 #include "ir/error.h"
 
@@ -141,6 +142,7 @@ struct Jit::Parts {
     module->setDataLayout(target.createDataLayout());
     module->setTargetTriple(target.getTargetTriple().str());
     optimise(*module, target, level);
+    if (kernel.schedule.interleave > 0) interleave(*module, kernel.schedule.interleave);
     return module;
   }
 

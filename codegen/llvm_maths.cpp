@@ -85,15 +85,25 @@ Value* Maths::exp(Value* x) {
   return b_.CreateSelect(b_.CreateFCmpOLT(x, num(x, poly::kExpLowest)), num(x, 0), above);
 }
 
-// 8 instructions: vreduceps gives t - floor(t) (0 at infinity), vscalefps multiplies by 2^floor(t) with the right
-// limits at both ends.
+// 8 instructions with the product before it. vreduceps gives t - floor(32 t) / 32 (0 at infinity); a sum rounded down
+// has floor(32 t) in its low bits, of which vpermi2ps uses five; vscalefps multiplies by 2^floor(t) with the right
+// limits at both ends. Three of the eight need the pipes that multiply, where a polynomial without a table needs six:
+// the recurrence around an exp needs those, too.
 Value* Maths::exp2_avx512(Value* t) {
-  constexpr int kFloorQuiet = 0x9, kCurrentRounding = 4, kAllLanes = 0xffff;
+  constexpr int kFloor = 0x9, kCells = 5 << 4, kCurrentRounding = 4, kAllLanes = 0xffff;  // 2^5 cells
+  static_assert(poly::kExp2Cells.size() == 32);
   Value* mask = b_.getInt16(kAllLanes);
   Value* mode = b_.getInt32(kCurrentRounding);
-  Value* r = b_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_reduce_ps_512, {},
-                                {t, b_.getInt32(kFloorQuiet), num(t, 0), mask, mode});
-  Value* mantissa = fma(r, horner(r, poly::kExp2), num(t, 1));
+  Value* f = b_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_reduce_ps_512, {},
+                                {t, b_.getInt32(kFloor | kCells), num(t, 0), mask, mode});
+  Value* cell = bits(b_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_add_ps_512, {},
+                                        {t, num(t, kRounder / poly::kExp2Cells.size()), b_.getInt32(kFloor)}));
+  const llvm::ArrayRef<float> cells(poly::kExp2Cells);
+  Value* low = llvm::ConstantDataVector::get(b_.getContext(), cells.take_front(16));
+  Value* high = llvm::ConstantDataVector::get(b_.getContext(), cells.drop_front(16));
+  Value* entry = b_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_vpermi2var_ps_512, {}, {low, cell, high});
+  Value* quadratic = fma(f, b_.CreateFAdd(f, num(t, poly::kExp2Slope)), num(t, poly::kExp2Level));
+  Value* mantissa = b_.CreateFMul(entry, quadratic);
   return b_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_mask_scalef_ps_512, {}, {mantissa, t, num(t, 0), mask, mode});
 }
 

@@ -53,9 +53,14 @@ DimId shared_dim(const Graph& fused, int number);
 /// Why the schedule is illegal for this kernel on such a device; empty when it is legal.
 std::string why_illegal(const Graph& fused, int number, const Schedule& schedule, DeviceKind kind);
 
-/// The schedule when nothing better is known for this kernel: on a CPU, for vectors of `width` lanes, and on a GPU, for
-/// blocks of threads.
-Schedule default_schedule(const Graph& fused, int number, int width);
+/// What the best schedule depends on of a processor.
+struct CpuTraits {
+  int width;                   // f32 values in its widest vector
+  bool halves_vectors = false;  // an instruction on such a vector takes two cycles of a pipe
+};
+
+/// The schedule when nothing better is known for this kernel: on a CPU, and on a GPU, for blocks of threads.
+Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu);
 Schedule default_gpu_schedule(const Graph& fused, int number);
 
 }  // namespace mambac

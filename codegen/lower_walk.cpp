@@ -293,7 +293,10 @@ void WalkLowering::one_tile(const Int& length) {
     if (sums_steps(id) && !sums_at_once(id))
       zero_reduction(id, array, constant(0), count(inner_of_type(id)) * tile());
   if (registers()) {
+    constexpr int64_t kSteps = 8;  // so many take longer than memory
+    env_.steps_ahead = (group_.reverse ? -kSteps : kSteps) * s_.ahead;
     phases(plan_->lane, true);
+    env_.steps_ahead = 0;
   } else if (!plan_->lane.phases.empty()) {
     open_blocks();
     // Each block touches a line of many rows, more streams than a processor sees by itself.

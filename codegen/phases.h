@@ -44,7 +44,8 @@ struct PhaseRules {
   std::function<bool(NodeId operand)> after_sweep = [](NodeId) { return false; };
 };
 
-/// Nodes in topological order; each gets the earliest slot that the rules allow.
+/// Nodes in topological order. Each gets the earliest slot that the rules allow, or a later one, in the phase of its
+/// readers, where that leaves less between phases.
 PhasePlan plan_phases(const Graph& graph, const std::vector<NodeId>& nodes, const PhaseRules& rules);
 
 }  // namespace mambac

@@ -16,6 +16,7 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("states_in_registers", s.states_in_registers);
   visit("blocks_per_task", s.blocks_per_task);
   visit("ahead", s.ahead);
+  visit("interleave", s.interleave);
   visit("pieces", s.pieces);
   visit("time_lanes", s.time_lanes);
   visit("staged", s.staged);

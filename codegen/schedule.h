@@ -18,7 +18,9 @@ struct Schedule {
   int unroll = 8;             // walk: steps of a sweep unrolled
   bool states_in_registers = false;  // walk: all states of one lane block in registers throughout; see lower.h
   int blocks_per_task = 12;   // lane blocks that one task carries through a tile of a walk, or through sums of parts
-  int ahead = 1;              // walk: lane blocks that memory is fetched ahead of; 0: left to the processor
+  int ahead = 1;              // walk: lane blocks that memory is fetched ahead of, with states in registers eights of
+                              // steps; 0: left to the processor
+  int interleave = 0;         // CPU: instructions that are looked through for one that need not wait; 0: left to LLVM
   int pieces = 1;             // GPU, walk: lanes that share a channel, each with a piece of its states; see can_split
   int time_lanes = 1;         // GPU, walk: lanes that share a channel, each with a part of a tile's steps; see
                               // why_illegal_time

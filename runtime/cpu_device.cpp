@@ -8,6 +8,7 @@
 
 #include "codegen/llvm_jit.h"
 #include "codegen/lower.h"
+#include "runtime/cpu_info.h"
 #include "runtime/launch.h"
 #include "runtime/library_calls.h"
 
@@ -73,7 +74,7 @@ class CpuDevice : public Device {
   void zero(void* to, size_t bytes) override { std::memset(to, 0, bytes); }
   void copy(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   Schedule schedule(const Graph& fused, int number) const override {
-    return default_schedule(fused, number, jit_.native_width());
+    return default_schedule(fused, number, {jit_.native_width(), cpu_info().halves_vectors});
   }
   std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) override {
     std::vector<std::shared_ptr<const DeviceKernel>> made;

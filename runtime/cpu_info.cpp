@@ -34,6 +34,12 @@ std::string brand() {
   return first == std::string::npos ? "unknown" : name.substr(first, last - first + 1);
 }
 
+/// AMD's Zen 4, the only family with vectors of 512 bits and pipes of 256.
+bool is_zen4() {
+  const unsigned version = cpuid(1).eax, family = ((version >> 8) & 0xf) + ((version >> 20) & 0xff);
+  return family == 0x19 && __builtin_cpu_supports("avx512f");
+}
+
 /// Whether the operating system saves the AMX tile registers: bits 17 and 18 of XCR0.
 bool tiles_saved() {
   constexpr unsigned kOsXsave = 1u << 27, kTiles = 3u << 17;
@@ -65,6 +71,7 @@ CpuInfo look_up() {
   info.avx512vl = __builtin_cpu_supports("avx512vl");
   info.avx512_bf16 = __builtin_cpu_supports("avx512bf16");
   info.amx_bf16 = (cpuid(7).edx & (1u << 22)) != 0 && tiles_saved();
+  info.halves_vectors = is_zen4();
   info.l1_data_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE);
   info.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE);
   info.l3_bytes = cache_bytes(_SC_LEVEL3_CACHE_SIZE);

@@ -17,6 +17,7 @@ struct CpuInfo {
   // Bytes of the caches as one core sees them; 0: not known.
   int64_t l1_data_bytes = 0, l2_bytes = 0, l3_bytes = 0;
 
+  bool halves_vectors = false;  // works on vectors of 512 bits in two halves
   /// f32 values in the widest vector register: 16, 8 or 4.
   int lanes() const;
   /// "avx2", "fma", ... of those that are there.

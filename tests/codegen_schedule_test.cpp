@@ -79,7 +79,7 @@ Case fixed_walk_case(int64_t steps, int64_t channels = 21) {
 /// The schedule, where it is legal; as much of it as is legal elsewhere. Its steps per task are in tiles.
 Program::Scheduler as_far_as_legal(const Schedule& wanted) {
   return [=](const Graph& fused, int number) {
-    const Schedule plain = default_schedule(fused, number, wanted.width);
+    const Schedule plain = default_schedule(fused, number, {wanted.width});
     Schedule schedule = wanted;
     if (!can_chunk(fused, number)) schedule.chunks = 1;
     if (wanted.blocks_per_task > 1 && !can_keep_states_in_registers(fused, number))
@@ -95,6 +95,8 @@ Program::Scheduler as_far_as_legal(const Schedule& wanted) {
     if (schedule.chunks > 1 || !steps_remembered(fused, number)) schedule.steps_per_task = 0;
     if (!can_split(fused, number, schedule)) schedule.pieces = 1;
     if (!why_illegal_time(fused, number, schedule).empty()) schedule.time_lanes = 1;
+    if (why_illegal(fused, number, schedule, DeviceKind::cpu).find("writes all steps out") != std::string::npos)
+      schedule.states_in_registers = false;
     return schedule;
   };
 }
@@ -114,6 +116,8 @@ Schedule draw_schedule(Random& random) {
   schedule.unroll = random.pick<int>({1, 2, 4, 8});
   schedule.blocks_per_task = random.pick<int>({1, 2, 12});
   schedule.states_in_registers = random.chance(0.3);
+  schedule.ahead = random.pick<int>({0, 1, 3});
+  schedule.interleave = random.pick<int>({0, 3, 12, 200});
   schedule.chunks = random.pick<int>({1, 2, 3, 7});
   schedule.steps_per_task = random.pick<int>({0, 1, 2, 5});
   schedule.rows_per_task = random.pick<int>({1, 3, 16});
@@ -372,6 +376,29 @@ TEST(GpuSchedules, ProjectionsOutsideAgree) {
 }
 
 // What the tests of windows hold only if it is so.
+/// y = sum<N>(scan<L>(exp(dt * rate), x * gain) * read), the bare scan.
+Graph bare_scan(int64_t states) {
+  Graph graph;
+  Builder b(graph);
+  const DimId B = graph.add_dim("B", 0), L = graph.add_dim("L", 0), D = graph.add_dim("D", 40);
+  const DimId N = graph.add_dim("N", states);
+  const NodeId dt = b.input("dt", {DType::f32, {B, L, D}}), x = b.input("x", {DType::f32, {B, L, D}});
+  const NodeId rate = b.input("rate", {DType::f32, {D, N}}), gain = b.input("gain", {DType::f32, {B, L, N}});
+  const NodeId h = b.scan(b.Exp(b.Mul(dt, rate)), b.Mul(x, gain), L);
+  graph.outputs() = {{"y", b.sum(b.Mul(h, b.input("read", {DType::f32, {B, L, N}})), {N})}};
+  return fused(graph);
+}
+
+// As measured: docs/performance.md, "The machine decides".
+TEST(Schedules, TheDefaultFitsTheProcessor) {
+  const CpuTraits halves{16, true}, whole{16, false};
+  EXPECT_TRUE(default_schedule(bare_scan(16), 0, halves).states_in_registers);
+  EXPECT_EQ(default_schedule(bare_scan(16), 0, halves).tile, 1);
+  EXPECT_FALSE(default_schedule(bare_scan(16), 0, whole).states_in_registers);
+  EXPECT_EQ(default_schedule(bare_scan(16), 0, whole).tile, 8);
+  EXPECT_FALSE(default_schedule(bare_scan(17), 0, halves).states_in_registers) << "no registers for so many";
+}
+
 TEST(Schedules, WalksOfWindowsRememberFewSteps) {
   const Graph graph = fused(windows_case(4, true).graph);
   for (const Op op : {Op::Window, Op::Delay}) {
@@ -407,7 +434,8 @@ TEST(Schedules, OutOfBoundsAreRefused) {
   const Graph layer = fused(mixer_case().graph);
   const int scan = kernel_of(layer, Op::Scan);
   const auto reason = [&](DeviceKind kind, const std::vector<std::pair<const char*, int>>& axes) {
-    Schedule schedule = kind == DeviceKind::cpu ? default_schedule(layer, scan, 16) : default_gpu_schedule(layer, scan);
+    Schedule schedule =
+        kind == DeviceKind::cpu ? default_schedule(layer, scan, {16}) : default_gpu_schedule(layer, scan);
     for (const auto& [axis, value] : axes) EXPECT_TRUE(schedule.set(axis, value));
     return why_illegal(layer, scan, schedule, kind);
   };
@@ -428,6 +456,8 @@ TEST(Schedules, OutOfBoundsAreRefused) {
   }
   for (const char* axis : {"pieces", "tiles_ahead", "blocks_per_sm", "exp_on_fma"})
     expect_reason(DeviceKind::cpu, {{axis, 2}}, "only kernels for a GPU have this axis");
+  expect_reason(DeviceKind::gpu, {{"interleave", 2}}, "only kernels for a CPU have this axis");
+  expect_reason(DeviceKind::cpu, {{"interleave", 9999}}, "interleave=9999: must be at most 256");
   expect_reason(DeviceKind::gpu, {{"tiles_ahead", 9999}}, "tiles_ahead=9999: must be at most 16");
   expect_reason(DeviceKind::gpu, {{"blocks_per_sm", 32}, {"width", 128}}, "at most 2048 threads");
   expect_reason(DeviceKind::gpu, {{"width", 16}}, "width=16: must be 32 or more");

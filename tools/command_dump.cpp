@@ -87,7 +87,9 @@ bool is_for_gpu(const Arguments& arguments) {
 
 Program::Scheduler default_scheduler(bool gpu) {
   if (gpu) return default_gpu_schedule;
-  return [](const Graph& fused, int number) { return default_schedule(fused, number, cpu_info().lanes()); };
+  return [](const Graph& fused, int number) {
+    return default_schedule(fused, number, {cpu_info().lanes(), cpu_info().halves_vectors});
+  };
 }
 
 struct StageText {
