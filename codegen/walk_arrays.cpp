@@ -67,7 +67,7 @@ void WalkLowering::make_lasting_arrays(NodeId id) {
     if (stage_ == WalkStage::summaries) make_chunk_arrays(id);
   } else if (n.op == Op::Window) {
     const int64_t taps = w_.graph().dim(n.attrs.dims[1]).size;
-    states_[id] = value_array(id, "history", (taps - 1) * (inner / taps));
+    states_[id] = value_array(id, "history", std::max<int64_t>(1, taps - 1) * (inner / taps));  // one remembers nothing
   }
 }
 

@@ -192,12 +192,15 @@ bool alone(Alone& a, Op op) {
       const NodeId x = a.input("x", {a.B, a.L, a.D});
       a.output(op, {x}, {.dims = {a.L, a.K}});
       a.output(op, {x, a.input("h", {a.B, a.D, a.K}), a.input("s", {a.B, a.L}, mask)}, {.dims = {a.L, a.K}});
+      a.output(op, {x}, {.dims = {a.L, a.graph.add_dim("one", 1)}});
       return true;
     }
     case Op::Overlap: {
       const NodeId x = a.input("x", {a.B, a.L, a.D, a.K});
       a.output(op, {x}, {.dims = {a.L, a.K}});
       a.output(op, {x, a.input("s", {a.L}, mask)}, {.dims = {a.L, a.K}});
+      const DimId one = a.graph.add_dim("one", 1);
+      a.output(op, {a.input("y", {a.B, a.L, a.D, one})}, {.dims = {a.L, one}});
       return true;
     }
     default:
