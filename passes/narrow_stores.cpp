@@ -54,7 +54,8 @@ class StoreNarrower {
     bool leaves = false;
     for (NodeId user : users_[id.index]) {
       if (node(user).kernel == value.kernel) continue;
-      if (!walk_of(user) || is_directional(node(user).op)) return false;
+      const Op op = node(user).op;
+      if (!walk_of(user) || is_directional(op) || op == Op::Eq) return false;  // rounded, it equals nothing
       leaves = true;
     }
     return leaves;

@@ -132,6 +132,19 @@ TEST(Precision, SumsOntoValuesFromElsewhereAndWhatScansReadStayWhole) {
   EXPECT_EQ(print(narrow_stores(fused, DType::bf16)), print(fused));
 }
 
+TEST(Precision, WhatIsComparedWithItsLargestStaysWhole) {
+  Graph graph;
+  Builder b(graph);
+  const DimId L = graph.add_dim("L", 0), D = graph.add_dim("D", 8);
+  const NodeId half = b.constant(0.5), x = b.Tanh(b.scan(half, b.input("x", {DType::f32, {L, D}}), L));
+  const NodeId largest = b.op(Op::Eq, {x, b.op(Op::Amax, {x}, {.dims = {D}})});
+  graph.outputs().push_back({"out", b.scan(half, largest, L)});
+  Remarks remarks;
+  const Graph fused = fuse(graph, {}, remarks);
+  EXPECT_EQ(between_walks(fused).size(), 2U);
+  EXPECT_EQ(print(narrow_stores(fused, DType::bf16)), print(fused));
+}
+
 TEST(Precision, ResultsStayNear) {
   const Graph graph = training_graph();
   const Graph narrow = narrow_stores(fused_training_graph(), DType::bf16);
