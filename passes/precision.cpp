@@ -50,11 +50,13 @@ class Planner {
   }
 
  private:
-  /// Outputs and logits: a maximum is taken of them, and differences to it are exponentiated.
+  /// Outputs; logits: a maximum is taken of them, and differences to it are exponentiated; and what is compared, as
+  /// values are with their largest: rounded, it would equal nothing.
   bool is_wanted_whole(NodeId id) const {
     if (is_output_[id.index]) return true;
     return std::any_of(users_[id.index].begin(), users_[id.index].end(), [&](NodeId user) {
-      return graph_.node(user).op == Op::Amax || (is_view(graph_, user) && is_wanted_whole(user));
+      const Op op = graph_.node(user).op;
+      return op == Op::Amax || op == Op::Eq || (is_view(graph_, user) && is_wanted_whole(user));
     });
   }
 

@@ -145,6 +145,28 @@ TEST(Precision, WhatIsComparedWithItsLargestStaysWhole) {
   EXPECT_EQ(print(narrow_stores(fused, DType::bf16)), print(fused));
 }
 
+/// The largest value is an operand of a large contraction, too, which alone reads it rounded.
+TEST(Precision, WhatIsComparedStaysWholeBesideAContraction) {
+  Graph graph;
+  Builder b(graph);
+  const DimId L = graph.add_dim("L", 0), N = graph.add_dim("N", 4), D = graph.add_dim("D", 32),
+              E = graph.add_dim("E", 32);
+  const NodeId x = b.input("x", {DType::f32, {L, D, N}});
+  b.hint = "most";
+  const NodeId most = b.op(Op::Amax, {x}, {.dims = {N}});
+  b.hint = "equal";
+  const NodeId equal = b.op(Op::Eq, {x, most});
+  b.hint = "projected";
+  const NodeId projected = b.dot(most, b.input("w", {DType::f32, {E, D}}), {D});
+  graph.outputs() = {{"equal", equal}, {"projected", projected}};
+  const Graph narrow = lower_precision(graph, DType::bf16);
+  const auto operand_type = [&](const char* name, size_t i) {
+    return narrow.node(narrow.node(*narrow.find(name)).operands[i]).type.dtype;
+  };
+  EXPECT_EQ(operand_type("equal", 1), DType::f32);
+  EXPECT_EQ(operand_type("projected", 0), DType::bf16);
+}
+
 TEST(Precision, ResultsStayNear) {
   const Graph graph = training_graph();
   const Graph narrow = narrow_stores(fused_training_graph(), DType::bf16);
