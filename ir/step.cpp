@@ -43,10 +43,16 @@ NodeId unchanged(Rule& rule) {
   return rule.b.graph().append(std::move(copy));
 }
 
+/// The value in the element type of the state.
+NodeId stored_as_state(Rule& rule, const StateSlot& slot, NodeId value) {
+  const DType stored = rule.b.graph().node(slot.now).type.dtype;
+  return rule.b.graph().node(value).type.dtype == stored ? value : rule.b.cast(value, stored);
+}
+
 /// The value that the step before left behind, 0 where a packed sequence starts with this step.
 NodeId remembered(Rule& rule, StateSlot& slot) {
   NodeId starts = rule.operand("starts");
-  return starts.present() ? rule.b.Select(starts, rule.b.constant(0), slot.now) : slot.now;
+  return starts.present() ? stored_as_state(rule, slot, rule.b.Select(starts, rule.b.constant(0), slot.now)) : slot.now;
 }
 
 /// A new piece of state for this node.
@@ -61,8 +67,7 @@ StateSlot open_slot(Rule& rule) {
 
 void close_slot(Rule& rule, StateSlot slot, NodeId next) {
   Graph& graph = rule.b.graph();
-  DType stored = graph.node(slot.now).type.dtype;
-  slot.next = graph.node(next).type.dtype == stored ? next : rule.b.cast(next, stored);
+  slot.next = stored_as_state(rule, slot, next);
   graph.outputs().push_back({slot.name + ".next", slot.next});
   rule.state.slots.push_back(std::move(slot));
 }
@@ -130,7 +135,7 @@ NodeId step_window(Rule& rule) {
   DimId taps = rule.node.attrs.dims[1];
   StateSlot slot = open_slot(rule);
   NodeId older = rule.b.shift(remembered(rule, slot), taps, -1);
-  NodeId next = rule.b.Add(older, rule.b.put(rule.operand("x"), taps, -1));
+  NodeId next = stored_as_state(rule, slot, rule.b.Add(older, rule.b.put(rule.operand("x"), taps, -1)));
   close_slot(rule, slot, next);
   return next;
 }

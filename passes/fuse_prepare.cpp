@@ -54,11 +54,8 @@ class Preparer {
   NodeId copy(NodeId value, const std::string& why) {
     build_.location = out_.node(value).location;
     build_.hint = out_.node(value).name + "." + why;
-    if (is_float(out_.node(value).type.dtype) && out_.node(value).type.dtype != DType::f32) {
-      const DType dtype = out_.node(value).type.dtype;
-      return build_.cast(value, dtype);
-    }
-    return build_.op(Op::Stop, {value});
+    const DType dtype = out_.node(value).type.dtype;
+    return dtype == DType::f32 || dtype == DType::i32 ? build_.op(Op::Stop, {value}) : build_.cast(value, dtype);
   }
 
   NodeId rewrite(NodeId id) {
@@ -275,7 +272,7 @@ Graph prepare_fusion(const Graph& graph, const FuseOptions& options) {
     if (prepared.node(prepared.outputs()[i].value).type == wanted.type) continue;
     throw InputError(
         wanted.location,
-        fmt::format("output {}: found {}; expected what can be computed: floating-point numbers whose free "
+        fmt::format("output {}: found {}; expected what can be computed: floating-point numbers or u8, whose free "
                     "dimensions come first",
                     graph.outputs()[i].name, type_text(graph, wanted.type)));
   }

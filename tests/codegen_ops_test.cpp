@@ -111,6 +111,8 @@ bool alone(Alone& a, Op op) {
       a.output(op, {x}, {.dims = {a.D}, .integer = -3});
       a.output(op, {x}, {.dims = {a.L}, .integer = -1});
       a.output(op, {x}, {.dims = {a.B}, .integer = 0});
+      const NodeId bytes = a.input("bytes", {a.B, a.L}, {Range::integer, 0, 255}, DType::u8);
+      a.output(op, {bytes}, {.dims = {a.L}, .integer = -1});
       return true;
     }
     case Op::Put:

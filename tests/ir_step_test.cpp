@@ -108,6 +108,20 @@ TEST_F(Step, WindowOfABf16Value) {
   EXPECT_EQ(once.node(state.slots[0].now).type.dtype, DType::bf16);
 }
 
+TEST_F(Step, RecurrencesOfBytesRememberBytes) {
+  NodeId bytes = given("bytes", {DType::u8, {B, L}}, {3, 1, 2, 0, 3, 2, 1, 1, 0, 2, 3, 3, 1, 2}), packed = starts();
+  NodeId table = in("table", {K, D});
+  const auto expect_bytes = [&](NodeId before) {
+    expect_same(op(Op::Gather, {table, before}, {K}));
+    EXPECT_EQ(once.node(state.slots.back().now).type.dtype, DType::u8);
+    EXPECT_EQ(once.node(state.slots.back().next).type.dtype, DType::u8);
+  };
+  for (NodeId cut : {NodeId{}, packed}) {
+    expect_bytes(b.delay(bytes, L, false, {}, cut));
+    expect_bytes(b.at(op(Op::Window, {bytes, {}, cut}, {L, N}), N, 0));
+  }
+}
+
 TEST_F(Step, AMixer) {
   NodeId x = in("x", {B, L, D}), w = in("w", {D, K}), rate = in("rate", {D, N}, -2, -0.5), gate = in("gate", {N});
   NodeId taps = op(Op::Window, {x, {}, {}}, {L, K});
