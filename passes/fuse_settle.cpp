@@ -7,7 +7,15 @@
 
 namespace mambac {
 
+void Fuser::run_with_walk() {
+  for (FusedGroup& group : groups_) {
+    const std::optional<bool> reverse = walk_of(NodeId{}, group.members);
+    for (Member& m : group.members) m.resumed = m.resumed && is_backward(m.node) != reverse;
+  }
+}
+
 void Fuser::drop_unneeded() {
+  run_with_walk();
   std::set<std::pair<int, uint32_t>> needed;
   std::vector<std::pair<int, NodeId>> stack;
   auto need = [&](int group, NodeId id) {

@@ -112,6 +112,8 @@ class Fuser {
 
   // ---- cleaning ----
 
+  /// What was to resume, in a walk of its own, runs on where groups were merged into one that goes its way.
+  void run_with_walk();
   void drop_unneeded();
   /// Members may have been together only for the sake of one that went. The rest stays in as few pieces as its order
   /// allows; since the pieces follow the order of the graph, none waits for a later one.
