@@ -66,6 +66,16 @@ std::set<DimId> roles_of(const Graph& graph, const KernelGroup& kernel) {
   return {dims.begin(), dims.end()};
 }
 
+/// A recurrence goes the way of the walk, or against it from the states that it resumes. A window only reads taps.
+void verify_direction(const Graph& graph, const Node& node, const KernelGroup& kernel) {
+  if (node.op == Op::ChunkStarts || node.op == Op::Window) return;
+  const bool reverse = node.op == Op::Overlap || node.attrs.reverse, resumed = operand(node, "resume").present();
+  if (resumed && reverse == kernel.reverse)
+    fail(graph, node, fmt::format("it resumes, and goes the way of kernel {}", kernel.name));
+  if (!resumed && reverse != kernel.reverse)
+    fail(graph, node, fmt::format("it goes against the walk of kernel {}", kernel.name));
+}
+
 /// What a node does is done by the loops of its kernel: each dimension that it reads or makes has a role there (tiles
 /// go along with what they are tiles of), recurrences go along the walk, and taps are an inner loop. What leaves parts of
 /// a sum over rows has loops of its own for all but the rows.
@@ -82,14 +92,23 @@ void verify_loops(const Graph& graph, const Node& node, const KernelGroup& kerne
   if (!is_directional(node.op)) return;
   if (kernel.kind != KernelGroup::walk || kernel.along != node.attrs.dims[0])
     fail(graph, node, fmt::format("kernel {} does not walk along {}", kernel.name, graph.dim(node.attrs.dims[0]).name));
+  verify_direction(graph, node, kernel);
   const bool taps = node.op == Op::Window || node.op == Op::Overlap;
   if (taps && !contains(kernel.inner, node.attrs.dims[1]))
     fail(graph, node, fmt::format("its taps are no inner loop of kernel {}", kernel.name));
 }
 
+/// A library call computes one node: a large product or a table look-up.
+void verify_call(const Graph& graph, const Node& node, int nodes_before) {
+  if (node.op != Op::Dot && node.op != Op::Gather && node.op != Op::Scatter)
+    fail(graph, node, "a library call is a dot, a gather or a scatter");
+  if (nodes_before > 0) fail(graph, node, "its library call computes another node, too");
+}
+
 void verify_kernels(const Graph& graph) {
   std::set<std::string_view> names;
   std::vector<std::set<DimId>> roles;
+  std::vector<int> calls(graph.kernels.size(), 0);
   for (const KernelGroup& kernel : graph.kernels) {
     if (!names.insert(kernel.name).second) throw InternalError(fmt::format("kernel {} is there twice", kernel.name));
     roles.push_back(roles_of(graph, kernel));
@@ -100,7 +119,10 @@ void verify_kernels(const Graph& graph) {
     if (node.kernel < 0) continue;
     const auto number = static_cast<size_t>(node.kernel);
     const KernelGroup& kernel = graph.kernels[number];
-    if (kernel.kind != KernelGroup::library) verify_loops(graph, node, kernel, roles[number]);
+    if (kernel.kind == KernelGroup::library)
+      verify_call(graph, node, calls[number]++);
+    else
+      verify_loops(graph, node, kernel, roles[number]);
   }
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "ir/cost.h"
@@ -148,6 +149,38 @@ TEST(Verify, RolesOfDimensions) {
   t.graph.node(t.b.op(Op::Window, {x, {}, {}, {}}, {.dims = {t.D, t.K}})).kernel = 0;
   EXPECT_EQ(problem(t.D, {}, {t.B, t.L}, {t.K}), "");
   expect_contains(problem(t.D, t.K, {t.B, t.L}, {}), "taps");
+}
+
+/// A recurrence that goes against the walk must resume from stored states; one that goes with it does not.
+TEST(Verify, DirectionsOfRecurrences) {
+  Bench t;
+  const NodeId x = t.in("x", {t.B, t.L, t.D}), decay = t.b.constant(0.5);
+  const NodeId h = t.b.scan(decay, x, t.L);
+  const NodeId states = t.b.op(Op::ChunkStarts, {h, {}}, {.dims = {t.L, t.tiles}});
+  const NodeId again = t.b.op(Op::Scan, {decay, x, {}, {}, states}, {.dims = {t.L}});
+  const auto problem = [&](NodeId recurrence, bool reverse) {
+    for (NodeId id : {h, again}) t.graph.node(id).kernel = id == recurrence ? 0 : -1;
+    t.graph.kernels = {{KernelGroup::walk, "k0", t.L, reverse, t.D, {t.B}, {}}};
+    return message_of<InternalError>([&] { verify(t.graph); });
+  };
+  EXPECT_EQ(problem(h, false), "");
+  EXPECT_EQ(problem(again, true), "");
+  expect_contains(problem(h, true), "against the walk of kernel k0");
+  expect_contains(problem(again, false), "it resumes, and goes the way of kernel k0");
+}
+
+TEST(Verify, LibraryCalls) {
+  Bench t;
+  const NodeId x = t.in("x", {t.B, t.L, t.D}), w = t.in("w", {t.D, t.N});
+  const NodeId y = t.b.dot(x, w, {t.D}), z = t.b.dot(t.b.Exp(x), w, {t.D}), e = t.b.Exp(y);
+  t.graph.kernels = {{KernelGroup::library, "k0", {}, false, {}, {}, {}}};
+  const auto problem = [&](std::vector<NodeId> members) {
+    for (NodeId id : {y, z, e}) t.graph.node(id).kernel = std::ranges::find(members, id) != members.end() ? 0 : -1;
+    return message_of<InternalError>([&] { verify(t.graph); });
+  };
+  EXPECT_EQ(problem({y}), "");
+  expect_contains(problem({e}), "a library call is a dot");
+  expect_contains(problem({y, z}), "another node");
 }
 
 TEST(Cost, FollowsTheTable) {
