@@ -42,6 +42,10 @@ const std::vector<Mistake> kMistakes = {
     {"StartWithoutItsPlace", around("return y = x"), "mambac dump --start-at m.mb", 1, {"m.mb:", "# mambac after STAGE"}},
     {"StartAfterNoStage", "# mambac after fusion: graph=step dtype=f32\nfree B\nblock m(x: f32[B]) { return y = x }\n",
      "mambac dump --start-at m.mb", 1, {"step graphs", "'fusion'", "fuse"}},
+    {"StartWithAKernelThatWalksTheOtherWay",
+     "# mambac after fuse: graph=eval dtype=f32\nfree L\nkernel k0_walk = walk<L, reverse>\nblock m(x: f32[L]) {\n"
+     "  y: f32[L] = scan<L>(x, x)  in k0\n  return y = y\n}\n",
+     "mambac dump --start-at m.mb --stage kernels", 1, {"m.mb: ", "'y' (scan)", "k0_walk"}},
     {"StartAndModel", "", "mambac dump mambabyte:tiny --start-at m.mb", 2, {"--start-at", "MODEL"}},
     {"PlaceWithoutOptions", "# mambac after fuse\nfree B\nblock m(x: f32[B]) { return y = x }\n",
      "mambac opt m.mb --passes simplify", 1, {"m.mb:1:1", "STAGE: graph=KIND"}},

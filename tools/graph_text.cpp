@@ -9,10 +9,25 @@
 
 #include "frontend/model.h"
 #include "ir/error.h"
+#include "ir/verify.h"
 #include "runtime/atomic_file.h"
 #include "tools/reproducer.h"
 
 namespace mambac::tools {
+
+namespace {
+
+/// A graph that was dumped may have been changed by hand.
+Graph verified(Graph graph, const std::string& name) {
+  try {
+    verify(graph);
+  } catch (const InternalError& error) {
+    throw InputError(fmt::format("{}: {}", name, error.what()));
+  }
+  return graph;
+}
+
+}  // namespace
 
 GraphText read_graph(const std::string& file, bool must_say_where) {
   const bool standard_input = file == "-";
@@ -29,7 +44,7 @@ GraphText read_graph(const std::string& file, bool must_say_where) {
     throw InputError(fmt::format("{}: found no line '# mambac after STAGE: ...' at its top, which 'mambac dump' writes "
                                  "above every graph",
                                  name));
-  return {parse_graph(text, name), std::move(point)};
+  return {verified(parse_graph(text, name), name), std::move(point)};
 }
 
 std::string remark_text(const Remarks& remarks) {
