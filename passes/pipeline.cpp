@@ -161,6 +161,18 @@ PipelineResult run_stages(const Graph& graph, const PipelineOptions& options, st
   return result;
 }
 
+Graph first_state(const Graph& source, const PipelineOptions& options) {
+  const Graph simple = simplify(source);  // of which the states are counted
+  Graph first = initial_state(simple, walk_of(simple, options));
+  first.remove_dead(false);
+  for (const Node& node : first.nodes())
+    if (node.op == Op::Input)
+      throw InputError(node.location, fmt::format("a recurrence starts with what depends on the input '{}'; expected one "
+                                                  "of parameters alone, since there is no input before the first step",
+                                                  node.name));
+  return first;
+}
+
 PipelineResult run_pipeline(const Graph& source, const PipelineOptions& options, const StageObserver& observer) {
   if (observer) observer("source", source);
   return run_stages(source, options, stages_after("source", options.kind), observer);

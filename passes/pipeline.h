@@ -69,6 +69,10 @@ std::vector<const Stage*> stages_named(std::span<const std::string> names);
 PipelineResult run_stages(const Graph& graph, const PipelineOptions& options, std::span<const Stage* const> stages,
                           const StageObserver& observer = {});
 
+/// What the states of a prefill and a step are before the first step, where they are not 0: outputs "state.<n>.<node>"
+/// (see initial_state in passes/step_form.h), of the graph as it comes. InputError when a start depends on an input.
+Graph first_state(const Graph& source, const PipelineOptions& options);
+
 /// Runs all stages for the kind of graph that the options name.
 PipelineResult run_pipeline(const Graph& source, const PipelineOptions& options, const StageObserver& observer = {});
 

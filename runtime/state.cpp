@@ -24,6 +24,9 @@ State State::clone() const {
   for (const Slot& slot : slots_) ports.push_back(slot.port);
   State copy(current_.device(), ports);
   copy.current_.copy(current_);
+  if (first_.size() == 0) return copy;
+  copy.first_ = DeviceArray<uint8_t>(first_.device(), first_.size());
+  copy.first_.copy(first_);
   return copy;
 }
 
@@ -38,7 +41,20 @@ void State::bind(Executable& executable) {
 }
 
 void State::reset() {
-  current_.zero();
+  if (first_.size() > 0)
+    current_.copy(first_);
+  else
+    current_.zero();
+}
+
+void State::begin_with(Executable& first) {
+  first_ = DeviceArray<uint8_t>::zeroed(current_.device(), current_.size());
+  for (const Slot& slot : slots_)
+    if (std::ranges::find(first.outputs(), slot.port.name, &Port::name) != first.outputs().end())
+      bind_memory(first, slot.port.name, place(first_, slot));
+  first.run();
+  first_.device().synchronize();
+  reset();
 }
 
 void State::save(const std::filesystem::path& path) const {

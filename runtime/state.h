@@ -18,7 +18,7 @@ namespace mambac {
 /// places.
 class State {
  public:
-  /// The state before the first byte: zeros.
+  /// The state before the first byte: zeros, unless begin_with() says otherwise.
   State(Device& device, const std::vector<Port>& inputs);
   State clone() const;
 
@@ -27,7 +27,10 @@ class State {
   void bind(Executable& executable);
   /// After a run: what was written is now current.
   void advance() { std::swap(current_, next_); }
+  /// The state before the first byte again.
   void reset();
+  /// Makes that state from now on: runs an executable with outputs "state.<name>", those that are not 0.
+  void begin_with(Executable& first);
 
   /// Bytes of the current set.
   size_t bytes() const { return current_.bytes(); }
@@ -49,6 +52,7 @@ class State {
 
   std::vector<Slot> slots_;
   DeviceArray<uint8_t> current_, next_;
+  DeviceArray<uint8_t> first_;  // before the first byte; empty: zeros
 };
 
 }  // namespace mambac

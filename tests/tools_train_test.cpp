@@ -71,6 +71,18 @@ TEST_F(Driver, TrainsOnTheLossOfTheDefinition) {
   EXPECT_NE(outcome.error.find("no 'nll'"), std::string::npos) << outcome.error;
 }
 
+/// The start makes byte 255 the likeliest, forever; zeros in its place would make byte 0 the first of equals.
+TEST_F(Driver, WritesFromALearnedStart) {
+  folder.write("start.mb",
+               "free B, L\nmodel start<U = 256, V = 256>(bytes: u8[B, L]) {\n"
+               "  param table: [U, V] = zeros\n  param seed: [V] = log_arange\n"
+               "  h = scan<L>(1, gather<U>(table, bytes), start = seed)\n  return logits = h\n}\n");
+  succeed(folder, "mambac train start.mb --data train.txt --out start --steps 1 --batch 1 --context 8 "
+                  "--learning-rate 1e-9");
+  const std::string write = "mambac generate start --prompt abcd --bytes 3 --temperature 0 --chunk ";
+  for (const char* chunk : {"0", "2"}) EXPECT_EQ(succeed(folder, write + chunk), "\xff\xff\xff") << chunk;
+}
+
 TEST_F(Driver, GeneratesForManyPromptsFromAnywhere) {
   succeed(folder, kTrain + std::string("--out run --steps 30"));
   folder.write("prompt.txt", learnable_text(300));

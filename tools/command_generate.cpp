@@ -80,6 +80,17 @@ Writer make_writer(const Checkpoint& checkpoint, DType storage, int64_t rows, in
   return writer;
 }
 
+/// Where recurrences of the model do not start with 0, the state before the first byte.
+void begin(State& state, const Checkpoint& checkpoint, DType storage, const Bindings& sizes, Device& device) {
+  const Graph source = source_graph(checkpoint.model, GraphKind::step);
+  const Graph first = first_state(source, options_for(GraphKind::step, storage, sizes));
+  if (first.outputs().empty()) return;
+  const auto compiled = compile(first, options_for(GraphKind::eval, storage, sizes), sizes, device);
+  const Weights weights(SafetensorsFile(checkpoint.weights), weight_ports(**compiled), device);
+  weights.bind(**compiled);
+  state.begin_with(**compiled);
+}
+
 /// Text for JSON: bytes that are no UTF-8 are replaced when it is printed.
 void report_json(const std::vector<std::string>& prompts, const std::vector<std::string>& written, double seconds,
                  size_t planned, std::optional<int64_t> used) {
@@ -112,6 +123,7 @@ void run_generate(const Arguments& arguments) {
   const MemoryUse before = memory_use();
   const auto if_any = [](const std::unique_ptr<Compiled>& compiled) { return compiled ? &**compiled : nullptr; };
   Generator generator(if_any(writer.prefill), **writer.step, if_any(writer.sampler));
+  begin(generator.state(), checkpoint, storage, {{"B", rows}}, *device);
 
   const bool stream = prompts.size() == 1 && !arguments.json;
   std::vector<std::string> written(prompts.size());
