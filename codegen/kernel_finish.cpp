@@ -71,6 +71,8 @@ class SlotSums {
     loop::Stage& stage = w_.add_stage("sum", groups * w_.size(rows_) * parts);
     stage.pieces = static_cast<int>(pieces_);
     loop::StageBuilder b(stage);
+    stage.origin = w_.origin_of(value_);
+    const loop::OriginScope origin(b, stage.origin);
     Env env;
     const Int part = b.task() % parts;
     Int rest = b.task() / parts;

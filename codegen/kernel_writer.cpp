@@ -119,6 +119,14 @@ int KernelWriter::temporary(const std::string& name, const Int& elements) {
   return static_cast<int>(out_.buffers.size()) - 1;
 }
 
+int KernelWriter::origin_of(NodeId id, bool shared) {
+  std::vector<loop::Origin>& origins = out_.kernel.origins;
+  const auto [entry, fresh] = origins_.emplace(std::pair(id, shared), static_cast<int>(origins.size()));
+  const Node& n = node(id);
+  if (fresh) origins.push_back({n.name, std::string(name_of(n.op)), n.location, shared});
+  return entry->second;
+}
+
 void KernelWriter::comment(loop::StageBuilder& b, NodeId id) const {
   const Node& n = node(id);
   std::string text = plain_name(n.name);

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "codegen/lower.h"
@@ -59,6 +60,10 @@ class KernelWriter {
   void store(loop::StageBuilder& b, NodeId value, const Env& env, loop::Value what);
   /// Runs what stores a value: of the tasks that have it alike, since it lacks outer dimensions, in the first.
   void once(loop::StageBuilder& b, NodeId value, const Env& env, const std::function<void()>& store) const;
+  /// While what it returns lives, statements are there for this node: its own, and what it reads.
+  [[nodiscard]] loop::OriginScope from(loop::StageBuilder& b, NodeId id) { return {b, origin_of(id)}; }
+  /// The number of a node's origin; shared: of the walk of this recurrence.
+  int origin_of(NodeId id, bool shared = false);
   /// The node's value, op and place in the definition, as a comment on the next statement.
   void comment(loop::StageBuilder& b, NodeId id) const;
   /// The inner dimensions of the kernel that a value has, and how many combinations of indices dimensions have.
@@ -128,6 +133,7 @@ class KernelWriter {
   std::vector<bool> stored_;
   std::map<NodeId, std::vector<NodeId>> readers_;
   std::map<NodeId, int> buffers_;
+  std::map<std::pair<NodeId, bool>, int> origins_;
   Columns columns_;
   LoweredKernel out_;
 };

@@ -183,6 +183,7 @@ int StageBuilder::array(const std::string& name, int64_t count, bool lanes, bool
 Stmt& StageBuilder::push(Stmt stmt) {
   stmt.comment = std::move(comment_);
   comment_.clear();
+  stmt.origin = origin_;
   open_.back()->push_back(std::move(stmt));
   return open_.back()->back();
 }

@@ -5,15 +5,20 @@
 // f32) or `lanes` (one f32 for each of `width` lanes: a SIMD vector on a CPU, neighbouring threads on a GPU). A lane is
 // a channel; with Stage::pieces, so many neighbouring lanes are one channel, and `lane` in addresses is its number. All
 // arithmetic is f32; loads widen and stores round. Integer expressions index memory and bound loops.
+//
+// Statements carry an origin: a label for people, which nothing here looks at. Kernels that differ in origins alone are
+// equal: they share a name, a text and compiled code, whose origins are then those of the one that came first.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "codegen/schedule.h"
+#include "ir/error.h"
 #include "ir/op.h"
 #include "ir/type.h"
 
@@ -125,6 +130,7 @@ struct Stmt {
   bool once = false;         // If
   Block body, otherwise;     // For, If
   std::string comment;       // shown in dumps and in emitted text
+  int origin = -1;           // index into Kernel::origins; -1: none
 };
 
 /// What a statement defines: its result, and so many values behind it, this one included.
@@ -153,6 +159,7 @@ struct Array {
 
 struct Stage {
   std::string name;
+  int origin = -1;        // of what its statements share
   Int tasks;              // number of tasks
   Var task = 0;           // the variable that holds the task's number
   int pieces = 1;         // lanes that share a channel; divides the width
@@ -173,16 +180,25 @@ struct Buffer {
   std::vector<int> in_place_of{};
 };
 
+/// What a statement is there for: a named value, the op that makes it, its place in a model.
+struct Origin {
+  std::string name, op;
+  Location location;
+  bool shared = false;  // of the walk along which the value is made, and so of all that is made there
+};
+
 struct Kernel {
   std::string name;                    // says what was fused
   std::vector<Buffer> buffers;         // in the order of the pointers it is called with
   std::vector<std::string> sizes;      // free dimensions, in the order of the sizes it is called with
   std::vector<Stage> stages;
   Schedule schedule;
+  std::vector<Origin> origins;  // of its stages and statements
 };
 
-/// Readable text of a kernel, the Schedule at the top; the same kernel always gives the same text.
-std::string print(const Kernel& kernel);
+/// Readable text of a kernel, the Schedule at the top; equal kernels always give the same text. `line_origins`, where
+/// asked for: by line the origin of the statement that it belongs to; -1: none.
+std::string print(const Kernel& kernel, std::vector<int>* line_origins = nullptr);
 
 /// Evaluates an integer expression; vars and sizes by index.
 int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vector<int64_t>& sizes,
@@ -247,6 +263,7 @@ class StageBuilder {
   void comment(const std::string& text);  // on the next statement
 
  private:
+  friend class OriginScope;
   Stmt& push(Stmt stmt);
   Value fresh(bool lanes);
 
@@ -255,6 +272,20 @@ class StageBuilder {
   std::vector<bool> lanes_;
   std::set<std::string> array_names_;
   std::string comment_;
+  int origin_ = -1;
+};
+
+/// While it lives, what is appended has this origin.
+class OriginScope {
+ public:
+  OriginScope(StageBuilder& builder, int origin) : builder_(builder), around_(std::exchange(builder.origin_, origin)) {}
+  ~OriginScope() { builder_.origin_ = around_; }
+  OriginScope(const OriginScope&) = delete;
+  OriginScope& operator=(const OriginScope&) = delete;
+
+ private:
+  StageBuilder& builder_;
+  const int around_;
 };
 
 }  // namespace mambac::loop

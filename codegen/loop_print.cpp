@@ -22,7 +22,8 @@ std::string spread_text(const Stmt& s) {
 
 class Printer : public LoopWriter {
  public:
-  Printer(const Kernel& kernel, std::string& out) : LoopWriter(out), kernel_(kernel) {}
+  Printer(const Kernel& kernel, std::string& out, std::vector<int>* line_origins)
+      : LoopWriter(out, line_origins), kernel_(kernel) {}
 
   void kernel() {
     line("kernel {}  # {}", kernel_.name, kernel_.schedule.str());
@@ -30,7 +31,7 @@ class Printer : public LoopWriter {
     for (const std::string& size : kernel_.sizes) line("size {}", size);
     for (const Buffer& b : kernel_.buffers)
       line("buffer {}: {}{}{}", b.name, mambac::name_of(b.dtype), b.written ? " written" : "", in_place(b));
-    for (const Stage& s : kernel_.stages) stage(s);
+    for (const Stage& s : kernel_.stages) from(s.origin, [&] { stage(s); });
   }
 
  private:
@@ -58,7 +59,7 @@ class Printer : public LoopWriter {
   }
 
   void block(const Block& statements) {
-    for (const Stmt& s : statements) statement(s);
+    for (const Stmt& s : statements) from(s.origin, [&] { statement(s); });
   }
 
   void nested(const Block& statements) {
@@ -164,9 +165,9 @@ class Printer : public LoopWriter {
 
 }  // namespace
 
-std::string print(const Kernel& kernel) {
+std::string print(const Kernel& kernel, std::vector<int>* line_origins) {
   std::string text;
-  Printer(kernel, text).kernel();
+  Printer(kernel, text, line_origins).kernel();
   return text;
 }
 

@@ -25,6 +25,7 @@ class Verifier {
         visible_(static_cast<size_t>(stage.vars)) {}
 
   void run() {
+    origin(stage_.origin);
     expression(stage_.tasks, "tasks");
     if (stage_.task < 0 || stage_.task >= stage_.vars) fail("no variable for the task");
     visible_[static_cast<size_t>(stage_.task)] = true;
@@ -39,6 +40,11 @@ class Verifier {
  private:
   [[noreturn]] void fail(const std::string& what) const {
     throw InternalError(fmt::format("loop IR, kernel '{}', stage '{}': {}", kernel_.name, stage_.name, what));
+  }
+
+  void origin(int number) const {
+    if (number < -1 || number >= static_cast<int>(kernel_.origins.size()))
+      fail(fmt::format("origin {} does not exist", number));
   }
 
   void expression(const Int& a, const char* role) const {
@@ -84,7 +90,10 @@ class Verifier {
   // What a block defines is not visible after it.
   void block(const Block& statements) {
     const size_t before = open_.size();
-    for (const Stmt& s : statements) statement(s);
+    for (const Stmt& s : statements) {
+      origin(s.origin);
+      statement(s);
+    }
     for (; open_.size() > before; open_.pop_back()) shapes_[static_cast<size_t>(open_.back())] = Shape::Unknown;
   }
 

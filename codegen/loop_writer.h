@@ -8,6 +8,7 @@
 #include <iterator>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "codegen/loop_ir.h"
 
@@ -15,8 +16,9 @@ namespace mambac::loop {
 
 class LoopWriter {
  public:
-  explicit LoopWriter(std::string& out)
-      : out_(out), lines_(static_cast<int>(std::count(out.begin(), out.end(), '\n'))) {}
+  /// `line_origins`, where asked for: by line of `out` the origin of its statement; -1: none.
+  explicit LoopWriter(std::string& out, std::vector<int>* line_origins = nullptr)
+      : out_(out), lines_(static_cast<int>(std::count(out.begin(), out.end(), '\n'))), line_origins_(line_origins) {}
   virtual ~LoopWriter() = default;
 
   /// A variable k is written ik. Without parentheses around it when it binds as tightly as `least`: 0 anything, 1 a
@@ -30,6 +32,17 @@ class LoopWriter {
     fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
     out_ += '\n';
     ++lines_;
+    if (!line_origins_) return;
+    line_origins_->resize(static_cast<size_t>(lines_), -1);
+    line_origins_->back() = origin_;
+  }
+
+  /// Writes lines that belong to a statement of this origin.
+  template <typename Write>
+  void from(int origin, Write write) {
+    const int around = std::exchange(origin_, origin);
+    write();
+    origin_ = around;
   }
 
   virtual std::string size(size_t number) const = 0;
@@ -46,6 +59,9 @@ class LoopWriter {
 
  private:
   std::string infix(const Int& a, const char* op, int level, int least) const;
+
+  std::vector<int>* line_origins_;
+  int origin_ = -1;
 };
 
 }  // namespace mambac::loop

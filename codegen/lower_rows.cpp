@@ -85,9 +85,11 @@ class RowsLowering : private RowsPlan {
     for (const auto& [id, partial] : partials_) start_late(id, partial);
     all_rows();
     for (const auto& [id, sums] : late_sums_) store_late(id, sums);
-    for (const auto& [id, partial] : partials_)
-      if (lane_sums_.count(id))
-        w_.store_slot(*b_, partial, b_->task(), {}, env_, b_->reduce(lane_reduction(w_.node(id)), vector_sum(id)));
+    for (const auto& [id, partial] : partials_) {
+      if (!lane_sums_.count(id)) continue;
+      const loop::OriginScope origin = w_.from(*b_, id);
+      w_.store_slot(*b_, partial, b_->task(), {}, env_, b_->reduce(lane_reduction(w_.node(id)), vector_sum(id)));
+    }
   }
 
   void all_rows() {
@@ -167,6 +169,7 @@ class RowsLowering : private RowsPlan {
 
   /// Each element is for one thread, from this one on; the thread behind the last one.
   int64_t add_parts(NodeId id, int64_t thread) {
+    const loop::OriginScope origin = w_.from(*b_, id);
     const std::vector<DimId> dims = w_.inner_of_type(id);
     for (DimId d : dims) env_.at[d] = b_->open_for(constant(0), w_.size(d), 1, false, d == dims[0] ? thread : 0);
     w_.comment(*b_, id);
@@ -196,6 +199,7 @@ class RowsLowering : private RowsPlan {
 
   /// The lanes are the innermost dimension that the terms' other factor has of its own; teams share its vectors.
   void run_part(NodeId id, const Int& block) {
+    const loop::OriginScope origin = w_.from(*b_, id);
     const std::vector<DimId>& attributes = w_.node(id).attrs.dims;
     env_.at = indices_of(block);
     env_.at[attributes[1]] = env_.at.at(attributes[0]) / block_rows();
@@ -308,6 +312,7 @@ class RowsLowering : private RowsPlan {
   // ---- sums over rows ----
 
   void start_late(NodeId id, int partial) {
+    const loop::OriginScope origin = w_.from(*b_, id);
     if (lane_sums_.count(id)) return start_lane_sum(id);
     if (late_sums_.count(id)) {
       start(id, late_sums_.at(id), 0);
@@ -332,6 +337,7 @@ class RowsLowering : private RowsPlan {
   }
 
   void store_late(NodeId id, int sums) {
+    const loop::OriginScope origin = w_.from(*b_, id);
     each_element(id, [&] {
       w_.store_slot(*b_, partials_.at(id), b_->task(), w_.node(id).type.dims, env_,
                     b_->load_array(sums, place_in_row(id)));
@@ -409,12 +415,14 @@ class RowsLowering : private RowsPlan {
   void start_sum(NodeId id) { start(id, arrays_.at(id), slot_ * array_size(id)); }
 
   void start(NodeId id, int array, int64_t first) {
+    const loop::OriginScope origin = w_.from(*b_, id);
     const Int i = b_->open_for(constant(0), constant(array_size(id)), 1, is_written_out_array(id));
     b_->store_array(array, i + first, b_->number(neutral(id)));
     b_->close();
   }
 
   void start_lane_sum(NodeId id) {
+    const loop::OriginScope origin = w_.from(*b_, id);
     const Int i = b_->open_for(constant(0), constant(flights()), 1, true);
     b_->store_array(lane_sums_.at(id), i + slot_ * flights(), b_->number(neutral(id)));
     b_->close();
@@ -424,6 +432,7 @@ class RowsLowering : private RowsPlan {
   void end_lane_sums(const Phase& phase, const std::vector<DimId>& inner) {
     for (NodeId id : phase.sweeps[0].nodes) {
       if (!lane_sums_.count(id) || late(id)) continue;
+      const loop::OriginScope origin = w_.from(*b_, id);
       std::vector<Value> sums;
       each_row([&] { sums.push_back(vector_sum(id)); });
       for (Value& sum : sums) sum = b_->reduce(lane_reduction(w_.node(id)), sum);
@@ -568,6 +577,7 @@ class RowsLowering : private RowsPlan {
   }
 
   void run_node(NodeId id) {
+    const loop::OriginScope origin = w_.from(*b_, id);
     w_.comment(*b_, id);
     const Value value = evaluate(id);
     if (lane_sums_.count(id)) {
@@ -592,6 +602,7 @@ class RowsLowering : private RowsPlan {
   }
 
   void end_sum(NodeId id) {
+    const loop::OriginScope origin = w_.from(*b_, id);
     if (terms_.count(id)) keep_term(id, b_->load_array(arrays_.at(id), array_index(id)));
     if (w_.stored(id)) each_element(id, [&] { store(id, b_->load_array(arrays_.at(id), array_index(id))); });
   }
@@ -631,6 +642,7 @@ class RowsLowering : private RowsPlan {
   }
 
   Value evaluate(NodeId id) {
+    const loop::OriginScope origin = w_.from(*b_, id);
     const Node& n = w_.node(id);
     switch (n.op) {
       case Op::Sum:

@@ -149,6 +149,8 @@ void WalkLowering::body() {
   stage.pieces = static_cast<int>(lanes_of_channel());
   loop::StageBuilder builder(stage);
   b_ = &builder;
+  stage.origin = w_.origin_of(walker(), /*shared=*/true);
+  const loop::OriginScope origin(builder, stage.origin);
   make_arrays();
   Int rest = b_->task();
   part_ = rest % parts_;
@@ -187,6 +189,11 @@ void WalkLowering::body() {
   epilogue(true);
   b_->close();
   epilogue(false);
+}
+
+NodeId WalkLowering::walker() const {
+  const auto found = std::ranges::find_if(w_.nodes(), [&](NodeId id) { return directional(id); });
+  return found == w_.nodes().end() ? w_.nodes().front() : *found;
 }
 
 void WalkLowering::open_blocks() {
@@ -241,6 +248,7 @@ void WalkLowering::prologue(bool with_lanes) {
   with_lanes_ = with_lanes;
   for (const auto& [id, array] : invariant_arrays_) {
     if (w_.inside(id) || lanes(id) != with_lanes) continue;
+    const loop::OriginScope origin = w_.from(*b_, id);
     each_inner(inner_of_type(id), [&, id = id, array = array] {
       b_->store_array(array, block_offset(id, extent(id)) + place(id), w_.load(*b_, id, env_));
     });
@@ -395,6 +403,7 @@ void WalkLowering::run_sweeps(const Phase& phase) {
 }
 
 void WalkLowering::stage_value(NodeId o) {
+  const loop::OriginScope origin = w_.from(*b_, o);
   const std::vector<DimId> dims = inner_of_type(o);
   turns_ = takes_turns(o);
   open_inner(dims);
@@ -407,12 +416,14 @@ void WalkLowering::stage_value(NodeId o) {
 
 void WalkLowering::preload(const Phase& phase) {
   for (const Sweep& sweep : phase.sweeps)
-    for (NodeId id : sweep.nodes)
+    for (NodeId id : sweep.nodes) {
+      const loop::OriginScope origin = w_.from(*b_, id);
       for (NodeId o : w_.node(id).operands) {
         auto found = o.present() ? invariant_arrays_.find(o) : invariant_arrays_.end();
         if (found == invariant_arrays_.end() || preloaded_.count(o) || !indices_open(o)) continue;
         preloaded_[o] = read_invariant(o);
       }
+    }
 }
 
 bool WalkLowering::indices_open(NodeId o) const {

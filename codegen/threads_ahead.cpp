@@ -175,6 +175,7 @@ class TileFetcher {
     const int64_t pieces = differs_between_lanes(load.offset) ? stage_.pieces : 1;
     Stmt spread;
     spread.kind = StmtKind::For;
+    spread.origin = load.origin;
     spread.var = stage_.vars++;
     spread.begin = loop::constant(0);
     spread.end = loop::constant(fetch.count * pieces * lines);

@@ -82,6 +82,7 @@ class BarrierPlacer {
       if (conflict(pending, accesses)) {
         Stmt barrier;
         barrier.kind = StmtKind::Barrier;
+        barrier.origin = statements[i].origin;
         statements.insert(statements.begin() + static_cast<std::ptrdiff_t>(i), barrier);
         ++i;
         ++placed_;

@@ -33,6 +33,7 @@ struct Run {
   Int first;
   int64_t count = 0;
   std::vector<Step> steps;
+  int origin = -1;  // of the first load
 };
 
 class RunFinder {
@@ -58,7 +59,7 @@ class RunFinder {
   void access(const Stmt& load) {
     const bool parameter = kernel_.buffers[static_cast<size_t>(load.buffer)].parameter;
     if (!parameter || load.valid || differs_between_lanes(load.offset)) return;
-    Run run{load.buffer, load.offset, load.kind == StmtKind::LoadBlock ? load.columns : 1, {}};
+    Run run{load.buffer, load.offset, load.kind == StmtKind::LoadBlock ? load.columns : 1, {}, load.origin};
     int64_t stride = run.count;
     if (load.lane_stride && !is_constant(load.lane_stride, &stride)) return;
     if (load.lane_stride || load.kind == StmtKind::LoadBlock) run.steps.push_back({stride, kernel_.schedule.width});
@@ -124,12 +125,14 @@ std::optional<Stmt> prefetch(const loop::Kernel& kernel, loop::Stage& stage, con
   if (all > kMostLines) return std::nullopt;
   Stmt spread;
   spread.kind = StmtKind::For;
+  spread.origin = run.origin;
   spread.var = stage.vars++;
   spread.begin = loop::constant(0);
   spread.end = loop::constant(all);
   spread.spread = true;
   Stmt one;
   one.kind = StmtKind::Prefetch;
+  one.origin = run.origin;
   one.buffer = run.buffer;
   Int rest = loop::variable(spread.var);
   one.offset = run.first + rest % lines * line;

@@ -113,24 +113,25 @@ class TileCopier {
     }
     if (copies.empty()) return {};
     const Block later{loops_.when_whole(tiles, loop::variable(tiles.var) + ring_, copies),
-                      made(StmtKind::CommitCopies)};
+                      made(StmtKind::CommitCopies, tiles.origin)};
     const Block in_short_tile{loops_.fresh(later[0]), later[1]};
     whole.otherwise.insert(whole.otherwise.begin(), in_short_tile.begin(), in_short_tile.end());
     whole.body.insert(whole.body.begin() + static_cast<std::ptrdiff_t>(last) + 1, later.begin(), later.end());
-    Stmt wait = made(StmtKind::WaitCopies);
+    Stmt wait = made(StmtKind::WaitCopies, tiles.origin);
     wait.groups = ring_ - 1;
     whole.body.insert(whole.body.begin() + static_cast<std::ptrdiff_t>(first), wait);
     Block before;
     for (int tile = 0; tile < ring_; ++tile) {
       before.push_back(loops_.when_whole(tiles, tiles.begin + tile, copies));
-      before.push_back(made(StmtKind::CommitCopies));
+      before.push_back(made(StmtKind::CommitCopies, tiles.origin));
     }
     return before;
   }
 
-  static Stmt made(StmtKind kind) {
+  static Stmt made(StmtKind kind, int origin) {
     Stmt s;
     s.kind = kind;
+    s.origin = origin;
     return s;
   }
 
@@ -169,14 +170,14 @@ class TileCopier {
     std::set<Var> used = variables(load.offset);
     used.erase(var);
     if (load.lane_stride || count % at_once != 0 || !std::ranges::includes(known_, used)) return std::nullopt;
-    Stmt loop = made(StmtKind::For);
+    Stmt loop = made(StmtKind::For, load.origin);
     loop.var = stage_.vars++;
     const auto run = in_runs(load.offset, var, loop::variable(loop.var), at_once);
     if (!run || run->step != 1 || !is_multiple(run->base, at_once)) return std::nullopt;
     loop.begin = loop::constant(0);
     loop.end = loop::constant(count / at_once);
     loop.spread = true;
-    Stmt copied = made(StmtKind::CopyAsync);
+    Stmt copied = made(StmtKind::CopyAsync, load.origin);
     copied.buffer = load.buffer;
     copied.offset = run->base;
     copied.place = loop::variable(loop.var) * at_once;

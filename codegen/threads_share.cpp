@@ -53,9 +53,14 @@ class WholeSums {
   }
 
  private:
-  loop::Value define(StmtKind kind, Op op, std::vector<loop::Value> args) {
+  Stmt& append(StmtKind kind) {
     Stmt& s = made_.emplace_back();
     s.kind = kind;
+    s.origin = sums_.origin;
+    return s;
+  }
+  loop::Value define(StmtKind kind, Op op, std::vector<loop::Value> args) {
+    Stmt& s = append(kind);
     s.op = op;
     s.args = std::move(args);
     return s.result = stage_.values++;
@@ -73,8 +78,7 @@ class WholeSums {
                   {define(StmtKind::Apply, Op::Eq, {own, number(static_cast<double>(piece))}), value, none_});
   }
   void store(const loop::Int& at, loop::Value value) {
-    Stmt& s = made_.emplace_back();
-    s.kind = StmtKind::StoreArray;
+    Stmt& s = append(StmtKind::StoreArray);
     s.buffer = sums_.buffer;
     s.offset = at;
     s.args = {value};

@@ -183,6 +183,7 @@ class Spreader {
     made.spread = true;
     made.first = nest.loops[0]->first;
     made.comment = nest.loops[0]->comment;
+    made.origin = nest.loops[0]->origin;
     std::map<Var, Int> by;
     Int rest = loop::variable(made.var), total = loop::constant(1);
     for (size_t i = 0; i < chosen.size(); ++i) {

@@ -46,12 +46,14 @@ Stmt TileLoops::when_whole(const Stmt& tiles, const Int& tile, const Block& stat
   const std::map<Var, Int> there{{tiles.var, tile}};
   Stmt inner;
   inner.kind = StmtKind::If;
+  inner.origin = tiles.origin;
   inner.begin = substitute(tiles.body[0].begin, there);
   inner.end = substitute(tiles.body[0].end, there);
   inner.body = statements;
   substitute(inner.body, there);
   Stmt outer;
   outer.kind = StmtKind::If;
+  outer.origin = tiles.origin;
   outer.begin = tile;
   outer.end = tiles.end;
   outer.body = {std::move(inner)};

@@ -116,6 +116,7 @@ bool WalkLowering::is_made_again(const PhasePlan& plan, NodeId id, PhaseSlot slo
 }
 
 void WalkLowering::compute_invariant(NodeId id) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   const std::vector<DimId> dims = inner_of_type(id), all = inner_of(id);
   const int array = invariant_arrays_.at(id);
   const Int base = block_offset(id, extent(id));
@@ -132,6 +133,7 @@ Value WalkLowering::read_invariant(NodeId o) {
 }
 
 void WalkLowering::store_invariant(NodeId id) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   each_inner(inner_of_type(id), [&] { store_value(id, read_invariant(id)); });
 }
 
@@ -180,6 +182,7 @@ Int WalkLowering::block_late(NodeId id) const {
 }
 
 void WalkLowering::zero_reduction(NodeId id, int array, const Int& first, int64_t n) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   const Int i = b_->open_for(constant(0), constant(n), 1, registers());
   b_->store_array(array, first + i, b_->number(neutral_value(w_.node(id))));
   b_->close();
@@ -203,6 +206,7 @@ void WalkLowering::store_phase_sums(const Phase& phase) {
   for (const Sweep& sweep : phase.sweeps)
     for (NodeId id : sweep.nodes) {
       if (!sums_in_tile(id) || !stored(id)) continue;
+      const loop::OriginScope origin = w_.from(*b_, id);
       const std::vector<DimId> dims = inner_of_type(id);
       turns_ = takes_turns(id);
       open_inner(dims);
@@ -217,6 +221,7 @@ void WalkLowering::store_phase_sums(const Phase& phase) {
 }
 
 void WalkLowering::flush_tile_sum(NodeId id, int array) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   const std::vector<DimId> dims = inner_of_type(id);
   each_inner(dims, [&] {
     const Int at = inner_index(dims) * tile() + open_steps(false, false);
@@ -238,6 +243,7 @@ bool WalkLowering::sums_at_once(NodeId id) const {
 
 void WalkLowering::open_step_sum(NodeId id) {
   if (!step_sums_.count(id) || full_tile() || turns_) return;  // steps that a short tile lacks count 0
+  const loop::OriginScope origin = w_.from(*b_, id);
   const Int i = b_->open_for(constant(0), constant(tile()), 1, true);
   b_->store_array(step_sums_.at(id), i, b_->number(0));
   b_->close();
@@ -245,6 +251,7 @@ void WalkLowering::open_step_sum(NodeId id) {
 
 void WalkLowering::close_step_sum(NodeId id) {
   if (!step_sums_.count(id)) return;
+  const loop::OriginScope origin = w_.from(*b_, id);
   std::vector<Value> values;
   for (int64_t j = 0; j < steps(id); ++j) values.push_back(b_->load_array(step_sums_.at(id), constant(j)));
   const int64_t per_group = count(inner_of_type(id)) * tile();
@@ -273,6 +280,7 @@ Value WalkLowering::mask(Value value, double neutral) {
 }
 
 void WalkLowering::store_sum(NodeId id, int array) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   const std::vector<DimId> dims = inner_of_type(id);
   each_inner(dims, [&] {
     Value sum = b_->load_array(array, block_late(id) + place(id));

@@ -46,6 +46,7 @@ void WalkLowering::store_chunk_value(const std::map<NodeId, int>& buffers, NodeI
 void WalkLowering::store_summaries(bool with_lanes) {
   for (const auto& [id, products] : products_) {
     if (lanes(id) != with_lanes) continue;
+    const loop::OriginScope origin = w_.from(*b_, id);
     once(with_lanes, [&, id = id, products = products] {
       each_state(id, [&](const Int& at) {
         store_chunk_value(chunk_states_.states, id, chunk_, b_->load_array(states_.at(id), at));
@@ -58,6 +59,7 @@ void WalkLowering::store_summaries(bool with_lanes) {
 void WalkLowering::join_chunks(bool with_lanes) {
   for (const auto& [id, states] : states_) {
     if (lanes(id) != with_lanes) continue;
+    const loop::OriginScope origin = w_.from(*b_, id);
     once(with_lanes, [&, id = id, states = states] {
       each_state(id, [&](const Int& at) {
         const Int chunk = b_->open_for(constant(0), constant(s_.chunks));

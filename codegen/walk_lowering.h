@@ -123,6 +123,9 @@ class WalkLowering {
   // ---- the body: tasks, lane blocks, tiles, phases, steps (lower_walk.cpp) ----
 
   void body();
+  /// What loops over tiles, lane blocks and steps are there for: the first recurrence; in a graph that somebody wrote
+  /// without one, the first node.
+  NodeId walker() const;
   void open_blocks();
   void open_inner(const std::vector<DimId>& dims);
   void close_inner(const std::vector<DimId>& dims);

@@ -9,6 +9,7 @@ using loop::Int;
 using loop::Value;
 
 void WalkLowering::run_node(NodeId id) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   const Node& n = w_.node(id);
   if (n.op == Op::At && late(id)) {
     store_end(id);
@@ -57,6 +58,7 @@ void WalkLowering::store_end(NodeId id) {
 }
 
 Value WalkLowering::evaluate(NodeId id) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   const Node& n = w_.node(id);
   switch (n.op) {
     case Op::Sum:

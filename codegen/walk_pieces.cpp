@@ -24,7 +24,8 @@ void WalkLowering::hand_out(const Phase& phase) {
   handed_out_.clear();
   if (!splits() || turns_ || !with_lanes_) return;
   for (const Sweep& sweep : phase.sweeps)
-    for (NodeId id : sweep.nodes)
+    for (NodeId id : sweep.nodes) {
+      const loop::OriginScope origin = w_.from(*b_, id);
       for (NodeId o : w_.node(id).operands) {
         const auto array = o.present() ? tile_arrays_.find(o) : tile_arrays_.end();
         if (array == tile_arrays_.end() || !takes_turns(o) || !inner_of_type(o).empty() || handed_out_.count(o))
@@ -34,6 +35,7 @@ void WalkLowering::hand_out(const Phase& phase) {
           b_->store_array(all, constant(step),
                           b_->load_piece(array->second, constant(step / s_.pieces), constant(step % s_.pieces)));
       }
+    }
 }
 
 /// Outside of turns, a value of one lane is handed to all of its channel.
@@ -66,6 +68,7 @@ void WalkLowering::gather_pieces(const Phase& phase) {
     for (NodeId id : sweep.nodes) {
       const auto parts = piece_sums_.find(id);
       if (parts == piece_sums_.end()) continue;
+      const loop::OriginScope origin = w_.from(*b_, id);
       each_inner(inner_of_type(id), [&] {
         for (int64_t turn = 0; turn < steps(id); ++turn) {
           std::vector<Value> values;

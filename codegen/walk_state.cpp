@@ -10,6 +10,7 @@ using loop::Value;
 
 void WalkLowering::init_state(NodeId id, int array) {
   if (enters_tiles(id)) return;
+  const loop::OriginScope origin = w_.from(*b_, id);
   each_state(id, [&](const Int& at) {
     b_->store_array(array, at, in_spans() ? entering_state(id) : first_state(id));
     if (products_.count(id)) b_->store_array(products_.at(id), at, b_->number(1));
@@ -63,6 +64,7 @@ Int WalkLowering::carry_home(NodeId id) const {
 }
 
 void WalkLowering::open_carry(NodeId id) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   if (carries_sum(id)) {
     b_->store_array(carry_of(id), constant(0), b_->load_array(sums_.at(id), carry_home(id)));
   } else if (carries_state(id)) {
@@ -89,6 +91,7 @@ void WalkLowering::open_carry(NodeId id) {
 }
 
 void WalkLowering::close_carry(NodeId id) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   if (carries_sum(id)) {
     b_->store_array(sums_.at(id), carry_home(id), b_->load_array(carry_of(id), constant(0)));
   } else if (carries_state(id) && !enters_tiles(id)) {
@@ -128,6 +131,7 @@ Value WalkLowering::load_resumed(NodeId resume) {
 }
 
 void WalkLowering::store_last_state(NodeId id) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   const NodeId scan = w_.node(id).operands[0];
   const std::vector<DimId> dims = inner_of_type(scan);
   each_inner(dims, [&] {

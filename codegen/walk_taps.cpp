@@ -21,8 +21,11 @@ std::vector<DimId> WalkLowering::dims_without_taps(NodeId id) const {
 
 void WalkLowering::each_window(const Phase& phase, const std::function<void(NodeId, int64_t)>& body) {
   for (const Sweep& sweep : phase.sweeps)
-    for (NodeId id : sweep.nodes)
-      if (w_.node(id).op == Op::Window) body(id, w_.graph().dim(w_.node(id).attrs.dims[1]).size);
+    for (NodeId id : sweep.nodes) {
+      if (w_.node(id).op != Op::Window) continue;
+      const loop::OriginScope origin = w_.from(*b_, id);
+      body(id, w_.graph().dim(w_.node(id).attrs.dims[1]).size);
+    }
 }
 
 void WalkLowering::fill_taps(const Phase& phase) {

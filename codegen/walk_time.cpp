@@ -71,6 +71,7 @@ std::pair<int, Int> WalkLowering::states_of_steps(NodeId id) const {
 }
 
 void WalkLowering::join_lanes(NodeId id) {
+  const loop::OriginScope origin = w_.from(*b_, id);
   const loop::StageBuilder::Scanned maps =
       b_->scan_pieces(b_->load_array(product_of(id), constant(0)), b_->load_array(carry_of(id), constant(0)));
   b_->store_array(carry_of(id), constant(0), maps.b_all);

@@ -172,6 +172,8 @@ TEST(LoopVerify, RejectsABadKernel) {
   expect_rejected(with([](Kernel& k, Block&) { k.buffers[1].written = false; }), "buffer y is read only");
   expect_rejected(with([](Kernel&, Block& b) { b[3].body[2].args[0] = 4; }), "v4 is lanes but goes to a uniform place");
   expect_rejected(with([](Kernel&, Block& b) { b[2].body[0].offset = nullptr; }), "is missing");
+  expect_rejected(with([](Kernel&, Block& b) { b[2].body[0].origin = 0; }), "origin 0 does not exist");
+  expect_rejected(with([](Kernel& k, Block&) { k.stages[0].origin = -2; }), "origin -2 does not exist");
 }
 
 TEST(LoopBuilder, RefusesUnbalancedBlocks) {

@@ -40,10 +40,20 @@ std::string float_text(double value) {
 /// Writes the function of one stage.
 class StageText : public loop::LoopWriter {
  public:
-  StageText(const loop::Kernel& kernel, size_t number, std::string& out)
-      : LoopWriter(out), kernel_(kernel), stage_(kernel.stages[number]), symbol_(stage_symbol(kernel, number)) {}
+  StageText(const loop::Kernel& kernel, size_t number, std::string& out, std::vector<int>* line_origins)
+      : LoopWriter(out, line_origins),
+        kernel_(kernel),
+        stage_(kernel.stages[number]),
+        symbol_(stage_symbol(kernel, number)) {}
 
   void write() {
+    from(stage_.origin, [&] { write_stage(); });
+  }
+
+  Nest take_nest() { return std::move(nest_); }
+
+ private:
+  void write_stage() {
     for (const loop::Buffer& buffer : kernel_.buffers) buffers_.push_back(names_.make(buffer.name));
     for (const std::string& size : kernel_.sizes) {
       sizes_.push_back(names_.make(size));
@@ -73,9 +83,6 @@ class StageText : public loop::LoopWriter {
     close_nest();
   }
 
-  Nest take_nest() { return std::move(nest_); }
-
- private:
   // ---- which lines are in which loops and branches ----
 
   /// The next line is the first one of it, the last line before close_nest the last.
@@ -218,7 +225,7 @@ class StageText : public loop::LoopWriter {
   // ---- statements ----
 
   void block(const Block& statements) {
-    for (const Stmt& s : statements) statement(s);
+    for (const Stmt& s : statements) from(s.origin, [&] { statement(s); });
   }
 
   void nested(const Block& statements) {
@@ -301,7 +308,7 @@ class StageText : public loop::LoopWriter {
       auto [entry, fresh] = names.emplace(target, "");
       if (fresh) {
         entry->second = names_.make(buffer(s) + "_at");
-        line("const auto {} = {};", entry->second, target);
+        from(s.origin, [&] { line("const auto {} = {};", entry->second, target); });
       }
       pointers_[&s] = {entry->second, *moving};
     }
@@ -626,7 +633,7 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
   return symbol;
 }
 
-std::string emit(const loop::Kernel& lowered, std::vector<Nest>* nests) {
+std::string emit(const loop::Kernel& lowered, std::vector<Nest>* nests, std::vector<int>* line_origins) {
   for (const loop::Stage& stage : lowered.stages)
     check(stage.pieces >= 1 && lowered.schedule.width % stage.pieces == 0, "a block has whole channels");
   check(lowered.schedule.width >= 1 && std::has_single_bit(static_cast<unsigned>(lowered.schedule.width)),
@@ -636,7 +643,7 @@ std::string emit(const loop::Kernel& lowered, std::vector<Nest>* nests) {
   std::string text = fmt::format("// {}\n// {}\n", kernel.name, kernel.schedule.str());
   for (size_t i = 0; i < kernel.stages.size(); ++i) {
     text += '\n';
-    StageText stage(kernel, i, text);
+    StageText stage(kernel, i, text, line_origins);
     stage.write();
     if (nests) nests->push_back(stage.take_nest());
   }

@@ -26,7 +26,9 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage);
 /// One function per stage,
 ///   stage_symbol(buffers..., sizes...)   in the order of the kernel, sizes as mb_long
 /// to be launched with a block of threads_of threads for every task. The text stands after the device header
-/// (codegen/cuda/device.cuh); equal kernels give equal text. `nests`, where asked for: that of each stage.
-std::string emit(const loop::Kernel& kernel, std::vector<Nest>* nests = nullptr);
+/// (codegen/cuda/device.cuh); equal kernels give equal text. `nests`, where asked for: that of each stage;
+/// `line_origins`: by line the origin of the statement that it belongs to; -1: none.
+std::string emit(const loop::Kernel& kernel, std::vector<Nest>* nests = nullptr,
+                 std::vector<int>* line_origins = nullptr);
 
 }  // namespace mambac::cuda_emit
