@@ -7,6 +7,7 @@
 #include <bit>
 #include <cctype>
 
+#include "codegen/llvm_origins.h"
 #include "codegen/llvm_stage.h"
 #include "ir/error.h"
 
@@ -89,13 +90,15 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
   return fmt::format("{}_stage_{}", symbol, stage);
 }
 
-std::unique_ptr<llvm::Module> emit(const loop::Kernel& kernel, const Isa& isa, llvm::LLVMContext& context) {
+std::unique_ptr<llvm::Module> emit(const loop::Kernel& kernel, const Isa& isa, llvm::LLVMContext& context,
+                                   bool with_origins) {
   check(kernel.schedule.width >= 1 && std::has_single_bit(static_cast<unsigned>(kernel.schedule.width)),
         "the width of a kernel must be a power of two");
   auto module = std::make_unique<llvm::Module>(kernel.name, context);
   for (size_t i = 0; i < kernel.stages.size(); i++) {
     const std::string symbol = stage_symbol(kernel, i);
     llvm::Function* inner = inner_function(kernel, kernel.stages[i], symbol, *module);
+    if (with_origins) give_origins(*inner, kernel.stages[i].origin);
     StageEmitter(kernel, kernel.stages[i], isa, inner).run();
     outer_function(kernel, kernel.stages[i], symbol, inner, *module);
   }

@@ -21,6 +21,7 @@
 
 #include "codegen/llvm_emit.h"
 #include "codegen/llvm_order.h"
+#include "codegen/llvm_origins.h"
 #include "codegen/loop_verify.h"
 #include "ir/error.h"
 
@@ -136,9 +137,9 @@ struct Jit::Parts {
   }
 
   std::unique_ptr<llvm::Module> optimised(const loop::Kernel& kernel, llvm::LLVMContext& context,
-                                          llvm::TargetMachine& target) const {
+                                          llvm::TargetMachine& target, bool with_origins = false) const {
     verify(kernel);
-    auto module = llvm_emit::emit(kernel, isa, context);
+    auto module = llvm_emit::emit(kernel, isa, context, with_origins);
     module->setDataLayout(target.createDataLayout());
     module->setTargetTriple(target.getTargetTriple().str());
     optimise(*module, target, level);
@@ -219,14 +220,20 @@ std::vector<CompiledKernel> Jit::compile(const std::vector<const loop::Kernel*>&
   return results;
 }
 
-Listing Jit::list(const loop::Kernel& kernel) const {
+Listing Jit::list(const loop::Kernel& kernel, bool with_origins) const {
   Listing listing;
   std::exception_ptr failure;
   on_big_stacks(1, [&] {
     try {
       llvm::LLVMContext context;
       const auto target = parts_->machine();
-      const auto module = parts_->optimised(kernel, context, *target);
+      const auto module = parts_->optimised(kernel, context, *target, with_origins);
+      if (with_origins) {
+        llvm_emit::inherit_origins(*module);
+        listing.llvm_ir = llvm_emit::print(*module, listing.llvm_ir_origins);
+        listing.assembly = llvm_emit::assembly(*module, *target, listing.assembly_origins);
+        return;
+      }
       llvm::raw_string_ostream stream(listing.llvm_ir);
       module->print(stream, nullptr);
       listing.assembly = code(*module, *target, llvm::CodeGenFileType::AssemblyFile);

@@ -36,6 +36,8 @@ std::string compiler_library();
 struct Listing {
   std::string llvm_ir;   // after optimisation
   std::string assembly;
+  // Where they were asked for: by line the origin of its instruction (loop::Kernel::origins); -1: none.
+  std::vector<int> llvm_ir_origins, assembly_origins;
 };
 
 /// A compiler for one instruction set. Thread-safe.
@@ -61,7 +63,8 @@ class Jit {
   /// The same for many at once, on all cores.
   std::vector<CompiledKernel> compile(const std::vector<const loop::Kernel*>& kernels);
 
-  Listing list(const loop::Kernel& kernel) const;
+  /// The texts are the same with origins and without.
+  Listing list(const loop::Kernel& kernel, bool with_origins = false) const;
 
  private:
   struct Parts;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "codegen/llvm_origins.h"
 #include "ir/error.h"
 
 namespace mambac::llvm_emit {
@@ -53,6 +54,7 @@ StageEmitter::StageEmitter(const loop::Kernel& kernel, const loop::Stage& stage,
 // Parameters: every buffer, the sizes, every array that lives in scratch memory, begin, end.
 void StageEmitter::run() {
   b_.SetInsertPoint(BasicBlock::Create(b_.getContext(), "entry", function_));
+  b_.SetCurrentDebugLocation(location_of(*function_, stage_.origin));
   auto* parameter = function_->arg_begin() + static_cast<std::ptrdiff_t>(kernel_.buffers.size());
   Value* sizes = parameter++;
   for (size_t i = 0; i < kernel_.sizes.size(); i++) {
@@ -127,10 +129,13 @@ void StageEmitter::block(const Block& statements) {
     while (i + run < statements.size() && run < width_ && statements[i + run].kind == StmtKind::Reduce &&
            statements[i + run].op == statements[i].op)
       ++run;
+    const llvm::DebugLoc around = b_.getCurrentDebugLocation();
+    b_.SetCurrentDebugLocation(location_of(*function_, statements[i].origin));
     if (run > 0)
       reduce({&statements[i], std::bit_floor(run)});
     else
       statement(statements[i]);
+    b_.SetCurrentDebugLocation(around);
     i += std::max<size_t>(1, std::bit_floor(run));
   }
 }
