@@ -1,5 +1,6 @@
 // `mambac dump`: every stage of every kind of graph is text that reads back, the same each time.
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 
 #include "frontend/model.h"
@@ -139,6 +140,29 @@ TEST(Dump, ShowsLoopsAndMachineCode) {
   EXPECT_NE(succeed(folder, "mambac dump mingru:tiny --graph step --stage cuda --kernel k0").find("MB_KERNEL"),
             std::string::npos);
   EXPECT_EQ(shell(folder, "mambac dump mingru:tiny --graph step --stage asm --kernel nothing").code, 1);
+}
+
+/// The text without labels is what is printed without them.
+TEST(Dump, LabelsCodeWithLinesOfTheModel) {
+  const TemporaryFolder folder;
+  folder.write("m.mb", R"(free B, L
+model m<E = 4>(x: [B, L, E]) {
+  h = scan<L>(0.5, x)
+  return y = tanh(h)
+})");
+  for (const std::string stage : {"kernels", "llvm", "asm", "cuda"}) {
+    const std::string dump = "mambac dump m.mb --graph prefill --stage " + stage;
+    const std::string comment = stage == "cuda" ? "//" : stage == "llvm" ? ";" : "#";
+    const std::string labelled = succeed(folder, dump + " --labels");
+    EXPECT_EQ(labelled, succeed(folder, dump + " --labels"));
+    const std::regex label(" *" + comment + " m\\.mb:[34] (walk of )?[a-z0-9.]+\n");
+    EXPECT_TRUE(std::regex_replace(labelled, label, "\n") == succeed(folder, dump)) << labelled;
+    for (const char* line : {" m.mb:3 h\n", " m.mb:3 walk of h\n", " m.mb:4 y\n"})
+      EXPECT_NE(labelled.find(comment + line), std::string::npos) << stage << line << labelled;
+  }
+  const Outcome of_graph = shell(folder, "mambac dump m.mb --graph prefill --labels");
+  EXPECT_EQ(of_graph.code, 1);
+  EXPECT_NE(of_graph.error.find("--labels: the stage stores is a whole graph"), std::string::npos) << of_graph.error;
 }
 
 TEST(Dump, ListsItsStages) {

@@ -7,6 +7,7 @@
 
 #include "codegen/cuda/cuda_emit.h"
 #include "codegen/kernel_name.h"
+#include "codegen/labelled.h"
 #include "codegen/llvm_jit.h"
 #include "codegen/loop_ir.h"
 #include "frontend/suggest.h"
@@ -31,7 +32,7 @@ constexpr const char* kDescription =
   mambac dump mambabyte:353m --graph train --remarks
   mambac dump mambabyte:tiny --graph prefill --stage all --out dumps
   mambac dump mambabyte:tiny --graph prefill --stage kernels --kernel k5
-  mambac dump mambabyte:tiny --graph prefill --stage asm --kernel k5
+  mambac dump mambabyte:tiny --graph prefill --stage asm --kernel k5 --labels
   mambac dump mambabyte:tiny --graph train --stage kernels --device cuda --schedule k5:width=32
   mambac dump --start-at dumps/02-differentiate.mb --stage kernels
   mambac dump --list-stages
@@ -46,7 +47,7 @@ struct Arguments {
   ModelArguments model;
   std::string graph = "train", stage = "stores", dtype = "f32", out, kernel, start_at;
   int recompute = 0;
-  bool remarks = false, json = false, list = false;
+  bool remarks = false, labels = false, json = false, list = false;
   std::string device;
   std::vector<std::string> schedule;
 };
@@ -171,6 +172,7 @@ class Dump {
     if (shows_kernels()) return;
     if (!arguments_.kernel.empty()) refuse_for_graph("--kernel");
     if (!arguments_.schedule.empty()) refuse_for_graph("--schedule");
+    if (arguments_.labels) refuse_for_graph("--labels");
   }
 
   [[noreturn]] void refuse_for_graph(std::string_view option) const {
@@ -218,11 +220,20 @@ class Dump {
     return wanted;
   }
 
-  static std::string code_of(const loop::Kernel& kernel, std::string_view stage) {
+  std::string code_of(const loop::Kernel& kernel, std::string_view stage) const {
+    if (arguments_.labels) return labelled(kernel, stage);
     if (stage == "kernels") return loop::print(kernel);
     if (stage == "cuda") return cuda_emit::emit(kernel);
     const Listing listing = Jit::host().list(kernel);
     return stage == "llvm" ? listing.llvm_ir : listing.assembly;
+  }
+
+  static std::string labelled(const loop::Kernel& kernel, std::string_view stage) {
+    const std::vector<LabelledLine> lines = stage == "kernels" ? labelled_loops(kernel)
+                                            : stage == "cuda"  ? labelled_cuda(kernel)
+                                            : stage == "llvm"  ? labelled_llvm(kernel)
+                                                               : labelled_assembly(kernel);
+    return with_labels(lines, kernel.origins, stage == "cuda" ? "//" : stage == "llvm" ? ";" : "#");
   }
 
   const Arguments& arguments_;
@@ -322,6 +333,7 @@ void add_dump(Command app) {
   for (const char* option : {"--graph", "--dtype", "--set", "--recompute"}) start.excludes(command.option(option));
   command.add_option("--out", arguments->out, "write numbered files into this folder").type_name("DIR");
   command.add_flag("--remarks", arguments->remarks, "say where fusion stopped, and why");
+  command.add_flag("--labels", arguments->labels, "code: the line of the model behind each line of it");
   command.add_flag("--list-stages", arguments->list, "name the stages and do nothing");
   add_json(command, arguments->json);
   command.callback([arguments] {
