@@ -16,6 +16,7 @@
 #include <llvm/Target/TargetMachine.h>
 
 #include <atomic>
+#include <future>
 #include <map>
 #include <mutex>
 
@@ -124,7 +125,7 @@ struct Jit::Parts {
   int width = 4;
   std::string description;
   std::mutex mutex;
-  std::map<std::string, CompiledKernel> compiled;  // by printed text
+  std::map<std::string, std::shared_future<CompiledKernel>> compiled;  // by printed text
   std::atomic<int> libraries{0};
 
   Parts(const std::string& cpu, bool optimise)
@@ -165,15 +166,23 @@ struct Jit::Parts {
     return result;
   }
 
+  /// Of equal kernels one is compiled, whose code the others wait for.
   CompiledKernel get(const loop::Kernel& kernel) {
+    std::promise<CompiledKernel> promise;
     const std::string text = print(kernel);
-    {
-      std::lock_guard lock(mutex);
-      if (const auto found = compiled.find(text); found != compiled.end()) return found->second;
+    std::unique_lock lock(mutex);
+    const auto [entry, fresh] = compiled.try_emplace(text);
+    if (fresh) entry->second = promise.get_future().share();
+    const std::shared_future<CompiledKernel> code = entry->second;
+    lock.unlock();
+    if (fresh) {
+      try {
+        promise.set_value(make(kernel));
+      } catch (...) {
+        promise.set_exception(std::current_exception());
+      }
     }
-    CompiledKernel made = make(kernel);
-    std::lock_guard lock(mutex);
-    return compiled.emplace(text, std::move(made)).first->second;
+    return code.get();
   }
 };
 
