@@ -25,6 +25,7 @@
 #include "codegen/llvm_origins.h"
 #include "codegen/loop_verify.h"
 #include "ir/error.h"
+#include "ir/trace.h"
 
 namespace mambac {
 namespace {
@@ -106,6 +107,7 @@ void optimise(llvm::Module& module, llvm::TargetMachine& machine, llvm::Optimiza
 }
 
 std::string code(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeGenFileType type) {
+  const trace::Span span("llvm", "write code");
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream stream(bytes);
   llvm::legacy::PassManager passes;
@@ -137,22 +139,31 @@ struct Jit::Parts {
     return unwrap(copy.createTargetMachine(), "choosing the target");
   }
 
+  std::unique_ptr<llvm::Module> emitted(const loop::Kernel& kernel, llvm::LLVMContext& context,
+                                        bool with_origins) const {
+    const trace::Span span("llvm", "emit");
+    return llvm_emit::emit(kernel, isa, context, with_origins);
+  }
+
   std::unique_ptr<llvm::Module> optimised(const loop::Kernel& kernel, llvm::LLVMContext& context,
                                           llvm::TargetMachine& target, bool with_origins = false) const {
     verify(kernel);
-    auto module = llvm_emit::emit(kernel, isa, context, with_origins);
+    auto module = emitted(kernel, context, with_origins);
     module->setDataLayout(target.createDataLayout());
     module->setTargetTriple(target.getTargetTriple().str());
+    const trace::Span span("llvm", "optimise");
     optimise(*module, target, level);
     if (kernel.schedule.interleave > 0) interleave(*module, kernel.schedule.interleave);
     return module;
   }
 
   CompiledKernel make(const loop::Kernel& kernel) {
+    const trace::Span span("llvm", kernel.name);
     llvm::LLVMContext context;
     const auto target = machine();
     const auto module = optimised(kernel, context, *target);
     const std::string object = code(*module, *target, llvm::CodeGenFileType::ObjectFile);
+    const trace::Span link("llvm", "link");
     const std::string name = fmt::format("{}.{}", kernel.name, libraries++);
     orc::JITDylib& library = unwrap<orc::JITDylib&>(jit->createJITDylib(name), "making a library");
     succeed(jit->addObjectFile(library, llvm::MemoryBuffer::getMemBufferCopy(object, name)), "loading code");

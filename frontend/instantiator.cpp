@@ -7,6 +7,7 @@
 
 #include "frontend/suggest.h"
 #include "ir/print.h"
+#include "ir/trace.h"
 
 namespace mambac {
 namespace {
@@ -38,6 +39,7 @@ void Instantiator::count_step(const Location& where) {
 
 void Instantiator::main(const BlockDef& block, const std::map<std::string, double>& statics,
                         const std::set<std::string>& optional_inputs) {
+  const trace::Span span("frontend", "instantiate " + block.name);
   graph_.name = block.name;
   StaticMap bound;
   for (const auto& [name, number] : statics) bound[name] = std::make_shared<Static>(Static{name, number, false, {}});

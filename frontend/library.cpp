@@ -12,6 +12,7 @@
 #include "frontend/shipped.h"
 #include "frontend/suggest.h"
 #include "ir/op.h"
+#include "ir/trace.h"
 
 namespace mambac {
 namespace {
@@ -55,6 +56,7 @@ Library::Library(const std::string& text, const std::string& file_name) {
 
 void Library::add(std::string text, const std::string& file_name) {
   if (files_.size() >= kMaxFiles) throw InputError(fmt::format("more than {} files are imported", kMaxFiles));
+  const trace::Span span("frontend", "parse " + std::filesystem::path(file_name).filename().string());
   seen_.insert(file_name);
   files_.push_back(std::make_unique<SourceFile>(parse_source(text, file_name)));
   const SourceFile& file = *files_.back();

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 
 #include "ir/error.h"
 #include "ir/step.h"
+#include "ir/trace.h"
 #include "ir/verify.h"
 #include "passes/differentiate.h"
 #include "passes/precision.h"
@@ -147,15 +147,17 @@ std::vector<const Stage*> stages_named(std::span<const std::string> names) {
 
 PipelineResult run_stages(const Graph& graph, const PipelineOptions& options, std::span<const Stage* const> stages,
                           const StageObserver& observer) {
-  using Clock = std::chrono::steady_clock;
-  PipelineResult result{graph, {}, {}};
+  PipelineResult result{graph, {}};
   verify(result.graph);
   for (const Stage* stage : stages) {
-    const auto begin = Clock::now();
-    result.graph = stage->run(result.graph, options, result.remarks);
-    const std::chrono::duration<double> seconds = Clock::now() - begin;
-    result.times.push_back({std::string(stage->name), seconds.count()});
-    verify(result.graph);
+    {
+      const trace::Span span("pass", stage->name);
+      result.graph = stage->run(result.graph, options, result.remarks);
+    }
+    {
+      const trace::Span span("verify", stage->name);
+      verify(result.graph);
+    }
     if (observer) observer(stage->name, result.graph);
   }
   return result;

@@ -45,15 +45,9 @@ struct Stage {
 /// All stages, in their order.
 std::span<const Stage> pipeline_stages();
 
-struct StageTime {
-  std::string stage;
-  double seconds = 0;  // the pass itself, without verifying and observing
-};
-
 struct PipelineResult {
   Graph graph;
   Remarks remarks;
-  std::vector<StageTime> times;
 };
 
 /// Called with every stage's name and result; first with "source" and the graph as it came.

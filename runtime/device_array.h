@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ir/error.h"
+#include "ir/trace.h"
 #include "runtime/device.h"
 #include "runtime/executable.h"
 #include "runtime/parallel.h"
@@ -128,11 +129,15 @@ class MirroredArray {
   const DeviceSpan<T>& on_device() const { return array_; }
   size_t bytes() const { return array_.bytes(); }
   void upload() const {
-    if (copy_) array_.upload(copy_.get());
+    if (!copy_) return;
+    const trace::Span span("copy", "upload");
+    array_.upload(copy_.get());
   }
   void download() const { download(0, array_.size()); }
   void download(int64_t first, int64_t count) const {
-    if (copy_) array_.part(first, count).download(copy_.get() + first);
+    if (!copy_) return;
+    const trace::Span span("copy", "download");
+    array_.part(first, count).download(copy_.get() + first);
   }
 
  private:

@@ -9,6 +9,7 @@
 #include <numbers>
 
 #include "ir/error.h"
+#include "ir/trace.h"
 #include "runtime/held_out.h"
 #include "runtime/parameters.h"
 
@@ -50,6 +51,7 @@ class Scorer {
   /// Scores the rows that are still waiting.
   void flush() {
     if (rows_.empty()) return;
+    const trace::Span span("step", "score from byte", scored_);
     windows_.upload();
     graph_.run();
     nll_.download();

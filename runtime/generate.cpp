@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "ir/error.h"
+#include "ir/trace.h"
 #include "runtime/parameters.h"
 
 namespace mambac {
@@ -75,6 +76,7 @@ void Generator::set_sampling(const SamplingOptions& options) {
 }
 
 void Generator::run_step() {
+  const trace::Span span("step", "decode step", ++steps_);
   state_.bind(step_);
   step_.run();
   state_.advance();
@@ -84,6 +86,7 @@ void Generator::feed(const std::vector<const uint8_t*>& rows, int64_t count) {
   check(static_cast<int64_t>(rows.size()) == batch_, "Generator: another number of rows than the batch");
   int64_t at = 0;
   for (; prefill_ && at + chunk_ <= count; at += chunk_) {
+    const trace::Span span("step", "prefill from byte", at);
     for (int64_t row = 0; row < batch_; ++row)
       std::memcpy(chunk_bytes_.host() + row * chunk_, rows[static_cast<size_t>(row)] + at, static_cast<size_t>(chunk_));
     chunk_bytes_.upload();
@@ -148,6 +151,7 @@ bool Generator::stream_batch(std::span<const std::string> prompts, size_t first,
     for (size_t i = 0; i < rows.size(); ++i) {
       Row& row = rows[i];
       if (row.reads_prompt(at) || row.done()) continue;
+      const trace::Span span("data", "draw a byte");
       row.last = static_cast<uint8_t>(sampler.draw(logits(static_cast<int64_t>(i)), row.rng));
       ++row.written;
       if (!on_byte(first + i, row.last)) return false;

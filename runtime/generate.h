@@ -64,6 +64,7 @@ class Generator {
   Executable* sampler_;
   State state_;
   int64_t batch_ = 0, chunk_ = 0;
+  int64_t steps_ = 0;  // so far
   MirroredArray<uint8_t> chunk_bytes_, step_bytes_;
   DeviceArray<float> chunk_logits_;
   MirroredArray<float> logits_;             // after the last byte

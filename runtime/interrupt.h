@@ -2,6 +2,8 @@
 #pragma once
 
 #include <csignal>
+#include <functional>
+#include <thread>
 
 namespace mambac {
 
@@ -20,6 +22,23 @@ class InterruptGuard {
  private:
   struct sigaction old_interrupt_ {};
   struct sigaction old_terminate_ {};
+};
+
+/// While one of these lives, the first SIGINT or SIGTERM has `last_words` called on a thread of its own, beside what
+/// the others are doing, and then its usual effect; a second one has that at once. An InterruptGuard takes the signals
+/// to itself while it lives. Not to be nested.
+class LastWords {
+ public:
+  explicit LastWords(const std::function<void()>& last_words);
+  /// Waits for last words that have begun, and so for the end of the process.
+  ~LastWords();
+  LastWords(const LastWords&) = delete;
+  LastWords& operator=(const LastWords&) = delete;
+
+ private:
+  struct sigaction old_interrupt_ {};
+  struct sigaction old_terminate_ {};
+  std::thread thread_;
 };
 
 }  // namespace mambac

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "ir/error.h"
+#include "ir/trace.h"
 
 namespace mambac {
 
@@ -87,12 +88,17 @@ void Optimiser::bind_update(Executable* update, int64_t first, int64_t count, fl
   scalar("scale", &Scalars::scale);
 }
 
+void Optimiser::draw(const ByteSource& data, Rng& rng) {
+  const trace::Span span("data", "draw a batch");
+  data.sample(rng, batch(), drawn_.data());
+  windows_.set(drawn_.data());
+}
+
 /// Leaves the sum of the batches' gradients in gradients_; returns their mean loss.
 double Optimiser::gradients(const ByteSource& data, Rng& rng) {
   double loss = 0;
   for (int64_t i = 0; i < settings_.accumulate; ++i) {
-    data.sample(rng, batch(), drawn_.data());
-    windows_.set(drawn_.data());
+    draw(data, rng);
     graphs_.gradients.run();
     if (i > 0) {
       graphs_.add->run();

@@ -41,6 +41,7 @@ class Optimiser {
   void bind_norm();
   /// The update of `count` parameters from the place `first` on.
   void bind_update(Executable* update, int64_t first, int64_t count, float Scalars::*weight_decay);
+  void draw(const ByteSource& data, Rng& rng);
   double gradients(const ByteSource& data, Rng& rng);
 
   const TrainSettings& settings_;

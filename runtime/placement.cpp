@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "ir/trace.h"
+
 namespace mambac {
 
 std::vector<int64_t> sizes_of(const loop::Kernel& kernel, const Bindings& bindings) {
@@ -16,6 +18,7 @@ std::vector<int64_t> sizes_of(const loop::Kernel& kernel, const Bindings& bindin
 
 Placement place_all(const Graph& fused, const std::vector<LoweredKernel>& lowered, const Bindings& bindings,
                     bool constant_parameters) {
+  const trace::Span span("compile", "plan memory");
   Placement placement;
   const std::vector<StoredValue> values = stored_values(fused, bindings, constant_parameters);
   std::vector<std::pair<int, int>> owners;  // kernel and buffer of temporaries

@@ -27,13 +27,9 @@ class PlannedExecutable : public Executable {
   PlannedExecutable(const Program& program, const Bindings& bindings, const ExecutableOptions& options)
       : program_(program),
         options_(options),
+        label_(trace::interned({"run", program.graph().name})),
         placement_(place_all(program.graph(), program.lowered(), bindings, options.constant_parameters)) {
-    std::vector<bool> constant(program.graph().kernels.size());
-    if (options.constant_parameters) constant = constant_kernels(program.graph());
-    for (size_t k = 0; k < constant.size(); ++k) {
-      add_step(k, bindings);
-      steps_.back().constant = constant[k];
-    }
+    add_steps(bindings);
     reserve_memory(bindings);
     make_ports(bindings);
   }
@@ -53,14 +49,16 @@ class PlannedExecutable : public Executable {
   }
 
   void run() override {
+    const trace::Span span(label_);
     if (!bound_) bound_ = &runs_with(pointers_);
     if (!constants_computed_) run_steps(true);
     constants_computed_ = true;
-    if (bound_->captured) return bound_->captured->run();
     // The first run lets libraries prepare what they need, which they cannot while calls are recorded.
-    if (++bound_->runs == 2) bound_->captured = program_.device().capture([&] { run_steps(false); });
-    if (bound_->captured) return bound_->captured->run();
-    run_steps(false);
+    if (!bound_->captured && ++bound_->runs == 2)
+      bound_->captured = program_.device().capture([&] { run_steps(false); });
+    if (!bound_->captured) return run_steps(false);
+    const trace::Span launch("launch", "captured calls");
+    bound_->captured->run();
   }
 
   std::vector<KernelTime> run_timed() override {
@@ -91,6 +89,7 @@ class PlannedExecutable : public Executable {
       int64_t offset = 0;
     };
     std::string name;
+    const trace::Label* label = nullptr;
     std::unique_ptr<Call> call;
     std::vector<Source> sources;
     bool constant = false;  // needs to run once only, until a parameter is bound
@@ -103,6 +102,7 @@ class PlannedExecutable : public Executable {
   }
 
   void run(Step& step) {
+    const trace::Span span(*step.label);
     buffers_.clear();
     for (const Step::Source& source : step.sources)
       buffers_.push_back(source.node.present() ? pointers_[source.node.index] : in_arena(source.offset));
@@ -195,10 +195,21 @@ class PlannedExecutable : public Executable {
     }
   }
 
+  void add_steps(const Bindings& bindings) {
+    const trace::Span span("compile", "prepare calls");
+    std::vector<bool> constant(program_.graph().kernels.size());
+    if (options_.constant_parameters) constant = constant_kernels(program_.graph());
+    for (size_t k = 0; k < constant.size(); ++k) {
+      add_step(k, bindings);
+      steps_.back().constant = constant[k];
+    }
+  }
+
   void add_step(size_t k, const Bindings& bindings) {
     const Graph& graph = program_.graph();
     Step step;
     step.name = graph.kernels[k].name;
+    step.label = options_.labels.empty() ? &trace::interned({"kernel", step.name}) : options_.labels[k];
     if (graph.kernels[k].kind == KernelGroup::library) {
       for (uint32_t i = 0; i < graph.size(); ++i) {
         if (graph.node(NodeId{i}).kernel != static_cast<int>(k)) continue;
@@ -268,6 +279,7 @@ class PlannedExecutable : public Executable {
 
   const Program& program_;
   ExecutableOptions options_;
+  const trace::Label& label_;
   Placement placement_;
   std::unique_ptr<DeviceMemory> arena_;
   std::vector<Port> inputs_, outputs_;
@@ -286,10 +298,12 @@ class PlannedExecutable : public Executable {
 /// Empty entries for library kernels.
 std::vector<LoweredKernel> lower_all(const Graph& fused, const Layouts& layouts, DeviceKind kind,
                                      const Program::Scheduler& scheduler) {
+  const trace::Span span("compile", "lower");
   std::vector<LoweredKernel> lowered(fused.kernels.size());
   for (size_t k = 0; k < lowered.size(); ++k) {
     if (fused.kernels[k].kind == KernelGroup::library) continue;
     const int number = static_cast<int>(k);
+    const trace::Span kernel("lower", fused.kernels[k].name);
     lowered[k] = lower(fused, layouts, number, scheduler(fused, number), kind);
   }
   return lowered;
@@ -314,11 +328,13 @@ Program::Program(Graph fused, const Scheduler& scheduler, Device& device)
     kernels.push_back(&lowered_[k].kernel);
     numbers.push_back(k);
   }
+  const trace::Span span("compile", "make machine code");
   auto compiled = device.compile(kernels);
   for (size_t i = 0; i < numbers.size(); ++i) compiled_[numbers[i]] = std::move(compiled[i]);
 }
 
 std::unique_ptr<Executable> Program::instantiate(const Bindings& bindings, const ExecutableOptions& options) const {
+  const trace::Span span("compile", "make executable");
   return std::make_unique<PlannedExecutable>(*this, bindings, options);
 }
 

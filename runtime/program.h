@@ -8,6 +8,7 @@
 
 #include "codegen/lower.h"
 #include "ir/graph.h"
+#include "ir/trace.h"
 #include "runtime/cpu_device.h"
 #include "runtime/device.h"
 #include "runtime/executable.h"
@@ -18,6 +19,8 @@ struct ExecutableOptions {
   /// Parameters keep their values from one bind of them to the next: products with them keep a copy in the layout that
   /// the library likes best, and what is computed from parameters alone is computed once.
   bool constant_parameters = false;
+  /// What a trace says of the kernels, by number; empty: their names.
+  std::vector<const trace::Label*> labels{};
 };
 
 class Program {

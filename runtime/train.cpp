@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "ir/error.h"
+#include "ir/trace.h"
 #include "runtime/atomic_file.h"
 #include "runtime/held_out.h"
 #include "runtime/interrupt.h"
@@ -83,6 +84,7 @@ class Run {
   }
 
   void begin() {
+    const trace::Span span("step", "first values");
     std::optional<TrainingRecord> found;
     if (job_.resume) {
       found = read_latest_checkpoint(job_.folder, job_.layout, optimiser_.arrays());
@@ -120,6 +122,7 @@ class Run {
   }
 
   void step() {
+    const trace::Span span("step", "train step", record_.step + 1);
     const double before = seconds();
     // The schedule looks at the end of the step, so that the first step's rate is not zero.
     const double at = job_.settings.steps > 0
@@ -158,6 +161,7 @@ class Run {
   void evaluate() {
     evaluations_done_ = part(job_.settings.evaluations);
     if (!held_out_) return add_point(std::nullopt);
+    const trace::Span span("step", "evaluation after step", record_.step);
     const double valid = held_out_->bits_per_byte();
     if (!std::isfinite(valid))
       throw InputError(fmt::format("training diverged at step {}: the held-out loss is {}", record_.step, valid));
@@ -172,6 +176,7 @@ class Run {
 
   void checkpoint() {
     if (written_step_ == record_.step) return;
+    const trace::Span span("step", "checkpoint after step", record_.step);
     record_.rng_counter = rng_.counter();
     record_.seconds = seconds();
     write_checkpoint(job_.folder, record_, job_.layout, optimiser_.arrays(), job_.texts);

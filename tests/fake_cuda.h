@@ -1,9 +1,10 @@
-// A library that answers like the CUDA driver, NVRTC and cuBLASLt, on the host, and runs what mambac emits on the
-// emulation device (docs/cuda.md says more). What it is told to be is read from the environment at each call:
+// A library that answers like the CUDA driver, NVRTC, cuBLASLt and a profiler, on the host, and runs what mambac emits
+// on the emulation device (docs/cuda.md says more). What it is told to be is read from the environment at each call:
 //   FAKE_CUDA_FAIL     NAME=STATUS: the function of this name does nothing and returns this status
 //   FAKE_CUDA_VERSION  of the driver (13000)
 //   FAKE_CUDA_DEVICES  how many there are (1)
 //   FAKE_CUDA_MEMORY   bytes of each (1 GiB)
+//   FAKE_NVTX_FILE     where ranges go: "1 push NAME" and "1 pop", 1 the number of the thread
 //   FAKE_NVRTC_MAJOR   (13), FAKE_NVRTC_BYTES of machine code, at least (0)
 #pragma once
 

@@ -75,8 +75,7 @@ TEST(Libraries, AFileThatIsNoLibraryIsReported) {
 
 TEST(Libraries, CudaIsLookedForWithoutFailing) {
   setenv("CUDA_HOME", "/nowhere/cuda", 1);
-  const std::vector<LibraryProbe> probes{cuda::find_driver(), cuda::find_nvrtc(), cuda::find_cublaslt(),
-                                         cuda::find_nvtx()};
+  const std::vector<LibraryProbe> probes{cuda::find_driver(), cuda::find_nvrtc(), cuda::find_cublaslt()};
   unsetenv("CUDA_HOME");
   for (const LibraryProbe& probe : probes) {
     ASSERT_FALSE(probe.attempts.empty()) << probe.purpose;
@@ -85,6 +84,13 @@ TEST(Libraries, CudaIsLookedForWithoutFailing) {
                               [](const LibraryAttempt& a) { return a.name.rfind("/nowhere/cuda/lib64/", 0) == 0; });
     EXPECT_TRUE(looked) << probe.purpose;
   }
+}
+
+TEST(Libraries, OnlyTheProfilerThatTheEnvironmentNamesIsTried) {
+  setenv("NVTX_INJECTION64_PATH", "/nowhere/profiler.so", 1);
+  EXPECT_EQ(cuda::find_nvtx().attempts.at(0).name, "/nowhere/profiler.so");
+  unsetenv("NVTX_INJECTION64_PATH");
+  EXPECT_TRUE(cuda::find_nvtx().attempts.empty());
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr const char* kFake = "export MAMBAC_CUDA_DRIVER='" MAMBAC_FAKE_CUDA "' MAMBAC_NVRTC='" MAMBAC_FAKE_CUDA
-                              "' MAMBAC_CUBLASLT='" MAMBAC_FAKE_CUDA "' MAMBAC_NVTX='" MAMBAC_FAKE_CUDA "'; ";
+                              "' MAMBAC_CUBLASLT='" MAMBAC_FAKE_CUDA "' NVTX_INJECTION64_PATH='" MAMBAC_FAKE_CUDA "'; ";
 
 TEST(Doctor, WithoutCuda) {
   const TemporaryFolder folder;
@@ -21,6 +21,8 @@ TEST(Doctor, WithoutCuda) {
   const std::string text = succeed(folder, none + "mambac doctor");
   EXPECT_TRUE(says(text, "CUDA driver: not found", "    /no/driver: ")) << text;
   EXPECT_TRUE(says(text, "install the driver", "    /no/nvrtc: ")) << text;
+  EXPECT_TRUE(says(text, "(NVTX): not found; run under a profiler", "or set $NVTX_INJECTION64_PATH to its path\n"))
+      << text;
   const Json report = Json::parse(succeed(folder, none + "mambac doctor --json"));
   EXPECT_TRUE(report["cuda"]["devices"].empty());
   EXPECT_FALSE(report["cuda"]["libraries"][0]["found"]);
@@ -34,6 +36,7 @@ TEST(Doctor, WithDevices) {
   EXPECT_TRUE(says(text, "cuda:1      Fake GPU, compute capability 9.0, 132 multiprocessors", " free)")) << text;
   EXPECT_TRUE(says(text, "version CUDA 13.0", "version 13.1.0")) << text;
   EXPECT_TRUE(says(text, MAMBAC_FAKE_CUDA, "GPU-00102030-")) << text;
+  EXPECT_TRUE(says(text, "CUDA annotations (NVTX): " MAMBAC_FAKE_CUDA)) << text;
   const Json report = Json::parse(succeed(folder, two + "mambac doctor --json"));
   ASSERT_EQ(report["cuda"]["devices"].size(), 2u);
   const Json& device = report["cuda"]["devices"][1];
@@ -51,6 +54,8 @@ TEST(Doctor, ProblemsAreReportedNotFatal) {
   EXPECT_TRUE(says(text, "cuda:0      Fake GPU", "cannot open the device")) << text;
   text = succeed(folder, "MAMBAC_CUDA_DRIVER='" MAMBAC_FAKE_CUDA_OLD "' mambac doctor");
   EXPECT_TRUE(says(text, "cannot be used", "cuGraphInstantiateWithFlags")) << text;
+  text = succeed(folder, std::string(kFake) + "FAKE_CUDA_FAIL=InitializeInjectionNvtx2=1 mambac doctor");
+  EXPECT_TRUE(says(text, "cannot be used: CUDA annotations (NVTX): '", "refuses to be attached")) << text;
 }
 
 class CacheCommand : public testing::Test {

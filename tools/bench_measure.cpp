@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "ir/trace.h"
 #include "tools/bench.h"
 #include "tools/floors.h"
 
@@ -81,6 +82,7 @@ class Measurement {
 
   /// Every kernel by itself. On the CPU nothing lies between them, and together they are a whole run.
   void run_kernels() {
+    const trace::Span span("step", "kernel by kernel", ++rounds_);
     const auto begin = Clock::now();
     size_t i = 0;
     for (BenchPart& part : row_.parts)
@@ -89,6 +91,7 @@ class Measurement {
   }
   /// Runs that follow each other without waiting, as those of training and generation do; one of them.
   double run_whole(int runs) {
+    const trace::Span span("step", fmt::format("{} runs", runs));
     device_.synchronize();
     const auto begin = Clock::now();
     for (int i = 0; i < runs; ++i)
@@ -100,6 +103,7 @@ class Measurement {
   double last() const { return totals_.back(); }
 
   void measure_floors() {
+    const trace::Span span("step", "floors");
     Machine machine;  // anew in each round
     double sum = 0;
     size_t i = 0;
@@ -175,6 +179,7 @@ class Measurement {
   PreparedRow& row_;
   Device& device_;
   size_t count_ = 0;
+  int64_t rounds_ = 0;
   std::vector<double> totals_, row_floors_;
   std::vector<std::vector<double>> times_, floors_;  // by kernel
   std::vector<std::string> bounds_;

@@ -6,12 +6,14 @@
 
 #include "frontend/suggest.h"
 #include "ir/error.h"
+#include "ir/trace.h"
 #include "runtime/cpu_info.h"
 #include "tools/arguments.h"
 #include "tools/bench.h"
 #include "tools/commands.h"
 #include "tools/device_option.h"
 #include "tools/schedule_option.h"
+#include "tools/trace_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -38,6 +40,7 @@ struct Arguments {
   int rounds = 5;
   std::string device;
   std::vector<std::string> schedule;
+  TraceArguments trace;
 };
 
 /// Those with these names; without names all that are made for the device.
@@ -111,6 +114,11 @@ void print_list(bool json) {
   if (json) print_json(list);
 }
 
+PreparedRow prepare(const BenchRow& row, const BenchTarget& target) {
+  const trace::Span span("step", "prepare " + row.name);
+  return row.prepare(target);
+}
+
 void run_bench(const Arguments& arguments) {
   if (arguments.list) return print_list(arguments.json);
   const bool floors = arguments.device == "cpu";
@@ -125,7 +133,7 @@ void run_bench(const Arguments& arguments) {
                floors ? fmt::format("{:>14}{:>8}{:>8}  bound", "floor", "ratio", "at most") : "");
   Json all = Json::array();
   for (const BenchRow* row : rows) {
-    PreparedRow prepared = row->prepare(target);
+    PreparedRow prepared = prepare(*row, target);
     const RowResult result = measure(prepared, *device, arguments.rounds, floors);
     if (arguments.json) all.push_back(row_json(*row, result, arguments.kernels));
     else print_row(*row, result, arguments.kernels);
@@ -147,8 +155,9 @@ void add_bench(Command app) {
       .positive();
   add_device(command, arguments->device);
   add_schedule(command, arguments->schedule);
+  add_trace(command, arguments->trace);
   add_json(command, arguments->json);
-  command.callback([arguments] { run_bench(*arguments); });
+  command.callback([arguments] { traced(arguments->trace, "bench", [&] { run_bench(*arguments); }); });
 }
 
 }  // namespace mambac::tools

@@ -12,6 +12,7 @@
 #include "tools/byte_model.h"
 #include "tools/commands.h"
 #include "tools/device_option.h"
+#include "tools/trace_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -27,6 +28,7 @@ window that reaches it. A smaller stride lets each byte see more of the text bef
 struct Arguments {
   std::string checkpoint, data, dtype, device;
   int64_t context = 0, batch = 0, stride = 0;
+  TraceArguments trace;
   bool json = false;
 };
 
@@ -90,8 +92,9 @@ void add_eval(Command app) {
       .positive();
   command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training").type_name("");
   add_device(command, arguments->device);
+  add_trace(command, arguments->trace);
   add_json(command, arguments->json);
-  command.callback([arguments] { run_eval(*arguments); });
+  command.callback([arguments] { traced(arguments->trace, "eval", [&] { run_eval(*arguments); }); });
 }
 
 }  // namespace mambac::tools

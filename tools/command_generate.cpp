@@ -17,6 +17,7 @@
 #include "tools/byte_model.h"
 #include "tools/commands.h"
 #include "tools/device_option.h"
+#include "tools/trace_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -38,6 +39,7 @@ struct Arguments {
   std::vector<std::string> prompts;
   GenerateOptions options;
   int64_t chunk = 256;
+  TraceArguments trace;
   bool json = false;
 };
 
@@ -181,8 +183,9 @@ void add_generate(Command app) {
       .show_default();
   command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training").type_name("");
   add_device(command, arguments->device);
+  add_trace(command, arguments->trace);
   add_json(command, arguments->json);
-  command.callback([arguments] { run_generate(*arguments); });
+  command.callback([arguments] { traced(arguments->trace, "generate", [&] { run_generate(*arguments); }); });
 }
 
 }  // namespace mambac::tools

@@ -19,6 +19,7 @@
 #include "tools/port_memory.h"
 #include "tools/reproducer.h"
 #include "tools/run_data.h"
+#include "tools/trace_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -40,6 +41,7 @@ struct Arguments {
   std::vector<std::string> inputs, settings;
   bool grad = false, json = false;
   uint64_t seed = 0;
+  TraceArguments trace;
 };
 
 /// What is to be evaluated: a block's graph and the sizes that were set.
@@ -229,8 +231,9 @@ void add_run(Command app) {
   add_device(command, arguments->device, true);
   command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
   command.add_option("--seed", arguments->seed, "of initial values").show_default().type_name("");
+  add_trace(command, arguments->trace);
   add_json(command, arguments->json);
-  command.callback([arguments] { run_block(*arguments); });
+  command.callback([arguments] { traced(arguments->trace, "run", [&] { run_block(*arguments); }); });
 }
 
 }  // namespace mambac::tools

@@ -9,6 +9,7 @@
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/device_option.h"
+#include "tools/trace_option.h"
 #include "tools/training_graphs.h"
 
 namespace mambac::tools {
@@ -31,6 +32,7 @@ struct Arguments {
   std::map<std::string, std::string> options;  // by name in the table of training options
   std::vector<std::string> references;
   std::string resume_command;
+  TraceArguments trace;
 };
 
 std::string option_name(std::string_view name) {
@@ -183,10 +185,11 @@ void add_train(Command app, int& exit_code) {
   command.add_option("--reference", arguments->references, "a line in the curve to compare with, NAME=BITS_PER_BYTE")
       .type_name("");
   add_device(command, arguments->device);
+  add_trace(command, arguments->trace);
   add_json(command, arguments->json);
   command.callback([arguments, &exit_code] {
     arguments->resume_command = resume_command(*arguments);
-    exit_code = run_train(*arguments);
+    traced(arguments->trace, "train", [&] { exit_code = run_train(*arguments); });
   });
 }
 

@@ -4,7 +4,9 @@
 
 #include <charconv>
 
+#include "ir/trace.h"
 #include "passes/segments.h"
+#include "tools/kernel_labels.h"
 #include "tools/reproducer.h"
 
 namespace mambac::tools {
@@ -106,6 +108,7 @@ int64_t room_for_values(const Device& device, const ParameterLayout& parameters)
 
 int fitting_recompute(const Graph& source, PipelineOptions options, const Bindings& sizes, const Device& device,
                       int64_t bytes) {
+  const trace::Span span("compile", "choose what to compute again");
   options.fuse = device_options(device.fuse_options(), options.fuse);
   const auto fits = [&](int parts) {
     options.recompute = parts;
@@ -124,15 +127,16 @@ int fitting_recompute(const Graph& source, PipelineOptions options, const Bindin
 
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                                   Device& device, const Program::Scheduler& schedule) {
+  const trace::Span span("compile", fmt::format("compile {} for {}", source.name, name_of(options.kind)));
   PipelineOptions fitting = options;
   fitting.fuse = device_options(device.fuse_options(), options.fuse);
   PipelineResult result = run_pipeline(source, fitting);
   auto compiled = std::make_unique<Compiled>();
   compiled->program = std::make_unique<Program>(std::move(result.graph), schedule, device);
   compiled->remarks = std::move(result.remarks);
-  compiled->times = std::move(result.times);
   ExecutableOptions how;
   how.constant_parameters = options.narrow_parameters;  // of graphs that do not train
+  if (trace::listening()) how.labels = kernel_labels(compiled->program->graph(), sizes);
   compiled->executable = compiled->program->instantiate(sizes, how);
   return compiled;
 }

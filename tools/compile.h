@@ -51,7 +51,6 @@ FuseOptions device_options(FuseOptions device, const FuseOptions& model);
 struct Compiled {
   std::unique_ptr<Program> program;
   Remarks remarks;
-  std::vector<StageTime> times;
   std::unique_ptr<Executable> executable;
 
   Executable& operator*() const { return *executable; }

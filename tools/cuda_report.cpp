@@ -12,6 +12,7 @@
 #include "runtime/cuda/kernel_cache.h"
 #include "runtime/cuda/libraries.h"
 #include "runtime/cuda/nvrtc.h"
+#include "runtime/cuda/nvtx.h"
 #include "runtime/progress.h"
 
 namespace mambac::tools {
@@ -74,7 +75,10 @@ Report make_report() {
       library_of(cuda::find_nvrtc(), [](const LibraryProbe& probe) { return cuda::Nvrtc(probe).version(); }));
   report.libraries.push_back(
       library_of(cuda::find_cublaslt(), [](const LibraryProbe& probe) { return cuda::CublasLt::version_of(probe); }));
-  report.libraries.push_back(library_of(cuda::find_nvtx(), [](const LibraryProbe&) { return std::string(); }));
+  report.libraries.push_back(library_of(cuda::find_nvtx(), [](const LibraryProbe&) {
+    cuda::annotate_for_profiler();
+    return std::string();
+  }));
   return report;
 }
 
@@ -85,7 +89,7 @@ std::string memory_text(size_t bytes) {
 void print_library(const Library& library) {
   const LibraryProbe& probe = library.probe;
   if (!probe.found()) {
-    fmt::print("{}: not found; {}; looked for:\n", probe.purpose, probe.advice);
+    fmt::print("{}: not found; {}{}\n", probe.purpose, probe.advice, probe.attempts.empty() ? "" : "; looked for:");
     for (const LibraryAttempt& attempt : probe.attempts) fmt::print("    {}\n", attempt.str());
     return;
   }

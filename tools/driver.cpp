@@ -8,6 +8,8 @@
 #include <stdexcept>
 
 #include "ir/error.h"
+#include "runtime/cuda/nvtx.h"
+#include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/reproducer.h"
 
@@ -44,9 +46,19 @@ int fail_internally(const std::string& message, int argc, char** argv) {
   return kExitInternal;
 }
 
+/// A profiler that does not take ranges is no reason not to do the work.
+void annotate() {
+  try {
+    cuda::annotate_for_profiler();
+  } catch (const EnvironmentError& failure) {
+    talk(fmt::format("mambac: warning: the profiler is told nothing: {}", failure.what()));
+  }
+}
+
 int run_commands(int argc, char** argv) {
   CommandLine line("mambac", kDescription, "mambac " MAMBAC_VERSION);
   int exit_code = kExitGood;
+  annotate();
   add_dump(line.top());
   add_opt(line.top());
   add_cost(line.top());

@@ -7,6 +7,7 @@
 
 #include "codegen/cuda/cuda_emit.h"
 #include "codegen/lower.h"
+#include "ir/trace.h"
 #include "runtime/cuda/device_product.h"
 #include "runtime/cuda/libraries.h"
 #include "runtime/cuda/library_kernels.h"
@@ -103,6 +104,7 @@ class ProgramDevice : public mambac::Device {
   void synchronize() override { stream_.synchronize(); }
 
   std::unique_ptr<CapturedCalls> capture(const std::function<void()>& calls) override {
+    const trace::Span span("launch", "capture");
     return std::make_unique<ProgramGraph>(stream_, stream_.capture(calls));
   }
 

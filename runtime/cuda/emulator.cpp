@@ -10,6 +10,7 @@
 #include <numeric>
 #include <random>
 
+#include "ir/trace.h"
 #include "runtime/cuda/emulated_library.h"
 
 namespace mambac {
@@ -172,6 +173,7 @@ std::filesystem::path EmulatedModule::default_cache_folder() {
 
 std::shared_ptr<const EmulatedModule> EmulatedModule::compile(const std::string& text,
                                                               const std::filesystem::path& cache_folder) {
+  const trace::Span span("compile", "compile for the host");
   return std::shared_ptr<const EmulatedModule>(new EmulatedModule(emulated_kernels(text, cache_folder)));
 }
 

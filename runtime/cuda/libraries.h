@@ -15,7 +15,9 @@ namespace mambac::cuda {
 LibraryProbe find_driver();    // $MAMBAC_CUDA_DRIVER
 LibraryProbe find_nvrtc();     // $MAMBAC_NVRTC
 LibraryProbe find_cublaslt();  // $MAMBAC_CUBLASLT
-LibraryProbe find_nvtx();      // $MAMBAC_NVTX
+/// The library by which a profiler takes NVTX ranges: profilers set $NVTX_INJECTION64_PATH for what they run, and
+/// nothing else is tried. NVTX itself is no library any more since CUDA 13, and that of CUDA 12 does the same.
+LibraryProbe find_nvtx();
 
 /// Where programs of CUDA lie: bin of the same places, those that are there.
 std::vector<std::string> program_folders();

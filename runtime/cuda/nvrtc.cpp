@@ -7,6 +7,7 @@
 #include <charconv>
 
 #include "ir/error.h"
+#include "ir/trace.h"
 #include "runtime/cuda/driver.h"
 #include "runtime/cuda/libraries.h"
 
@@ -153,6 +154,7 @@ void Nvrtc::check_architecture(const std::string& architecture) const {
 
 Compilation Nvrtc::compile(const CompileRequest& request) const {
   check_architecture(request.architecture);
+  const trace::Span span("nvrtc", request.program);
   return Build(*this, request).run();
 }
 
