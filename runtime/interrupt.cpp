@@ -66,8 +66,8 @@ LastWords::LastWords(const std::function<void()>& last_words) {
     const int signal = received();
     if (signal == 0) return;
     last_words();
-    kill(getpid(), signal);
-    pause();
+    std::signal(signal, SIG_DFL);
+    std::raise(signal);
   });
   handle_once(send, &old_interrupt_, &old_terminate_);
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ir/error.h"
+#include "ir/trace.h"
 #include "runtime/initialise.h"
 
 namespace mambac {
@@ -88,6 +89,7 @@ void ParameterLayout::bind_gradients(Executable& executable, const DeviceSpan<fl
 }
 
 Weights::Weights(const SafetensorsFile& file, std::vector<Port> ports, Device& device) : ports_(std::move(ports)) {
+  const trace::Span span("data", "read weights");
   int64_t bytes = 0;
   for (const Port& wanted : ports_) {
     offsets_.push_back(bytes);

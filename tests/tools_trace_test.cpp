@@ -219,6 +219,10 @@ TEST_F(Trace, AFailureLeavesTheFileAsItWas) {
   EXPECT_EQ(outcome.code, 3);
   EXPECT_TRUE(says(outcome.error, "no/where.json", "nothing was changed")) << outcome.error;
   EXPECT_FALSE(std::filesystem::exists(folder / "run")) << "known before the work begins";
+  std::filesystem::create_directory(folder / "there");
+  outcome = shell(folder, train("--steps 1 --out run --trace there"));
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_TRUE(says(outcome.error, "--trace: 'there' is no regular file")) << outcome.error;
   outcome = shell(folder, train("--steps 1 --out train.txt --trace t.json"));  // no folder
   EXPECT_NE(outcome.code, 0);
   EXPECT_EQ(contents(folder / "t.json"), "before");

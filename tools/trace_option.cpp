@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
 #include "runtime/interrupt.h"
@@ -10,6 +12,14 @@
 
 namespace mambac::tools {
 namespace {
+
+/// What would be known only when there is something to write, and the work is done.
+void check_writable(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error) && !std::filesystem::is_regular_file(path, error))
+    throw InputError(fmt::format("--trace: '{}' is no regular file, expected one or a new name", path));
+  AtomicFile{path};
+}
 
 void write(const TraceArguments& arguments, const std::string& command, const TraceRecorder& recorder) {
   const std::vector<TraceTrack> tracks = recorder.tracks();
@@ -40,7 +50,7 @@ void add_trace(Command command, TraceArguments& arguments) {
 
 void traced(const TraceArguments& arguments, const std::string& command, const std::function<void()>& work) {
   if (arguments.file.empty()) return work();
-  AtomicFile(arguments.file);  // one that cannot be written is known before there is anything to write
+  check_writable(arguments.file);
   const TraceRecorder recorder(arguments.events);
   {
     const LastWords interrupted([&] {

@@ -18,8 +18,8 @@ struct TraceArguments {
 void add_trace(Command command, TraceArguments& arguments);
 
 /// Does the work of the command of this name. With --trace the file is written when the work is done, or with what was
-/// recorded until then when SIGINT or SIGTERM ends it; when the work fails, the file stays as it was. EnvironmentError
-/// before the work begins when the file could not be written.
+/// recorded until then when SIGINT or SIGTERM ends it; when the work fails, the file stays as it was. Before the work
+/// begins: InputError for what is no regular file, EnvironmentError when the file could not be written.
 void traced(const TraceArguments& arguments, const std::string& command, const std::function<void()>& work);
 
 }  // namespace mambac::tools

@@ -92,7 +92,8 @@ struct Sought {
 LibraryProbe find(const Sought& sought) {
   const auto path = variable(sought.variable);
   LibraryProbe probe = path ? probe_library(sought.purpose, {*path}, {})
-                            : probe_library(sought.purpose, sought.names, toolkit_folders());
+                            : probe_library(sought.purpose, sought.names,
+                                            sought.names.empty() ? std::vector<std::string>() : toolkit_folders());
   probe.advice = std::string(sought.advice) + (path ? std::string(" ($") + sought.variable + " names the file now)"
                                                     : std::string(", or set $") + sought.variable + " to its path");
   return probe;
