@@ -75,11 +75,11 @@ const Event& parent_of(const std::vector<Event>& events, const Event& event) {
   return events.at(static_cast<size_t>(event.parent));
 }
 
-/// The names of the kernels in a graph that `run` events enclose, how often in each run.
-using Counts = std::multiset<std::string>;
+using Names = std::multiset<std::string>;
 
-Counts kernels_within(const std::vector<Event>& events, size_t run) {
-  Counts found;
+/// The kernels that a run encloses, by their names in the graph, each as often as it is there.
+Names kernels_within(const std::vector<Event>& events, size_t run) {
+  Names found;
   for (const Event& event : events)
     if (event.parent == static_cast<int>(run)) found.insert(event.arguments.at("kernel").get<std::string>());
   return found;
@@ -95,7 +95,7 @@ TEST_F(Trace, OfTrainingHasEveryPhaseAndEveryKernelOncePerStep) {
   ASSERT_EQ(outcome.code, 0) << outcome.error;
   EXPECT_TRUE(says(outcome.error, "'t.json' has ", "https://ui.perfetto.dev")) << outcome.error;
   const std::vector<Event> all = events();
-  Counts expected;
+  Names expected;
   for (const Json& kernel : kernels_of("--graph train --set B=2 L=16"))
     expected.insert(kernel.at("name").get<std::string>());
   ASSERT_GT(expected.size(), 20u);
@@ -157,8 +157,8 @@ TEST_F(Trace, MachineCodeIsMadeByWorkersOnceForEqualKernels) {
 }
 
 /// Events without their times; threads other than the main one may share out their work in any way.
-std::multiset<std::string> content(const std::vector<Event>& events) {
-  std::multiset<std::string> content;
+Names content(const std::vector<Event>& events) {
+  Names content;
   for (const Event& event : events) {
     const std::string parent = event.parent < 0 ? "" : parent_of(events, event).name;
     content.insert(Json({event.thread == 1, event.category, event.name, event.arguments, parent}).dump());
@@ -278,7 +278,7 @@ TEST_F(Trace, AProfilerIsToldOfTheSameSpans) {
   const std::string fake = "export NVTX_INJECTION64_PATH='" MAMBAC_FAKE_CUDA "' FAKE_NVTX_FILE=ranges; ";
   succeed(folder, fake + train("--steps 2 --out run --trace t.json"));
   std::map<int, std::vector<std::string>> open;
-  std::multiset<std::string> pushed, recorded;
+  Names pushed, recorded;
   std::istringstream lines(contents(folder / "ranges"));
   for (std::string line; std::getline(lines, line);) {
     const int thread = std::stoi(line);
