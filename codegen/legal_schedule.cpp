@@ -160,8 +160,14 @@ std::string why_illegal_walk(const Graph& fused, int number, const Schedule& sch
 
 }  // namespace
 
-int stored_interval(const Graph& fused, const Node& chunk_starts) {
-  return static_cast<int>(fused.dim(chunk_starts.attrs.dims[1]).divisor);
+DimId tiles_of(const Graph& fused, const Node& states) {
+  for (DimId d : states.type.dims)
+    if (fused.dim(d).is_tiles()) return d;
+  throw InternalError("tiles_of: a value without a dimension of tiles");
+}
+
+int stored_interval(const Graph& fused, const Node& states) {
+  return static_cast<int>(fused.dim(tiles_of(fused, states)).divisor);
 }
 
 std::string why_illegal(const Graph& fused, int number, const Schedule& schedule, DeviceKind kind) {

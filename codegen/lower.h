@@ -28,8 +28,11 @@ LoweredKernel lower(const Graph& fused, const Layouts& layouts, int number, cons
 /// of which feeds another, and which leaves no sum over time or lanes behind.
 bool can_chunk(const Graph& fused, int number);
 
-/// Steps between the states that a `chunk_starts` stores.
-int stored_interval(const Graph& fused, const Node& chunk_starts);
+/// The dimension that counts the tiles at whose beginnings states are stored: of a `chunk_starts`, or of an input that
+/// stands for one.
+DimId tiles_of(const Graph& fused, const Node& states);
+/// Steps between them.
+int stored_interval(const Graph& fused, const Node& states);
 
 /// How many steps before a step its values are made of: a walk without scans that are not resumed. What lies in memory
 /// does not count. `steps_per_task` may be set where there is such a number.

@@ -123,7 +123,7 @@ void WalkLowering::store_chunk(NodeId id, const std::function<Value()>& read) {
 }
 
 Value WalkLowering::load_resumed(NodeId resume) {
-  const DimId tiles = w_.graph().node(resume).attrs.dims[1];
+  const DimId tiles = tiles_of(w_.graph(), w_.graph().node(resume));
   env_.at[tiles] = t0_ / tile();
   const Value state = w_.load(*b_, resume, env_);
   env_.at.erase(tiles);

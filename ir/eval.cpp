@@ -47,21 +47,6 @@ void round_array(DType dtype, Array& array) {
   for (double& value : array.data) value = round_to(dtype, value);
 }
 
-constexpr size_t kNeverUsed = SIZE_MAX;
-
-/// For each node, the last node that reads it, and the end for outputs; kNeverUsed for what no output needs.
-std::vector<size_t> last_uses(const Graph& graph) {
-  std::vector<size_t> last(graph.size(), kNeverUsed);
-  for (const Output& output : graph.outputs()) last[output.value.index] = graph.size();
-  for (size_t i = graph.size(); i-- > 0;) {
-    if (last[i] == kNeverUsed) continue;
-    for (NodeId operand : graph.nodes()[i].operands) {
-      if (operand.present() && last[operand.index] == kNeverUsed) last[operand.index] = i;
-    }
-  }
-  return last;
-}
-
 /// Nearest value with `bits` of precision, exponents from `lowest` on, at most `largest`; ties to even.
 double round_float(double value, int bits, int lowest, double largest) {
   if (value == 0 || !std::isfinite(value)) return value;
@@ -93,22 +78,38 @@ std::vector<int64_t> shape_of(const Graph& graph, const Type& type, const Bindin
   return shape;
 }
 
+std::vector<size_t> last_uses(const Graph& graph) {
+  std::vector<size_t> last(graph.size(), kNeverUsed);
+  for (const Output& output : graph.outputs()) last[output.value.index] = graph.size();
+  for (size_t i = graph.size(); i-- > 0;) {
+    if (last[i] == kNeverUsed) continue;
+    for (NodeId operand : graph.nodes()[i].operands) {
+      if (operand.present() && last[operand.index] == kNeverUsed) last[operand.index] = i;
+    }
+  }
+  return last;
+}
+
+Array evaluate_node(const Graph& graph, NodeId id, const Bindings& bindings, const std::vector<Array>& values) {
+  const Node& node = graph.node(id);
+  check(node.op != Op::Input && node.op != Op::Param, "evaluate_node: a value that comes from outside");
+  Array result{shape_of(graph, node.type, bindings), {}};
+  result.data.assign(static_cast<size_t>(elements_of(graph, node.type, bindings)), 0.0);
+  evaluator::Evaluation evaluation{graph, bindings, values, node, result};
+  dispatch(evaluation);
+  return result;
+}
+
 Arrays evaluate(const Graph& graph, const Bindings& bindings, const Arrays& arrays, const EvalOptions& options) {
   std::vector<Array> values(graph.size());
   std::vector<size_t> last = last_uses(graph);
   for (size_t i = 0; i < graph.size(); ++i) {
     const Node& node = graph.nodes()[i];
     const bool from_outside = node.op == Op::Input || node.op == Op::Param;
-    std::vector<int64_t> shape = shape_of(graph, node.type, bindings);
-    const Array* outside = from_outside ? &given(arrays, node, shape, type_text(graph, node.type)) : nullptr;
+    const std::string type = from_outside ? type_text(graph, node.type) : "";
+    const Array* outside = from_outside ? &given(arrays, node, shape_of(graph, node.type, bindings), type) : nullptr;
     if (last[i] == kNeverUsed) continue;
-    if (outside) {
-      values[i] = *outside;
-    } else {
-      values[i] = {std::move(shape), std::vector<double>(elements_of(graph, node.type, bindings), 0.0)};
-      evaluator::Evaluation evaluation{graph, bindings, values, node, values[i]};
-      dispatch(evaluation);
-    }
+    values[i] = outside ? *outside : evaluate_node(graph, NodeId{static_cast<uint32_t>(i)}, bindings, values);
     if (options.round_storage && (node.type.dtype == DType::bf16 || node.type.dtype == DType::f16)) {
       round_array(node.type.dtype, values[i]);
     }

@@ -1,6 +1,7 @@
 // The meaning of every op, in float64: the oracle that the generated kernels are tested against.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
@@ -25,6 +26,14 @@ struct EvalOptions {
 /// The graph's outputs by output name. `values` holds every input and parameter by node name, shaped as its type is
 /// under the bindings. InputError when one is missing or has another shape, or an index of gather is out of range.
 Arrays evaluate(const Graph& graph, const Bindings& bindings, const Arrays& values, const EvalOptions& options = {});
+
+/// The value of one node from those of its operands, which lie in `values` by node index. Sources from outside (inputs,
+/// parameters) have none: InternalError.
+Array evaluate_node(const Graph& graph, NodeId id, const Bindings& bindings, const std::vector<Array>& values);
+
+/// For each node the last one that reads it: graph.size() for outputs, kNeverUsed for what no output needs.
+constexpr size_t kNeverUsed = SIZE_MAX;
+std::vector<size_t> last_uses(const Graph& graph);
 
 /// The nearest value that the element type holds (integers: unchanged; f32: nearest float).
 double round_to(DType dtype, double value);

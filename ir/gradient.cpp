@@ -276,6 +276,11 @@ void dispatch(Flow& f) {
 
 }  // namespace
 
+GradientHook& gradient_hook() {
+  static GradientHook hook;
+  return hook;
+}
+
 std::vector<NodeId> gradient(Builder& b, NodeId node, NodeId out_grad) {
   const Node& n = b.graph().node(node);
   Flow flow{b, n, node, out_grad, std::vector<NodeId>(n.operands.size())};
@@ -284,6 +289,7 @@ std::vector<NodeId> gradient(Builder& b, NodeId node, NodeId out_grad) {
   for (size_t i = 0; i < flow.to.size(); ++i) {
     if (!flow.wanted(i)) flow.to[i] = {};
   }
+  if (gradient_hook()) gradient_hook()(b, flow.node, flow.to);
   return flow.to;
 }
 

@@ -1,6 +1,7 @@
 // The gradient rules of the op table, as graph code.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "ir/builder.h"
@@ -16,6 +17,10 @@ namespace mambac {
 ///
 /// InputError at the node's location when the op is not differentiable.
 std::vector<NodeId> gradient(Builder& b, NodeId node, NodeId out_grad);
+
+/// Called with every node and what its rule gave, which it may change. Empty, but in tests that plant a wrong rule.
+using GradientHook = std::function<void(Builder& b, const Node& node, std::vector<NodeId>& to)>;
+GradientHook& gradient_hook();
 
 /// Sums a gradient of a value of type `from` (it may lack dimensions of it) over the dimensions that `target` lacks.
 NodeId sum_to(Builder& b, NodeId g, const Type& from, const Type& target);

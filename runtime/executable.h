@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,10 @@ struct KernelTime {
   double seconds = 0;
 };
 
+/// Called when a kernel of the program's graph is done, with the memory of the graph's values by node: of the device,
+/// null where a value has none of its own. What a kernel stored lies there until the last kernel that reads it is done.
+using KernelObserver = std::function<void(int kernel, const std::vector<char*>& memory)>;
+
 class Executable {
  public:
   virtual ~Executable() = default;
@@ -44,6 +49,9 @@ class Executable {
 
   /// InternalError when a port is not bound, or shares memory that it must not.
   virtual void run() = 0;
+
+  /// The same, kernel by kernel in their order.
+  virtual void run_observed(const KernelObserver& done) = 0;
 
   /// Runs its kernels and library calls one by one, each until it is done: the seconds of each. Short ones run several
   /// times, so that what is computed in the place of an input is not what run() computes.

@@ -1,6 +1,7 @@
 #include "runtime/held_out.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numbers>
 
@@ -57,6 +58,7 @@ double HeldOut::bits_per_byte() {
     graph_.run();
     loss_.download();
     sum += static_cast<double>(*loss_.host());
+    if (!std::isfinite(sum)) break;
   }
   return sum / static_cast<double>(batches_) / std::numbers::ln2;
 }

@@ -42,6 +42,7 @@ class HeldOut {
   HeldOut(const HeldOut&) = delete;
   HeldOut& operator=(const HeldOut&) = delete;
 
+  /// Not finite as soon as the loss of a batch is; the graph is then bound to that batch.
   double bits_per_byte();
 
  private:

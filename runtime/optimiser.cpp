@@ -94,6 +94,16 @@ void Optimiser::draw(const ByteSource& data, Rng& rng) {
   windows_.set(drawn_.data());
 }
 
+std::string Optimiser::find_not_finite(const ByteSource& data, Rng rng,
+                                       const std::function<std::string(Executable&)>& find) {
+  std::string found;
+  for (int64_t i = 0; i < settings_.accumulate && found.empty(); ++i) {
+    draw(data, rng);
+    found = find(graphs_.gradients);
+  }
+  return found;
+}
+
 /// Leaves the sum of the batches' gradients in gradients_; returns their mean loss.
 double Optimiser::gradients(const ByteSource& data, Rng& rng) {
   double loss = 0;
@@ -118,7 +128,7 @@ double Optimiser::run(const ByteSource& data, Rng& rng, int64_t step, double lea
   const double batches = static_cast<double>(settings_.accumulate);
   const double norm = std::sqrt(static_cast<double>(results_.host()->sum_of_squares)) / batches;
   if (!std::isfinite(loss) || !std::isfinite(norm))
-    throw InputError(
+    throw Diverged(
         fmt::format("training diverged at step {}: the loss is {} and the gradient's norm {}, expected finite "
                     "numbers; a lower learning rate or a longer warm-up may help",
                     step, loss, norm));

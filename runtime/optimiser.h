@@ -2,12 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <string>
 #include <vector>
 
+#include "ir/error.h"
 #include "runtime/held_out.h"
 #include "runtime/train.h"
 
 namespace mambac {
+
+/// A loss or a gradient is not finite.
+class Diverged : public InputError {
+  using InputError::InputError;
+};
 
 /// Owns parameters, gradients and moments, in the memory of the executables' device, and binds these to them.
 class Optimiser {
@@ -21,9 +29,13 @@ class Optimiser {
   int64_t length() const { return windows_.length(); }
 
   /// Reads `accumulate` batches, drawn from `data` by `rng`, and changes the parameters. `step` counts from 1.
-  /// Returns the mean loss in nats per byte; InputError when it or the gradient's norm is not finite (the parameters
-  /// are then as before).
+  /// Returns the mean loss in nats per byte; Diverged when it or the gradient's norm is not finite (the parameters are
+  /// then as before).
   double run(const ByteSource& data, Rng& rng, int64_t step, double learning_rate);
+
+  /// Draws the batches of a step once more, `rng` being as it was before it, and asks about each until there is an
+  /// answer: TrainingJob::find_not_finite.
+  std::string find_not_finite(const ByteSource& data, Rng rng, const std::function<std::string(Executable&)>& find);
 
   /// Bytes of everything that lives as long as training: arrays, batches and the executables' own plans.
   size_t planned_bytes() const;
@@ -43,6 +55,7 @@ class Optimiser {
   void bind_update(Executable* update, int64_t first, int64_t count, float Scalars::*weight_decay);
   void draw(const ByteSource& data, Rng& rng);
   double gradients(const ByteSource& data, Rng& rng);
+  void draw(const ByteSource& data, Rng& rng);
 
   const TrainSettings& settings_;
   TrainingGraphs graphs_;

@@ -129,7 +129,7 @@ class Run {
                           ? static_cast<double>(record_.step + 1) / static_cast<double>(job_.settings.steps)
                           : (before + record_.step_seconds) / limit();
     learning_rate_ = learning_rate_at(job_.settings, at);
-    const double loss = optimiser_.run(job_.data, rng_, record_.step + 1, learning_rate_);
+    const double loss = run_or_explain();
     ++record_.step;
     record_.bytes += optimiser_.batch() * optimiser_.length() * job_.settings.accumulate;
     record_.loss_sum += loss;
@@ -137,6 +137,30 @@ class Run {
     record_.seconds = seconds();
     record_.step_seconds = record_.seconds - before;
     report(loss / std::numbers::ln2);
+  }
+
+  /// A step's loss. Where it diverges and somebody can say why, the run stays as it was before the step.
+  double run_or_explain() {
+    const Rng before = rng_;
+    try {
+      return optimiser_.run(job_.data, rng_, record_.step + 1, learning_rate_);
+    } catch (const Diverged& failure) {
+      if (!job_.find_not_finite) throw;
+      rng_ = before;
+      const std::string found = optimiser_.find_not_finite(job_.data, before, job_.find_not_finite);
+      checkpoint();
+      throw InputError(fmt::format("{}{}\n  '{}' is written, as the run was before that step", failure.what(),
+                                   explanation(found), checkpoint_folder().string()));
+    }
+  }
+
+  /// Another line of a message.
+  static std::string explanation(const std::string& found) {
+    return "\n" + (found.empty() ? "  all values of its graph are finite when it is run once more" : found);
+  }
+
+  std::filesystem::path checkpoint_folder() const {
+    return job_.folder / fmt::format("checkpoint-{}", record_.step);
   }
 
   void report(double bits_per_byte) {
@@ -164,7 +188,8 @@ class Run {
     const trace::Span span("step", "evaluation after step", record_.step);
     const double valid = held_out_->bits_per_byte();
     if (!std::isfinite(valid))
-      throw InputError(fmt::format("training diverged at step {}: the held-out loss is {}", record_.step, valid));
+      throw InputError(fmt::format("training diverged at step {}: the held-out loss is {}{}", record_.step, valid,
+                                   job_.find_not_finite ? explanation(job_.find_not_finite(*job_.graphs.valid)) : ""));
     add_point(valid);
     if (!record_.best_valid || valid < *record_.best_valid) {
       record_.best_valid = valid;
@@ -196,7 +221,7 @@ class Run {
     if (held_out_ && evaluated()) result.valid_bits_per_byte = curve.back().valid_bits_per_byte;
     result.best_valid = record_.best_valid;
     result.signal = signal;
-    result.checkpoint = job_.folder / fmt::format("checkpoint-{}", record_.step);
+    result.checkpoint = checkpoint_folder();
     result.planned_bytes = optimiser_.planned_bytes() + (held_out_ ? job_.graphs.valid->planned_bytes() : 0);
     result.memory = memory_use();
     if (signal)

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,6 +51,9 @@ struct TrainingJob {
   std::string title = "training";            // of the curve
   std::string resume_command{};              // named when the run is interrupted
   Progress* progress = nullptr;
+  /// Asked when a loss or gradient is not finite: where in this graph, bound to the batch with which it happened, the
+  /// first value that is not finite is made. The text goes into the message; "": all was finite. Null: nobody asks.
+  std::function<std::string(Executable& graph)> find_not_finite{};
 };
 
 struct TrainingResult {
@@ -70,7 +74,8 @@ struct TrainingResult {
 /// was killed and resumed.
 ///
 /// InputError: settings, data shorter than the context, a loss or gradient that is not finite (the last checkpoint
-/// stays), a folder that has a run already when not resuming. EnvironmentError: a checkpoint cannot be written.
+/// stays; with find_not_finite, one of the step before is written), a folder that has a run already when not resuming.
+/// EnvironmentError: a checkpoint cannot be written.
 TrainingResult train(const TrainingJob& job);
 
 }  // namespace mambac

@@ -16,7 +16,8 @@
 #include "tools/commands.h"
 #include "tools/compile.h"
 #include "tools/device_option.h"
-#include "tools/port_memory.h"
+#include "tools/not_finite.h"
+#include "tools/port_values.h"
 #include "tools/reproducer.h"
 #include "tools/run_data.h"
 #include "tools/trace_option.h"
@@ -39,7 +40,7 @@ interpreter of the op table in float64.)";
 struct Arguments {
   std::string file, block, out, device, dtype = "f32";
   std::vector<std::string> inputs, settings;
-  bool grad = false, json = false;
+  bool grad = false, check_nan = false, json = false;
   uint64_t seed = 0;
   TraceArguments trace;
 };
@@ -113,11 +114,22 @@ Array permuted(const Array& from, const Type& type, const std::vector<DimId>& wa
   return to;
 }
 
+bool all_finite(const Arrays& arrays) {
+  return std::ranges::all_of(arrays, [](const auto& entry) {
+    return std::ranges::all_of(entry.second.data, [](double x) { return std::isfinite(x); });
+  });
+}
+
+[[noreturn]] void refuse_not_finite(const std::string& found) {
+  throw InputError(found.empty() ? "results were not finite, but are when the block is run once more" : found);
+}
+
 /// In float64, without compiling anything.
 Arrays run_reference(const Arguments& arguments, Graph graph, const Bindings& sizes, const Arrays& values) {
   const DType storage = storage_named(arguments.dtype);
   if (storage != DType::f32) graph = lower_precision(simplify(graph, {.drop_stops = true}), storage);
   Arrays results = evaluate(graph, sizes, values, {.round_storage = storage != DType::f32});
+  if (arguments.check_nan && !all_finite(results)) refuse_not_finite(find_not_finite(graph, sizes, values));
   for (const Output& output : graph.outputs()) {
     if (!output.name.starts_with("grad.")) continue;
     const std::string target = output.name.substr(5);  // gradients lie in memory as what they belong to
@@ -131,48 +143,16 @@ Arrays run_reference(const Arguments& arguments, Graph graph, const Bindings& si
   return results;
 }
 
-/// The value in the port's type.
-void store(const Port& port, const Array& value, void* to) {
-  for (size_t i = 0; i < value.data.size(); ++i) {
-    const double x = value.data[i];
-    if (port.dtype == DType::u8) static_cast<uint8_t*>(to)[i] = static_cast<uint8_t>(x);
-    else if (port.dtype == DType::i32) static_cast<int32_t*>(to)[i] = static_cast<int32_t>(x);
-  }
-  if (!is_float(port.dtype)) return;
-  const std::vector<float> floats(value.data.begin(), value.data.end());
-  from_f32(floats.data(), port.elements, element_type_of(port.dtype), to);
-}
-
-/// What lies in a port's memory.
-Array loaded(const Port& port, const DeviceSpan<char>& memory) {
-  std::vector<char> bytes(memory.bytes());
-  memory.download(bytes.data());
-  std::vector<float> floats(static_cast<size_t>(port.elements));
-  if (is_float(port.dtype)) {
-    to_f32(element_type_of(port.dtype), bytes.data(), port.elements, floats.data());
-  } else {
-    for (size_t i = 0; i < floats.size(); ++i)
-      floats[i] = port.dtype == DType::u8 ? static_cast<float>(reinterpret_cast<const uint8_t*>(bytes.data())[i])
-                                          : static_cast<float>(reinterpret_cast<const int32_t*>(bytes.data())[i]);
-  }
-  return {port.shape, {floats.begin(), floats.end()}};
-}
-
 Arrays run_compiled(const Arguments& arguments, const Graph& graph, const Bindings& sizes, const Arrays& values) {
   const ChosenDevice device(arguments.device);
   const auto compiled = compile(graph, run_options(arguments), sizes, *device);
   PortMemory memory;
   memory.bind(**compiled);
-  for (const Port& port : (**compiled).inputs()) {
-    std::string name = port.name;  // parameters go by their checkpoint name
-    for (const Node& node : graph.nodes())
-      if (node.op == Op::Param && node.param.checkpoint_name == port.name) name = node.name;
-    if (!values.contains(name)) throw InternalError(fmt::format("the executable wants {}, which has no value", name));
-    memory.at(port.name).fill([&](char* to) { store(port, values.at(name), to); });
-  }
+  fill_inputs(graph, **compiled, memory, values);
   (**compiled).run();
-  Arrays results;
-  for (const Port& port : (**compiled).outputs()) results[port.name] = loaded(port, memory.at(port.name));
+  Arrays results = read_outputs(**compiled, memory);
+  if (arguments.check_nan && !all_finite(results))
+    refuse_not_finite(find_not_finite(*compiled->program, **compiled, sizes));
   return results;
 }
 
@@ -230,6 +210,8 @@ void add_run(Command app) {
   command.add_option("--out", arguments->out, "folder for the results").required().type_name("DIR");
   add_device(command, arguments->device, true);
   command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
+  command.add_flag("--check-nan", arguments->check_nan,
+                   "when a result is not finite, stop and say where the first NaN or infinity is made");
   command.add_option("--seed", arguments->seed, "of initial values").show_default().type_name("");
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);

@@ -9,6 +9,7 @@
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/device_option.h"
+#include "tools/not_finite.h"
 #include "tools/trace_option.h"
 #include "tools/training_graphs.h"
 
@@ -28,7 +29,7 @@ killed and resumed ends in the same bits as one that was not. A run may go on wi
 struct Arguments {
   ModelArguments model;
   std::string data, valid, out, device;
-  bool resume = false, json = false;
+  bool resume = false, check_nan = false, json = false;
   std::map<std::string, std::string> options;  // by name in the table of training options
   std::vector<std::string> references;
   std::string resume_command;
@@ -102,6 +103,14 @@ void report(const TrainingResult& result, const ParameterLayout& layout, std::op
   fmt::print("checkpoint: {}\n", result.checkpoint.string());
 }
 
+/// For TrainingJob::find_not_finite, in the graphs that read data.
+std::function<std::string(Executable&)> finder(const CompiledTraining& compiled, const TrainOptions& options) {
+  return [&compiled, sizes = Bindings{{"B", options.batch}, {"L", options.context}}](Executable& graph) {
+    const bool training = &graph == &**compiled.gradients;
+    return find_not_finite(*(training ? compiled.gradients : compiled.valid)->program, graph, sizes);
+  };
+}
+
 int run_train(const Arguments& arguments) {
   const ChosenDevice device(arguments.device);
   Selection selection = select_model(arguments.model.spec, arguments.model.settings);
@@ -145,6 +154,7 @@ int run_train(const Arguments& arguments) {
                           selection.model.preset);
   job.resume_command = arguments.resume_command;
   job.progress = &progress;
+  if (arguments.check_nan) job.find_not_finite = finder(compiled, options);
   const TrainingResult result = train(job);
   std::optional<int64_t> used;
   if (device->memory_is_host()) used = result.memory.anonymous - before.anonymous;
@@ -164,6 +174,7 @@ std::string resume_command(const Arguments& arguments) {
   add("--out", arguments.out);
   for (const auto& [name, text] : arguments.options) add(option_name(name), text);
   if (arguments.device != "cpu") add("--device", arguments.device);
+  if (arguments.check_nan) command += " --check-nan";
   for (const std::string& reference : arguments.references) add("--reference", reference);
   return command + " --resume";
 }
@@ -184,6 +195,8 @@ void add_train(Command app, int& exit_code) {
   command.option("--steps").excludes(command.option("--minutes"));
   command.add_option("--reference", arguments->references, "a line in the curve to compare with, NAME=BITS_PER_BYTE")
       .type_name("");
+  command.add_flag("--check-nan", arguments->check_nan,
+                   "when a loss or gradient is not finite, say where the first NaN or infinity is made");
   add_device(command, arguments->device);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);

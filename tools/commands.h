@@ -10,6 +10,8 @@ void add_opt(Command app);
 void add_cost(Command app);
 void add_compile(Command app);
 void add_run(Command app);
+/// Sets the exit code when something is wrong.
+void add_compare(Command app, int& exit_code);
 /// Sets the exit code when training is interrupted.
 void add_train(Command app, int& exit_code);
 void add_eval(Command app);

@@ -35,11 +35,42 @@ std::string complaint(const std::string& name, const std::vector<std::string>& k
                      fmt::join(known, ", "));
 }
 
-}  // namespace
-
-void add_device(Command command, std::string& device, bool with_reference) {
+std::vector<std::string> known_devices(bool with_reference) {
   std::vector<std::string> known{"cpu", "cuda-emulated", "cuda"};
   if (with_reference) known.insert(known.begin() + 1, "reference");
+  return known;
+}
+
+/// What is wrong with a --devices.
+std::string complaint_about_pair(const std::string& devices) {
+  const auto [first, second] = device_pair(devices);
+  if (first.empty() || second.empty() || first == second)
+    return fmt::format("found '{}', expected two different devices with a comma between them", devices);
+  const std::vector<std::string> known = known_devices(true);
+  const std::string wrong = complaint(first, known);
+  return wrong.empty() ? complaint(second, known) : wrong;
+}
+
+}  // namespace
+
+std::pair<std::string, std::string> device_pair(const std::string& devices) {
+  const size_t comma = devices.find(',');
+  if (comma == std::string::npos) return {devices, ""};
+  return {devices.substr(0, comma), devices.substr(comma + 1)};
+}
+
+void add_devices(Command command, std::string& devices) {
+  devices = "cpu,reference";
+  command
+      .add_option("--devices", devices,
+                  fmt::format("two of {} or cuda:N", fmt::join(known_devices(true), ", ")))
+      .show_default()
+      .type_name("A,B")
+      .check(complaint_about_pair);
+}
+
+void add_device(Command command, std::string& device, bool with_reference) {
+  const std::vector<std::string> known = known_devices(with_reference);
   device = "cpu";
   command.add_option("--device", device, fmt::format("where to run: {} or cuda:N", fmt::join(known, ", ")))
       .show_default()

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "runtime/device.h"
 #include "tools/command_line.h"
@@ -14,6 +15,12 @@ namespace mambac::tools {
 /// Declares --device with the default "cpu". Other text than "cpu", "cuda-emulated", "cuda" and "cuda:N", and
 /// "reference" where `with_reference` says so, is a mistake of usage; a near name is named.
 void add_device(Command command, std::string& device, bool with_reference = false);
+
+/// Declares --devices with the default "cpu,reference": two different ones of those that --device has with the reference.
+void add_devices(Command command, std::string& devices);
+
+/// The two names of a --devices.
+std::pair<std::string, std::string> device_pair(const std::string& devices);
 
 /// ", used 3.1 MB" of the host's memory, or where it lies instead: ", on cuda:0".
 std::string used_text(const std::optional<int64_t>& used, const std::string& device);

@@ -64,6 +64,7 @@ int run_commands(int argc, char** argv) {
   add_cost(line.top());
   add_compile(line.top());
   add_run(line.top());
+  add_compare(line.top(), exit_code);
   add_train(line.top(), exit_code);
   add_eval(line.top());
   add_generate(line.top());

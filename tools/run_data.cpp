@@ -12,6 +12,7 @@
 #include "runtime/checkpoint.h"
 #include "runtime/initialise.h"
 #include "runtime/safetensors.h"
+#include "tools/port_values.h"
 
 namespace mambac::tools {
 namespace {
@@ -43,22 +44,11 @@ GivenArray read_array(const std::string& file) {
   return given;
 }
 
-/// "[0, 3, 2]": the place of an element of a row-major array.
-std::string place_text(const Array& array, size_t element) {
-  std::vector<int64_t> index(array.shape.size());
-  auto rest = static_cast<int64_t>(element);
-  for (size_t i = index.size(); i-- > 0;) {
-    index[i] = rest % array.shape[i];
-    rest /= array.shape[i];
-  }
-  return shape_text(index);
-}
-
 void refuse_nan(const std::string& name, const GivenArray& given) {
   for (size_t i = 0; i < given.array.data.size(); ++i)
     if (std::isnan(given.array.data[i]))
       throw InputError(fmt::format("{} ({}): found NaN at {}, expected numbers", name, given.file,
-                                   place_text(given.array, i)));
+                                   place_text(given.array.shape, i)));
 }
 
 /// Text with both sides of a disagreement.
@@ -95,7 +85,7 @@ Array converted(const GivenArray& given, const Node& node) {
     const double value = given.array.data[i];
     if (value < least || value > most || value != std::floor(value))
       throw InputError(fmt::format("{} ({}): found {} at {}, expected values of {}", node.name, given.file, value,
-                                   place_text(given.array, i), name_of(node.type.dtype)));
+                                   place_text(given.array.shape, i), name_of(node.type.dtype)));
   }
   return given.array;
 }

@@ -1,0 +1,65 @@
+#include "tests/faulty_device.h"
+
+#include "runtime/cpu_device.h"
+
+namespace mambac::test {
+
+namespace {
+
+/// After each such op in the block: its result, multiplied.
+void plant(loop::Stage& stage, loop::Block& block, const PlantedFault& fault) {
+  for (size_t i = 0; i < block.size(); ++i) {
+    plant(stage, block[i].body, fault);
+    plant(stage, block[i].otherwise, fault);
+    if (block[i].kind != loop::StmtKind::Apply || block[i].op != fault.op) continue;
+    loop::Stmt factor, product;
+    factor.kind = loop::StmtKind::Number;
+    factor.number = fault.factor;
+    factor.result = stage.values++;
+    product.kind = loop::StmtKind::Apply;
+    product.op = Op::Mul;
+    product.result = block[i].result;
+    block[i].result = stage.values++;
+    product.args = {block[i].result, factor.result};
+    block.insert(block.begin() + static_cast<std::ptrdiff_t>(i) + 1, {factor, product});
+    i += 2;
+  }
+}
+
+class FaultyDevice : public Device {
+ public:
+  explicit FaultyDevice(const PlantedFault& fault) : fault_(fault) {}
+  std::string name() const override { return "faulty"; }
+  std::unique_ptr<DeviceMemory> allocate(int64_t bytes) override { return cpu_device().allocate(bytes); }
+  void upload(void* to, const void* from, size_t bytes) override { cpu_device().upload(to, from, bytes); }
+  void download(void* to, const void* from, size_t bytes) override { cpu_device().download(to, from, bytes); }
+  bool memory_is_host() const override { return true; }
+  Schedule schedule(const Graph& fused, int number) const override { return cpu_device().schedule(fused, number); }
+  std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) override {
+    if (fault_.compilations == 0) return cpu_device().compile(kernels);
+    --fault_.compilations;
+    std::vector<loop::Kernel> wrong;
+    for (const loop::Kernel* kernel : kernels) wrong.push_back(*kernel);
+    std::vector<const loop::Kernel*> pointers;
+    for (loop::Kernel& kernel : wrong) {
+      for (loop::Stage& stage : kernel.stages) plant(stage, stage.body, fault_);
+      pointers.push_back(&kernel);
+    }
+    return cpu_device().compile(pointers);
+  }
+  std::unique_ptr<Call> library_call(const Graph& fused, const Layouts& layouts, NodeId node, const Bindings& bindings,
+                                     bool constant_parameters, std::vector<NodeId>* roots) override {
+    return cpu_device().library_call(fused, layouts, node, bindings, constant_parameters, roots);
+  }
+
+ private:
+  PlantedFault fault_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> faulty_device(const PlantedFault& fault) {
+  return std::make_unique<FaultyDevice>(fault);
+}
+
+}  // namespace mambac::test

@@ -1,0 +1,19 @@
+// The CPU with a planted mistake in its kernels.
+#pragma once
+
+#include <memory>
+
+#include "ir/op.h"
+#include "runtime/device.h"
+
+namespace mambac::test {
+
+struct PlantedFault {
+  Op op;  // whose result is multiplied by the factor, wherever a kernel computes it
+  double factor = 1.01;
+  int compilations = -1;  // so many calls of Device::compile have the fault, later ones have not; below 0: all
+};
+
+std::unique_ptr<Device> faulty_device(const PlantedFault& fault);
+
+}  // namespace mambac::test

@@ -1,0 +1,194 @@
+#include "tools/compare.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "passes/kernel_alone.h"
+#include "tools/port_values.h"
+#include "tools/value_check.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr size_t kLongestPath = 12;
+
+using Errors = std::map<NodeId, ValueError>;
+
+ComparedValue describe(const Graph& graph, const Bindings& sizes, const ValueError& error) {
+  const Node& node = graph.node(error.node);
+  return {
+      node.name,         node.op,        node.location, place_text(shape_of(graph, node.type, sizes), error.element),
+      error.found,       error.expected, error.bound,   error.of_bound,
+      error.since_inputs};
+}
+
+/// The compared values that a value is made of directly, those that were not compared left out.
+std::vector<NodeId> compared_before(const Graph& graph, const Errors& errors, NodeId value) {
+  std::set<NodeId> seen;
+  std::vector<NodeId> found, stack{value};
+  while (!stack.empty()) {
+    const NodeId id = stack.back();
+    stack.pop_back();
+    for (NodeId operand : graph.node(id).operands) {
+      if (!operand.present() || !seen.insert(operand).second) continue;
+      if (errors.contains(operand))
+        found.push_back(operand);
+      else
+        stack.push_back(operand);
+    }
+  }
+  std::ranges::sort(found);
+  return found;
+}
+
+/// What leads to a value, without itself, the last one first.
+std::vector<NodeId> path_to(const Graph& graph, const Errors& errors, NodeId value) {
+  std::vector<NodeId> path;
+  while (path.size() < kLongestPath) {
+    const std::vector<NodeId> before = compared_before(graph, errors, value);
+    const auto worst = std::ranges::max_element(before, {}, [&](NodeId id) {
+      const ValueError& error = errors.at(id);
+      return std::max(error.of_bound, error.since_inputs);
+    });
+    if (worst == before.end()) break;
+    path.push_back(value = *worst);
+  }
+  return path;
+}
+
+Errors by_node(const std::vector<ValueError>& list) {
+  Errors errors;
+  for (const ValueError& error : list) errors[error.node] = error;
+  return errors;
+}
+
+class Comparer {
+ public:
+  Comparer(const Graph& fused, const Bindings& sizes, const Arrays& inputs, Device& device, bool constant_parameters,
+           const CompareProgress& progress)
+      : sizes_(sizes), inputs_(inputs), progress_(progress), program_(fused, {}, device) {
+    found_ = run_once(program_, sizes, inputs, {.constant_parameters = constant_parameters});
+  }
+
+  Comparison run() {
+    const std::vector<ValueError> list = check(graph(), inputs_, found_, "those of");
+    errors_ = by_node(list);
+    Comparison comparison{graph().kernels.size(), list.size(), {}, {}, {}, {}};
+    for (const Output& output : graph().outputs())
+      if (const auto error = errors_.find(output.value); error != errors_.end())
+        comparison.outputs.push_back(describe(graph(), sizes_, error->second));
+    const auto worst = std::ranges::max_element(list, {}, &ValueError::of_bound);
+    if (worst != list.end()) comparison.worst = describe(graph(), sizes_, *worst);
+    std::set<int> seen;
+    for (const ValueError& error : in_order_of_kernels(list)) {
+      if (error.of_bound <= 1 || !seen.insert(graph().node(error.node).kernel).second) continue;
+      comparison.wrong = look_into(error);
+      if (comparison.wrong) break;
+      comparison.amplified.push_back(describe(graph(), sizes_, error));
+    }
+    return comparison;
+  }
+
+ private:
+  const Graph& graph() const { return program_.graph(); }
+  const KernelGroup& kernel_of(NodeId id) const {
+    return graph().kernels[static_cast<size_t>(graph().node(id).kernel)];
+  }
+
+  std::vector<ValueError> check(const Graph& graph, const Arrays& inputs, const FoundValues& found,
+                                const std::string& what) const {
+    return check_values(graph, sizes_, inputs, found, [&](size_t done) { progress_(what, done, graph.size()); });
+  }
+
+  std::vector<ValueError> in_order_of_kernels(std::vector<ValueError> list) const {
+    std::ranges::stable_sort(list, {}, [&](const ValueError& error) { return graph().node(error.node).kernel; });
+    return list;
+  }
+
+  /// Nothing when the ops of the value's kernel are right.
+  std::optional<WrongValue> look_into(const ValueError& error) const {
+    const std::string kernel = kernel_of(error.node).name;
+    if (kernel_of(error.node).kind == KernelGroup::library)
+      return WrongValue{describe(graph(), sizes_, error), kernel, "", with_path(graph(), errors_, error.node)};
+    const int number = graph().node(error.node).kernel;
+    const Graph alone = kernel_alone(graph(), number);
+    const Arrays inputs = inputs_of(alone);
+    const Schedule schedule = program_.lowered()[static_cast<size_t>(number)].kernel.schedule;
+    const Program program(
+        alone, [&](const Graph&, int) { return schedule; }, program_.device());
+    const FoundValues inside = run_once(program, sizes_, inputs);
+    const std::vector<ValueError> list = check(alone, inputs, inside, "within " + kernel + " of");
+    const auto wrong = std::ranges::find_if(list, [](const ValueError& e) { return e.of_bound > 1; });
+    const Errors errors = by_node(list);
+    if (wrong != list.end())
+      return WrongValue{describe(alone, sizes_, *wrong), kernel, note_of(*wrong, alone, error),
+                        with_path(alone, errors, wrong->node)};
+    const NodeId again = *alone.find(graph().node(error.node).name);
+    const double now = inside.at(again).data[error.element];
+    if (difference(now, error.found) <= error.bound) return std::nullopt;
+    return WrongValue{
+        describe(graph(), sizes_, error), kernel,
+        fmt::format("the kernel compiled once more with all its values stored gives {} there, and each of "
+                    "its ops is right: what is wrong depends on what the kernel stores",
+                    now),
+        with_path(graph(), errors_, error.node)};
+  }
+
+  std::string note_of(const ValueError& wrong, const Graph& alone, const ValueError& in_memory) const {
+    const Node& stored = graph().node(in_memory.node);
+    if (alone.node(wrong.node).name == stored.name) return "";
+    return fmt::format(
+        "it lies within the kernel and was seen by storing it; in memory it makes {} wrong by {:.3g} of "
+        "its bound",
+        stored.name, in_memory.of_bound);
+  }
+
+  /// What the kernel reads, as it lay in memory.
+  Arrays inputs_of(const Graph& alone) const {
+    Arrays inputs;
+    for (const Node& node : alone.nodes())
+      if (node.op == Op::Input || node.op == Op::Param) inputs[node.name] = in_memory(*graph().find(node.name));
+    return inputs;
+  }
+
+  Array in_memory(NodeId id) const {
+    const Node& node = graph().node(id);
+    if (node.op == Op::Input || node.op == Op::Param) return inputs_.at(node.name);
+    if (const auto found = found_.find(id); found != found_.end()) return found->second;
+    std::vector<Array> parts(graph().size());  // a join
+    for (NodeId operand : node.operands) parts[operand.index] = in_memory(operand);
+    return evaluate_node(graph(), id, sizes_, parts);
+  }
+
+  /// The value and what leads to it: within `own`, which may be its kernel, and before that in memory.
+  std::vector<ComparedValue> with_path(const Graph& own, const Errors& errors, NodeId value) const {
+    std::vector<ComparedValue> path{describe(own, sizes_, errors.at(value))};
+    std::vector<NodeId> ids = path_to(own, errors, value);
+    for (NodeId id : ids) path.push_back(describe(own, sizes_, errors.at(id)));
+    if (&own != &graph()) {
+      const NodeId first = *graph().find(path.back().name);
+      for (NodeId id : path_to(graph(), errors_, first))
+        if (path.size() < kLongestPath) path.push_back(describe(graph(), sizes_, errors_.at(id)));
+    }
+    std::ranges::reverse(path);
+    return path;
+  }
+
+  const Bindings& sizes_;
+  const Arrays& inputs_;
+  const CompareProgress& progress_;
+  const Program program_;
+  FoundValues found_;
+  Errors errors_;
+};
+
+}  // namespace
+
+Comparison compare_with_reference(const Graph& fused, const Bindings& sizes, const Arrays& inputs, Device& device,
+                                  bool constant_parameters, const CompareProgress& progress) {
+  return Comparer(fused, sizes, inputs, device, constant_parameters, progress).run();
+}
+
+}  // namespace mambac::tools
