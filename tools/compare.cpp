@@ -81,12 +81,10 @@ class Comparer {
         comparison.outputs.push_back(describe(graph(), sizes_, error->second));
     const auto worst = std::ranges::max_element(list, {}, &ValueError::of_bound);
     if (worst != list.end()) comparison.worst = describe(graph(), sizes_, *worst);
-    std::set<int> seen;
-    for (const ValueError& error : in_order_of_kernels(list)) {
-      if (error.of_bound <= 1 || !seen.insert(graph().node(error.node).kernel).second) continue;
-      comparison.wrong = look_into(error);
+    for (const auto& [kernel, errors] : suspects(list)) {
+      comparison.wrong = look_into(errors);
       if (comparison.wrong) break;
-      comparison.amplified.push_back(describe(graph(), sizes_, error));
+      for (const ValueError& error : errors) comparison.amplified.push_back(describe(graph(), sizes_, error));
     }
     return comparison;
   }
@@ -102,13 +100,17 @@ class Comparer {
     return check_values(graph, sizes_, inputs, found, [&](size_t done) { progress_(what, done, graph.size()); });
   }
 
-  std::vector<ValueError> in_order_of_kernels(std::vector<ValueError> list) const {
-    std::ranges::stable_sort(list, {}, [&](const ValueError& error) { return graph().node(error.node).kernel; });
-    return list;
+  /// What exceeds its bound, by kernel, in the order of kernels.
+  std::map<int, std::vector<ValueError>> suspects(const std::vector<ValueError>& list) const {
+    std::map<int, std::vector<ValueError>> by_kernel;
+    for (const ValueError& error : list)
+      if (error.of_bound > 1) by_kernel[graph().node(error.node).kernel].push_back(error);
+    return by_kernel;
   }
 
-  /// Nothing when the ops of the value's kernel are right.
-  std::optional<WrongValue> look_into(const ValueError& error) const {
+  /// Takes what exceeds its bound of one kernel's values. Nothing when the kernel's ops are right.
+  std::optional<WrongValue> look_into(const std::vector<ValueError>& in_memory) const {
+    const ValueError& error = in_memory.front();
     const std::string kernel = kernel_of(error.node).name;
     if (kernel_of(error.node).kind == KernelGroup::library)
       return WrongValue{describe(graph(), sizes_, error), kernel, "", with_path(graph(), errors_, error.node)};
@@ -125,15 +127,20 @@ class Comparer {
     if (wrong != list.end())
       return WrongValue{describe(alone, sizes_, *wrong), kernel, note_of(*wrong, alone, error),
                         with_path(alone, errors, wrong->node)};
-    const NodeId again = *alone.find(graph().node(error.node).name);
-    const double now = inside.at(again).data[error.element];
-    if (difference(now, error.found) <= error.bound) return std::nullopt;
-    return WrongValue{
-        describe(graph(), sizes_, error), kernel,
-        fmt::format("the kernel compiled once more with all its values stored gives {} there, and each of "
-                    "its ops is right: what is wrong depends on what the kernel stores",
-                    now),
-        with_path(graph(), errors_, error.node)};
+    for (const ValueError& before : in_memory) {
+      const double now = inside.at(*alone.find(graph().node(before.node).name)).data[before.element];
+      if (difference(now, before.found) > before.bound) return gone(before, now, kernel);
+    }
+    return std::nullopt;
+  }
+
+  WrongValue gone(const ValueError& error, double now, const std::string& kernel) const {
+    const std::string note = fmt::format(
+        "the kernel compiled once more with all its values stored gives {:.9g} there, and each of its ops is right: "
+        "what "
+        "is wrong depends on what the kernel stores",
+        now);
+    return {describe(graph(), sizes_, error), kernel, note, with_path(graph(), errors_, error.node)};
   }
 
   std::string note_of(const ValueError& wrong, const Graph& alone, const ValueError& in_memory) const {
@@ -165,8 +172,7 @@ class Comparer {
   /// The value and what leads to it: within `own`, which may be its kernel, and before that in memory.
   std::vector<ComparedValue> with_path(const Graph& own, const Errors& errors, NodeId value) const {
     std::vector<ComparedValue> path{describe(own, sizes_, errors.at(value))};
-    std::vector<NodeId> ids = path_to(own, errors, value);
-    for (NodeId id : ids) path.push_back(describe(own, sizes_, errors.at(id)));
+    for (NodeId id : path_to(own, errors, value)) path.push_back(describe(own, sizes_, errors.at(id)));
     if (&own != &graph()) {
       const NodeId first = *graph().find(path.back().name);
       for (NodeId id : path_to(graph(), errors_, first))

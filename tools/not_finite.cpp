@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "ir/error.h"
 #include "passes/kernel_alone.h"
 #include "tools/port_values.h"
 #include "tools/stored_values.h"
@@ -21,9 +22,7 @@ std::optional<size_t> first_not_finite(const Array& array) {
 }
 
 std::string number(double x) {
-  return std::isnan(x)   ? "NaN"
-         : std::isinf(x) ? (x < 0 ? "-infinity" : "infinity")
-                         : fmt::format("{:.7g}", x);
+  return std::isnan(x) ? "NaN" : std::isinf(x) ? (x < 0 ? "-infinity" : "infinity") : fmt::format("{:.7g}", x);
 }
 
 /// "log 'y' is NaN at [0, 3]"; of a scalar, without a place.
@@ -124,11 +123,17 @@ class Finder {
       const KernelGroup& group = graph_.kernels[static_cast<size_t>(kernel)];
       const std::string stored = where(node) + what_is(node, array, *element);
       if (group.kind == KernelGroup::library) return stored + ", made of finite numbers";
-      const std::string inside = look_into(kernel, memory);
-      if (!inside.empty()) return inside;
+      try {
+        const std::string inside = look_into(kernel, memory);
+        if (!inside.empty()) return inside;
+      } catch (const EnvironmentError& failure) {
+        return fmt::format("{}; what of kernel {} is so first cannot be looked at: {}", stored, group.name,
+                           failure.what());
+      }
       return fmt::format(
-          "{} in memory, but not when kernel {} is compiled by itself with all its values stored: it "
-          "depends on what the kernel stores",
+          "{} in memory, but not when kernel {} is compiled by itself with all its values stored: it depends on what "
+          "the "
+          "kernel stores",
           stored, group.name);
     }
     return "";

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kTrials = 2;  // elements of a value move each by itself in one, and all alike in the other
 constexpr double kSpread = 4;
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// One evaluation of the graph, of which there are several side by side.
 struct Evaluation {
@@ -132,7 +133,7 @@ class Check {
       const double bound =
           rounding[i] + storing_bound(graph_.node(id).type.dtype, expected) + kSpread * (spread[i] + mean_spread);
       const double error = difference(found.data[i], round_if_infinite(expected));
-      const double of_bound = error == 0 ? 0 : error / bound;
+      const double of_bound = error == 0 ? 0 : std::isfinite(error) && std::isfinite(bound) ? error / bound : kInfinity;
       if (of_bound > worst.of_bound) worst = {id, i, found.data[i], expected, bound, of_bound, 0};
     }
     const std::vector<double>& plain = from_inputs_.values[id.index].data;
@@ -180,7 +181,7 @@ double root_mean_square(const std::vector<double>& values) {
 
 double difference(double a, double b) {
   if (a == b || (std::isnan(a) && std::isnan(b))) return 0;
-  return std::isfinite(a) && std::isfinite(b) ? std::abs(a - b) : std::numeric_limits<double>::infinity();
+  return std::isfinite(a) && std::isfinite(b) ? std::abs(a - b) : kInfinity;
 }
 
 std::vector<ValueError> check_values(const Graph& graph, const Bindings& sizes, const Arrays& inputs,
