@@ -113,7 +113,7 @@ class Comparer {
     const ValueError& error = in_memory.front();
     const std::string kernel = kernel_of(error.node).name;
     if (kernel_of(error.node).kind == KernelGroup::library)
-      return WrongValue{describe(graph(), sizes_, error), kernel, "", with_path(graph(), errors_, error.node)};
+      return WrongValue{describe(graph(), sizes_, error), kernel, "", path_of(errors_, error.node)};
     const int number = graph().node(error.node).kernel;
     const Graph alone = kernel_alone(graph(), number);
     const Arrays inputs = inputs_of(alone);
@@ -123,10 +123,14 @@ class Comparer {
     const FoundValues inside = run_once(program, sizes_, inputs);
     const std::vector<ValueError> list = check(alone, inputs, inside, "within " + kernel + " of");
     const auto wrong = std::ranges::find_if(list, [](const ValueError& e) { return e.of_bound > 1; });
-    const Errors errors = by_node(list);
-    if (wrong != list.end())
-      return WrongValue{describe(alone, sizes_, *wrong), kernel, note_of(*wrong, alone, error),
-                        with_path(alone, errors, wrong->node)};
+    if (wrong != list.end()) {
+      const FoundValues all = with_inside(alone, inside);
+      const Errors errors = by_node(check(graph(), inputs_, all, "what leads to it,"));
+      WrongValue value{describe(alone, sizes_, *wrong), kernel, note_of(*wrong, alone, error),
+                       path_of(errors, *graph().find(alone.node(wrong->node).name))};
+      value.value.since_inputs = value.path.back().since_inputs;
+      return value;
+    }
     for (const ValueError& before : in_memory) {
       const double now = inside.at(*alone.find(graph().node(before.node).name)).data[before.element];
       if (difference(now, before.found) > before.bound) return gone(before, now, kernel);
@@ -136,20 +140,18 @@ class Comparer {
 
   WrongValue gone(const ValueError& error, double now, const std::string& kernel) const {
     const std::string note = fmt::format(
-        "the kernel compiled once more with all its values stored gives {:.9g} there, and each of its ops is right: "
-        "what "
-        "is wrong depends on what the kernel stores",
+        "the kernel by itself, with all its values stored, gives {:.9g} there, and each of its ops is right: what is "
+        "wrong depends on what the kernel stores, or on where",
         now);
-    return {describe(graph(), sizes_, error), kernel, note, with_path(graph(), errors_, error.node)};
+    return {describe(graph(), sizes_, error), kernel, note, path_of(errors_, error.node)};
   }
 
-  std::string note_of(const ValueError& wrong, const Graph& alone, const ValueError& in_memory) const {
-    const Node& stored = graph().node(in_memory.node);
-    if (alone.node(wrong.node).name == stored.name) return "";
+  std::string note_of(const ValueError& wrong, const Graph& alone, const ValueError& stored) const {
+    const std::string& name = graph().node(stored.node).name;
+    if (alone.node(wrong.node).name == name) return "";
     return fmt::format(
-        "it lies within the kernel and was seen by storing it; in memory it makes {} wrong by {:.3g} of "
-        "its bound",
-        stored.name, in_memory.of_bound);
+        "it lies within the kernel and was seen by storing it; in memory, {} is wrong by {:.3g} of its bound", name,
+        stored.of_bound);
   }
 
   /// What the kernel reads, as it lay in memory.
@@ -169,15 +171,17 @@ class Comparer {
     return evaluate_node(graph(), id, sizes_, parts);
   }
 
-  /// The value and what leads to it: within `own`, which may be its kernel, and before that in memory.
-  std::vector<ComparedValue> with_path(const Graph& own, const Errors& errors, NodeId value) const {
-    std::vector<ComparedValue> path{describe(own, sizes_, errors.at(value))};
-    for (NodeId id : path_to(own, errors, value)) path.push_back(describe(own, sizes_, errors.at(id)));
-    if (&own != &graph()) {
-      const NodeId first = *graph().find(path.back().name);
-      for (NodeId id : path_to(graph(), errors_, first))
-        if (path.size() < kLongestPath) path.push_back(describe(graph(), sizes_, errors_.at(id)));
-    }
+  /// What was found in memory, and of a kernel that was run alone the values that memory lacks.
+  FoundValues with_inside(const Graph& alone, const FoundValues& inside) const {
+    FoundValues all = found_;
+    for (const auto& [id, array] : inside) all.try_emplace(*graph().find(alone.node(id).name), array);
+    return all;
+  }
+
+  /// The value and what leads to it.
+  std::vector<ComparedValue> path_of(const Errors& errors, NodeId value) const {
+    std::vector<ComparedValue> path{describe(graph(), sizes_, errors.at(value))};
+    for (NodeId id : path_to(graph(), errors, value)) path.push_back(describe(graph(), sizes_, errors.at(id)));
     std::ranges::reverse(path);
     return path;
   }

@@ -16,7 +16,8 @@ namespace mambac::tools {
 /// "reference" where `with_reference` says so, is a mistake of usage; a near name is named.
 void add_device(Command command, std::string& device, bool with_reference = false);
 
-/// Declares --devices with the default "cpu,reference": two different ones of those that --device has with the reference.
+/// Declares --devices with the default "cpu,reference": two different ones of those that --device has, the reference
+/// included.
 void add_devices(Command command, std::string& devices);
 
 /// The two names of a --devices.

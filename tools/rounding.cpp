@@ -7,11 +7,27 @@
 namespace mambac::tools {
 namespace {
 
+/// What the roundings of an op are relative to.
+enum class RoundedSize : uint8_t {
+  none,    // it moves, compares or negates: nothing is rounded
+  result,  // the result
+  terms,   // the same op on the absolute values of what it adds up
+  curve,   // the result, and what the result changes by when an operand is rounded twice
+};
+
+/// One row of the table of roundings, each of 2^-24.
+struct Rounding {
+  Op op;
+  RoundedSize of = RoundedSize::none;
+  double each = 0;      // roundings of one element
+  double per_root = 0;  // and as many for each root of the number of terms (steps of a scan)
+};
+
 constexpr double kRounding = 0x1p-24;
 constexpr double kTiny = 0x1p-120;  // denormal numbers may count as 0, and so may what is made of a few
 
-/// Products and quotients are not always rounded once only (a GPU's quotient, a reciprocal root); a sum may be made of
-/// a product that is not rounded before. Sums of many terms round partial sums, whose signs mostly differ.
+/// The table. Products and quotients are not always rounded once only (a GPU's quotient, a reciprocal root); a sum may
+/// be made of a product that is not rounded before. Sums of many terms round partial sums, whose signs mostly differ.
 constexpr auto kRoundings = std::to_array<Rounding>({
     {Op::Mul, RoundedSize::result, 4},       {Op::Div, RoundedSize::result, 4},
     {Op::Sqrt, RoundedSize::result, 4},      {Op::Rsqrt, RoundedSize::result, 4},
@@ -24,6 +40,13 @@ constexpr auto kRoundings = std::to_array<Rounding>({
     {Op::Scatter, RoundedSize::terms, 4, 2}, {Op::Scan, RoundedSize::terms, 4, 2},
     {Op::Overlap, RoundedSize::terms, 4, 2},
 });
+
+/// The row of an op.
+const Rounding& rounding_of(Op op) {
+  static constexpr Rounding kNone{Op::Const};
+  const auto row = std::ranges::find(kRoundings, op, &Rounding::op);
+  return row == kRoundings.end() ? kNone : *row;
+}
 
 /// How many numbers an element of the node is the sum of; the length of a scan.
 double terms_of(const Graph& graph, const Node& node, const Bindings& sizes) {
@@ -69,12 +92,6 @@ Array size_of_terms(const Graph& graph, NodeId id, const Bindings& sizes, const 
 }
 
 }  // namespace
-
-const Rounding& rounding_of(Op op) {
-  static constexpr Rounding kNone{Op::Const};
-  const auto row = std::ranges::find(kRoundings, op, &Rounding::op);
-  return row == kRoundings.end() ? kNone : *row;
-}
 
 std::vector<double> rounding_bounds(const Graph& graph, NodeId id, const Bindings& sizes,
                                     const std::vector<Array>& values, const Array& result) {
