@@ -55,7 +55,6 @@ class Optimiser {
   void bind_update(Executable* update, int64_t first, int64_t count, float Scalars::*weight_decay);
   void draw(const ByteSource& data, Rng& rng);
   double gradients(const ByteSource& data, Rng& rng);
-  void draw(const ByteSource& data, Rng& rng);
 
   const TrainSettings& settings_;
   TrainingGraphs graphs_;
