@@ -21,7 +21,8 @@ std::optional<DimId> vocabulary(const Type& tokens, const Type& logits) {
   return found;
 }
 
-NodeId add_targets(Instantiator& instantiator, const Type& type) {
+/// What training adds stands where the result is that it is about.
+NodeId add_targets(Instantiator& instantiator, const Type& type, const Location& where) {
   if (const auto taken = instantiator.graph().find("targets")) {
     throw InputError(instantiator.graph().node(*taken).location,
                      "found a value 'targets', expected another name: training's input is called so");
@@ -30,10 +31,11 @@ NodeId add_targets(Instantiator& instantiator, const Type& type) {
   node.op = Op::Input;
   node.name = "targets";
   node.type = type;
+  node.location = where;
   return instantiator.append(std::move(node));
 }
 
-NodeId mean_over_all(Instantiator& instantiator, NodeId x, const std::string& name) {
+NodeId mean_over_all(Instantiator& instantiator, NodeId x, const std::string& name, const Location& where) {
   const auto dims = instantiator.graph().node(x).type.dims;
   if (dims.empty()) return x;
   Node sum;
@@ -41,14 +43,17 @@ NodeId mean_over_all(Instantiator& instantiator, NodeId x, const std::string& na
   sum.operands = {x};
   sum.attrs.dims = dims;
   sum.name = "sum";
+  sum.location = where;
   Node extent;
   extent.op = Op::Extent;
   extent.attrs.dims = dims;
   extent.name = "extent";
+  extent.location = where;
   Node mean;
   mean.op = Op::Div;
   mean.operands = {instantiator.append(std::move(sum)), instantiator.append(std::move(extent))};
   mean.name = name;
+  mean.location = where;
   return instantiator.append(std::move(mean));
 }
 
@@ -101,15 +106,16 @@ Graph training_graph(const Model& model) {
   const Type tokens = first_input->type;
   const NodeId result = graph.outputs().front().value;
   const Type result_type = graph.node(result).type;
+  const Location where = graph.node(result).location;
   graph.outputs().clear();
   if (const auto classes = vocabulary(tokens, result_type)) {
-    const NodeId targets = add_targets(instantiator, tokens);
+    const NodeId targets = add_targets(instantiator, tokens, where);
     const NodeId nll = instantiator.apply("cross_entropy", {*classes}, {result, targets}, "nll");
-    graph.outputs() = {{"loss", mean_over_all(instantiator, nll, "loss")}, {"nll", nll}};
+    graph.outputs() = {{"loss", mean_over_all(instantiator, nll, "loss", where)}, {"nll", nll}};
   } else {
-    const NodeId targets = add_targets(instantiator, {DType::f32, result_type.dims});
+    const NodeId targets = add_targets(instantiator, {DType::f32, result_type.dims}, where);
     const NodeId error = instantiator.apply("squared_difference", {}, {result, targets}, "error");
-    graph.outputs() = {{"loss", mean_over_all(instantiator, error, "loss")}};
+    graph.outputs() = {{"loss", mean_over_all(instantiator, error, "loss", where)}};
   }
   graph.remove_dead(true);
   return std::move(graph);

@@ -45,7 +45,8 @@ void Fuser::classify() {
   for (const Output& output : graph_.outputs()) in_memory_[view_root(output.value).index] = true;
   for (uint32_t i = 0; i < graph_.size(); ++i)
     if (is_after(NodeId{i}))
-      for (NodeId o : node(NodeId{i}).operands) store(view_root(o), NodeId{i}, "it is read, or waited for, in memory");
+      for (NodeId o : node(NodeId{i}).operands)
+        store(view_root(o), NodeId{i}, {ReasonCode::Waits, "it is read, or waited for, in memory"});
   for (const Node& n : graph_.nodes()) {  // walks look at neighbouring steps of `starts`
     const NodeId starts = operand(n, "starts");
     if (starts.present()) in_memory_[view_root(starts).index] = true;
@@ -64,7 +65,7 @@ void Fuser::keep_compared_values() {
         wide_[most.index] = true;
       } else {
         const auto index = static_cast<uint32_t>(&n - graph_.nodes().data());
-        store(x, NodeId{index}, "it is compared with its largest value");
+        store(x, NodeId{index}, {ReasonCode::Compared, "it is compared with its largest value"});
       }
     }
   }
@@ -155,26 +156,26 @@ void Fuser::place(NodeId id) {
     open_group(id, base + 1, true);
     return;
   }
-  std::string why;
+  Why why;
   if (copies_.count(id) && is_computed(n.operands[0])) {
     in_memory_[n.operands[0].index] = true;
     return;
   }
   if (join_operands(id, base, &why)) return;
   if (is_view(graph_, id)) {  // cut in memory instead
-    store(view_root(n.operands[0]), id, why);
+    store(view_root(n.operands[0]), id, *why);
     return;
   }
   if (join_sibling(id, base + 1)) return;
   const int g = open_group(id, base + 1, false);
-  if (!why.empty()) breaks_.push_back({"stopped", id, {}, why});
+  if (why) breaks_.push_back({Outcome::Stopped, id, {}, *why});
   std::optional<std::vector<Member>> added = fitting(id, g, {}, &why);
   if (!added && describe({{id}}, &why)) {
     for (NodeId o : n.operands)
-      if (o.present() && is_computed(o)) store(o, id, why);
+      if (o.present() && is_computed(o)) store(o, id, *why);
     added.emplace();
   }
-  if (!added) throw cannot(id, why);
+  if (!added) throw cannot(id, *why);
   groups_[g].members = merged({}, *added, {id});
   note_reads(id, g);
 }
@@ -186,7 +187,7 @@ bool Fuser::join_sibling(NodeId id, int level) {
     if (readers == memory_readers_.end()) continue;
     for (int g : readers->second) {
       if (!groups_[g].alive || groups_[g].level != level || !same_domain(id, g)) continue;
-      std::string why;
+      Why why;
       const std::optional<std::vector<Member>> added = fitting(id, g, groups_[g].members, &why);
       if (!added) continue;
       home_[id.index] = g;
@@ -231,23 +232,14 @@ int Fuser::open_group(NodeId id, int level, bool library) {
   return g;
 }
 
-bool Fuser::join_operands(NodeId id, int base, std::string* why) {
+bool Fuser::join_operands(NodeId id, int base, Why* why) {
   std::set<int> candidates;
   for (NodeId o : node(id).operands) {
     if (!o.present()) continue;
     const NodeId root = view_root(o);
     if (level_[root.index] < base || is_source(root)) continue;
-    if (is_after(root)) {
-      *why = fmt::format("{} is read after {}", node(root).name, node(node(root).operands[1]).name);
-      return false;
-    }
-    if (!is_computed(root) || is_join(node(root))) {
-      *why = fmt::format("{} is the result of {}", node(root).name,
-                         is_join(node(root)) ? "a join in memory" : "a library call");
-      return false;
-    }
-    if (root != o) {
-      *why = fmt::format("{} is a cut of {} in memory", node(o).name, node(root).name);
+    if (Why memory = why_in_memory(o)) {
+      *why = std::move(memory);
       return false;
     }
     candidates.insert(home_[root.index]);
@@ -266,8 +258,21 @@ bool Fuser::join_operands(NodeId id, int base, std::string* why) {
   return true;
 }
 
+Why Fuser::why_in_memory(NodeId operand) const {
+  const NodeId root = view_root(operand);
+  const std::string& name = node(root).name;
+  if (is_after(root))
+    return Reason{ReasonCode::Waits, fmt::format("{} is read after {}", name, node(node(root).operands[1]).name)};
+  if (is_join(node(root))) return Reason{ReasonCode::Join, fmt::format("{} is a join in memory", name)};
+  if (!is_computed(root))
+    return Reason{ReasonCode::LibraryCall, fmt::format("{} is the result of a library call", name)};
+  if (root != operand)
+    return Reason{ReasonCode::CutInMemory, fmt::format("{} is a cut of {} in memory", node(operand).name, name)};
+  return std::nullopt;
+}
+
 std::optional<std::vector<Member>> Fuser::fitting(NodeId id, int group, const std::vector<Member>& members,
-                                                  std::string* why) const {
+                                                  Why* why) const {
   for (Again again : {Again::cheap, Again::wide}) {
     const std::vector<Member> added = close_over(id, group, members, again);
     if (describe(merged(members, added, {id}), why)) return added;
@@ -275,11 +280,11 @@ std::optional<std::vector<Member>> Fuser::fitting(NodeId id, int group, const st
   return std::nullopt;
 }
 
-void Fuser::store(NodeId id, NodeId reader, const std::string& why) {
+void Fuser::store(NodeId id, NodeId reader, Reason why) {
   in_memory_[id.index] = true;
   if (!wide_[id.index]) return;
   wide_[id.index] = false;
-  breaks_.push_back({"stored", reader, id, why});
+  breaks_.push_back({Outcome::Stored, reader, id, std::move(why)});
 }
 
 void Fuser::absorb(int target, int other) {
@@ -414,16 +419,19 @@ FuseOptions gpu_fuse_options() {
   return options;
 }
 
-Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks) {
+Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks, std::vector<Apart>* apart) {
   for (const Node& node : graph.nodes())
     if (node.op == Op::PartDot)
       throw InputError(node.location,
                        fmt::format("found part_dot ('{}'), which fusion makes of a dot; expected a dot", node.name));
   const Graph prepared = prepare_fusion(graph, options);
   Remarks found;
-  Graph fused = Fuser(prepared, options, found).run();
+  Fuser fuser(prepared, options, found);
+  Graph fused = fuser.run();
+  if (apart) *apart = fuser.apart();
   if (options.few_kernels && !options.library_contractions)
-    if (std::optional<Graph> in_parts = fuse_in_parts(prepared, fused, options, found)) fused = std::move(*in_parts);
+    if (std::optional<Graph> in_parts = fuse_in_parts(prepared, fused, options, found, apart))
+      fused = std::move(*in_parts);
   remarks.insert(remarks.end(), found.begin(), found.end());
   return fused;
 }

@@ -27,8 +27,15 @@ struct FuseOptions {
 /// For a GPU.
 FuseOptions gpu_fuse_options();
 
-/// The same graph with Node::kernel and Graph::kernels set and recomputed nodes written out.
-Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks);
+/// Two kernels of a fused graph, of which one reads in memory what the other leaves, and why they are not one.
+struct Apart {
+  int producer = 0, consumer = 0;  // in Graph::kernels
+  Reason reason;
+};
+
+/// The same graph with Node::kernel and Graph::kernels set and recomputed nodes written out. `apart`, where it is
+/// given, gets all such pairs of kernels, in their order.
+Graph fuse(const Graph& graph, const FuseOptions& options, Remarks& remarks, std::vector<Apart>* apart = nullptr);
 
 /// True when a value is in memory after fusion: a source, a library result, a join, or read outside its kernel.
 std::vector<bool> values_in_memory(const Graph& fused);

@@ -106,9 +106,9 @@ void Fuser::emit_unit(int g) {
     kernel.kind = KernelGroup::library;
     kernel.name = fmt::format("k{}_{}", number, name_of(node(group.members[0].node).op));
   } else {
-    std::string why;
+    Why why;
     auto described = describe(group.members, &why);
-    if (!described) throw InternalError(fmt::format("fuse: a group lost its loops: {}", why));
+    if (!described) throw InternalError(fmt::format("fuse: a group lost its loops: {}", why->text));
     kernel = *described;
     name_kernel(kernel, group.members, number);
   }

@@ -60,13 +60,13 @@ void Fuser::drop_unneeded() {
       if (restarts(m, members)) chunks_[state_source(m.node).index] = true;
   }
   for (size_t g = 0, count = groups_.size(); g < count; ++g) {
-    std::string why;
+    Why why;
     if (groups_[g].alive && !groups_[g].library && !describe(groups_[g].members, &why))
-      split(static_cast<int>(g), why);
+      split(static_cast<int>(g), *why);
   }
 }
 
-void Fuser::split(int g, const std::string& why) {
+void Fuser::split(int g, const Reason& why) {
   std::vector<Member> old = std::move(groups_[g].members);
   groups_[g].members.clear();
   for (Member& m : old) {  // what nobody else computes any more is this group's own
@@ -81,7 +81,7 @@ void Fuser::split(int g, const std::string& why) {
   for (const Member& m : old) {
     if (home_[m.node.index] != g) continue;
     std::vector<Member> wanted = with_remade(m, old);
-    std::string reason;
+    Why reason;
     if (!describe(wanted, &reason)) wanted = {m};  // what it remade is read from memory
     const std::vector<Member>& there = groups_[piece].members;
     std::vector<Member> all = there;
@@ -93,17 +93,17 @@ void Fuser::split(int g, const std::string& why) {
       piece = static_cast<int>(groups_.size()) - 1;
     } else if (is_view(graph_, m.node)) {
       home_[m.node.index] = -1;
-      store(view_root(m.node), m.node, reason);
+      store(view_root(m.node), m.node, *reason);
       copy_after_all(m.node, groups_[g].level + 1);
       continue;
     } else {
-      throw cannot(m.node, reason);
+      throw cannot(m.node, *reason);
     }
     placed.push_back({m.node, piece});
   }
   for (const auto& [id, home] : placed) home_[id.index] = home;
   groups_[g].alive = !groups_[g].members.empty();
-  remarks_.push_back({"fuse", "split", node(old[0].node).location, node(old[0].node).name, why});
+  remark(Outcome::Split, old[0].node, node(old[0].node).location, why.code, why.text);
 }
 
 void Fuser::copy_after_all(NodeId view, int level) {
@@ -133,9 +133,9 @@ bool Fuser::reads_cut_of(const std::vector<Member>& readers, const std::vector<M
   });
 }
 
-InputError Fuser::cannot(NodeId id, const std::string& why) const {
+InputError Fuser::cannot(NodeId id, const Reason& why) const {
   return InputError(node(id).location,
-                    fmt::format("{} ({}) cannot be compiled: {}", node(id).name, name_of(node(id).op), why));
+                    fmt::format("{} ({}) cannot be compiled: {}", node(id).name, name_of(node(id).op), why.text));
 }
 
 std::vector<std::set<int>> Fuser::readers_of_groups() const {
@@ -189,19 +189,17 @@ bool Fuser::sink() {
 
 bool Fuser::merge(int target, int g) {
   if (groups_[target].library || target == g) return false;
-  std::vector<Member> all = groups_[target].members;
-  for (const Member& m : groups_[g].members) all = merged(all, {}, m);
-  std::string why;
-  if (!can_be_one(all, &why)) return false;
+  Why why;
+  if (!can_be_one(both(target, groups_[g].members), &why)) return false;
   absorb(target, g);
   return true;
 }
 
-bool Fuser::can_be_one(const std::vector<Member>& members, std::string* why) const {
+bool Fuser::can_be_one(const std::vector<Member>& members, Why* why) const {
   for (const Member& m : members) {
     const NodeId source = state_source(m.node);
     if (!restarts(m, members) || holds(groups_[home_[source.index]].members, source)) continue;
-    *why = fmt::format("no kernel leaves the states of {}", node(source).name);
+    *why = Reason{ReasonCode::NoStates, fmt::format("no kernel leaves the states of {}", node(source).name)};
     return false;
   }
   return describe(members, why).has_value();
@@ -211,7 +209,7 @@ bool Fuser::unite() {
   for (const auto& [id, holders] : holders_of_wide())
     for (size_t i = 0; i < holders.size(); ++i)
       for (size_t j = i + 1; j < holders.size(); ++j) {
-        std::string why;
+        Why why;
         if (!worth_uniting(holders[i], holders[j])) continue;
         if (unite(holders[i], holders[j], &why) || unite(holders[j], holders[i], &why)) return true;
       }
@@ -241,18 +239,25 @@ bool Fuser::worth_uniting(int g, int h) const {
   return same_recurrence || !lacks(g, h) || !lacks(h, g);
 }
 
-bool Fuser::unite(int target, int g, std::string* why) {
-  const std::vector<Member> added = turned(g, walk_of(NodeId{}, groups_[target].members));
-  std::vector<Member> all = groups_[target].members;
-  for (const Member& m : added) all = merged(all, {}, m);
-  if (!can_be_one(all, why)) return false;
-  if (reaches(dependencies(all, false), {target, g})) {
-    *why = "one waits for what memory holds of the other";
-    return false;
-  }
-  groups_[g].members = added;
+bool Fuser::unite(int target, int g, Why* why) {
+  if (!may_be_united(target, g, why)) return false;
+  groups_[g].members = turned(g, walk_of(NodeId{}, groups_[target].members));
   absorb(target, g);
   return true;
+}
+
+bool Fuser::may_be_united(int target, int g, Why* why) const {
+  const std::vector<Member> all = both(target, turned(g, walk_of(NodeId{}, groups_[target].members)));
+  if (!can_be_one(all, why)) return false;
+  if (!reaches(dependencies(all, false), {target, g})) return true;
+  *why = Reason{ReasonCode::Circle, "one waits for what memory holds of the other"};
+  return false;
+}
+
+std::vector<Member> Fuser::both(int target, const std::vector<Member>& added) const {
+  std::vector<Member> all = groups_[target].members;
+  for (const Member& m : added) all = merged(all, {}, m);
+  return all;
 }
 
 std::vector<Member> Fuser::turned(int g, std::optional<bool> reverse) const {
@@ -295,14 +300,19 @@ bool Fuser::is_walk(int g) const {
 
 std::set<int> Fuser::dependencies(const std::vector<Member>& members, bool library) const {
   std::set<int> found;
-  std::vector<NodeId> stack;
   for (const Member& m : members) {
     const bool restarted = restarts(m, members);
     if (restarted) found.insert(home_[state_source(m.node).index]);
     const NodeId not_read = restarted ? operand(node(m.node), "start") : NodeId{};
     for (NodeId o : node(m.node).operands)
-      if (o.present() && o != not_read && (library || !holds(members, o))) stack.push_back(o);
+      if (o.present() && o != not_read && (library || !holds(members, o))) found.merge(writers_of(o));
   }
+  return found;
+}
+
+std::set<int> Fuser::writers_of(NodeId id) const {
+  std::set<int> found;
+  std::vector<NodeId> stack{id};
   while (!stack.empty()) {
     const NodeId current = view_root(stack.back());
     stack.pop_back();
@@ -318,52 +328,6 @@ std::set<int> Fuser::dependencies(int g) const {
   std::set<int> found = dependencies(groups_[g].members, groups_[g].library);
   found.erase(g);
   return found;
-}
-
-// ---- remarks -------------------------------------------------------------------------------------------------------
-
-bool Fuser::still_holds(const Break& found) const {
-  const int g = home_[found.reader.index];
-  if (g < 0) return found.value.present();  // a view, which is cut in memory
-  const std::vector<Member>& members = groups_[g].members;
-  if (!holds(members, found.reader)) return false;
-  if (found.value.present()) return !holds(members, found.value);
-  return std::any_of(node(found.reader).operands.begin(), node(found.reader).operands.end(), [&](NodeId o) {
-    if (!o.present() || is_source(view_root(o))) return false;
-    const int home = home_[o.index];  // another kernel that has it as well, or had it only for this reader
-    return !holds(members, o) || (home >= 0 && home != g && holds(groups_[home].members, o));
-  });
-}
-
-void Fuser::write_remarks() {
-  for (const Break& found : breaks_) {
-    if (!still_holds(found)) continue;
-    const Node& reader = node(found.reader);
-    if (found.value.present())
-      remarks_.push_back({"fuse", found.code, reader.location, node(found.value).name,
-                          fmt::format("stored with all its dimensions for {}: {}", reader.name, found.why)});
-    else
-      remarks_.push_back({"fuse", found.code, reader.location, reader.name, found.why});
-  }
-  remark_repeated_walks();
-}
-
-void Fuser::remark_repeated_walks() {
-  std::map<NodeId, std::vector<int>> whole, resumed;
-  for (size_t g = 0; g < groups_.size(); ++g)
-    for (const Member& m : groups_[g].members)
-      if (node(m.node).op == Op::Scan) (m.resumed ? resumed : whole)[m.node].push_back(static_cast<int>(g));
-  for (const auto* walks : {&whole, &resumed})
-    for (const auto& [id, holders] : *walks) {
-      if (holders.size() < 2) continue;
-      std::vector<Member> all;
-      for (int g : holders)
-        for (const Member& m : groups_[g].members) all = merged(all, {}, m);
-      std::string why = "they wait for each other";
-      describe(all, &why);
-      remarks_.push_back({"fuse", "again", node(id).location, node(id).name,
-                          fmt::format("walked by {} kernels: {}", holders.size(), why)});
-    }
 }
 
 }  // namespace mambac

@@ -1,5 +1,5 @@
 // The state of one fusion (passes/fuse.h); its parts are in fuse.cpp (facts and placing), fuse_settle.cpp (what is left
-// when all are placed) and fuse_emit.cpp (the new graph).
+// when all are placed), fuse_emit.cpp (the new graph) and fuse_tell.cpp (what stopped it where).
 #pragma once
 
 #include <map>
@@ -39,6 +39,8 @@ class Fuser {
         library_(graph.size(), false) {}
 
   Graph run();
+  /// After run: the kernels that read what others leave, and why fusion left them apart.
+  std::vector<Apart> apart() const;
 
  private:
   // ---- facts about nodes ----
@@ -67,7 +69,7 @@ class Fuser {
 
   // ---- placing a node ----
 
-  std::optional<KernelGroup> describe(const std::vector<Member>& members, std::string* why) const {
+  std::optional<KernelGroup> describe(const std::vector<Member>& members, Why* why) const {
     return describe_group(graph_, lanes_, members, few_kernels_, why);
   }
   /// What a group may compute again: wide values, which it must, and cheap ones.
@@ -81,13 +83,14 @@ class Fuser {
   bool same_domain(NodeId id, int g) const;
   bool is_free_view(NodeId id) const;
   int open_group(NodeId id, int level, bool library);
+  /// Why an operand is read from memory whatever loops there are; nothing when a kernel computes it.
+  Why why_in_memory(NodeId operand) const;
   /// Puts the node into the group(s) of its latest operands.
-  bool join_operands(NodeId id, int base, std::string* why);
+  bool join_operands(NodeId id, int base, Why* why);
   /// What the group must compute again to hold the node: with cheap values made again, or else read from memory.
-  std::optional<std::vector<Member>> fitting(NodeId id, int group, const std::vector<Member>& members,
-                                             std::string* why) const;
+  std::optional<std::vector<Member>> fitting(NodeId id, int group, const std::vector<Member>& members, Why* why) const;
   /// A value that is stored, although it may be wide, since a reader cannot make it again.
-  void store(NodeId id, NodeId reader, const std::string& why);
+  void store(NodeId id, NodeId reader, Reason why);
   void absorb(int target, int other);
   static std::vector<Member> merged(std::vector<Member> members, const std::vector<Member>& added, Member self);
   static bool holds(const std::vector<Member>& members, NodeId id);
@@ -117,14 +120,14 @@ class Fuser {
   void drop_unneeded();
   /// Members may have been together only for the sake of one that went. The rest stays in as few pieces as its order
   /// allows; since the pieces follow the order of the graph, none waits for a later one.
-  void split(int g, const std::string& why);
+  void split(int g, const Reason& why);
   /// An output that was to be the view itself needs its copy when the view shows memory.
   void copy_after_all(NodeId view, int level);
   /// The member with what its group computes again for it.
   std::vector<Member> with_remade(const Member& member, const std::vector<Member>& group) const;
   /// Whether one of the readers takes a part, cut in memory, of what the members compute.
   bool reads_cut_of(const std::vector<Member>& readers, const std::vector<Member>& members) const;
-  InputError cannot(NodeId id, const std::string& why) const;
+  InputError cannot(NodeId id, const Reason& why) const;
   static constexpr int kOutside = -2;  // as a reader: a library call, a join or a view
 
   /// The groups that read each group's values from memory.
@@ -134,11 +137,14 @@ class Fuser {
   bool sink();
   bool merge(int target, int g);
   /// Whether these can be one group: they share loops, and those that restart find their states stored.
-  bool can_be_one(const std::vector<Member>& members, std::string* why) const;
+  bool can_be_one(const std::vector<Member>& members, Why* why) const;
   /// Merges groups that make the same recurrence again, or of which one has all wide values of the other. Returns
   /// whether anything changed.
   bool unite();
-  bool unite(int target, int g, std::string* why);
+  bool unite(int target, int g, Why* why);
+  /// Whether the groups can be one, with the members of g turned to the walk of the target.
+  bool may_be_united(int target, int g, Why* why) const;
+  std::vector<Member> both(int target, const std::vector<Member>& added) const;
   /// Groups that run these recurrences, or that hold these wide values.
   std::map<NodeId, std::vector<int>> holders_of_wide() const;
   bool worth_uniting(int g, int h) const;
@@ -148,6 +154,8 @@ class Fuser {
   /// The groups that these members read from memory.
   std::set<int> dependencies(const std::vector<Member>& members, bool library) const;
   std::set<int> dependencies(int g) const;
+  /// The groups that write what memory holds of a value: of a join, those of all its operands.
+  std::set<int> writers_of(NodeId id) const;
   /// Whether the groups in `from` are, or need, directly or through others, one of those in `to`.
   bool reaches(const std::set<int>& from, const std::set<int>& to) const;
   bool is_fixed(int g) const;
@@ -163,16 +171,21 @@ class Fuser {
   void name_kernel(KernelGroup& group, const std::vector<Member>& members, int number);
   std::vector<int> unit_order() const;
 
-  // ---- remarks ----
+  // ---- what is told ----
+
+  Reason why_apart(int producer, int consumer, const std::set<int>& readers) const;
+  /// Why the consumer reads the producer's values from memory, when it does so whatever loops there are.
+  Why why_through_memory(int producer, int consumer) const;
 
   /// What stopped a node from joining its operands, or made a value stored for it. Whether it still holds is only known
   /// when all groups are settled.
   struct Break {
-    std::string code;
+    Outcome outcome;
     NodeId reader, value;  // value: the stored one; absent: any operand
-    std::string why;
+    Reason why;
   };
   bool still_holds(const Break& found) const;
+  void remark(Outcome outcome, NodeId node, const Location& location, ReasonCode code, std::string text);
   void write_remarks();
   void remark_repeated_walks();
 

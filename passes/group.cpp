@@ -27,7 +27,7 @@ struct WalkFacts {
 };
 
 /// The direction in which the recurrences among the members go; false with a reason when they do not go together.
-bool common_direction(const Graph& graph, const std::vector<Member>& members, WalkFacts* facts, std::string* why) {
+bool common_direction(const Graph& graph, const std::vector<Member>& members, WalkFacts* facts, Why* why) {
   bool directed = false;
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
@@ -35,14 +35,15 @@ bool common_direction(const Graph& graph, const std::vector<Member>& members, Wa
     if (!facts->any) facts->along = node.attrs.dims[0];
     facts->any = true;
     if (facts->along != node.attrs.dims[0]) {
-      *why = fmt::format("{} walks along {}, the others along {}", node.name, graph.dim(node.attrs.dims[0]).name,
-                         graph.dim(facts->along).name);
+      *why = Reason{ReasonCode::OtherDimension,
+                    fmt::format("{} walks along {}, the others along {}", node.name, graph.dim(node.attrs.dims[0]).name,
+                                graph.dim(facts->along).name)};
       return false;
     }
     if (member.resumed) continue;  // runs against the walk
     const bool reverse = node.op == Op::Overlap || node.attrs.reverse;
     if (directed && facts->reverse != reverse) {
-      *why = fmt::format("{} walks the other way", node.name);
+      *why = Reason{ReasonCode::OtherDirection, fmt::format("{} walks the other way", node.name)};
       return false;
     }
     directed = true;
@@ -76,7 +77,7 @@ DimId free_lane(const Graph& graph, const Type& type, DimId along) {
 /// the widest that has one, or a free dimension when none has. A recurrence without that lane may come along when all
 /// its dimensions are loops of the widest: it is computed once for all lanes.
 bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members, WalkFacts* facts,
-                 std::string* why) {
+                 Why* why) {
   if (!common_direction(graph, members, facts, why)) return false;
   const bool directed = facts->any;
   if (!directed) find_undirected(graph, lanes, members, facts);
@@ -92,7 +93,7 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     if (is_recurrence(node) || lanes.can_walk(member.node, along)) continue;
-    *why = fmt::format("{} only exists along another walk", node.name);
+    *why = Reason{ReasonCode::OtherWalk, fmt::format("{} only exists along another walk", node.name)};
     return false;
   }
   facts->lane = lanes.of(graph, *widest, along);
@@ -105,14 +106,15 @@ bool common_walk(const Graph& graph, const Lanes& lanes, const std::vector<Membe
     std::vector<DimId> fixed = dims_per_step(graph, node.type, along);
     if (is_window(node)) fixed = without(fixed, {node.attrs.dims[1]});  // taps are no channels
     if (std::all_of(fixed.begin(), fixed.end(), [&](DimId d) { return widest->has(d); })) continue;
-    *why = fmt::format("{} has its channels along {}, the others along {}", node.name, graph.dim(lane).name,
-                       graph.dim(facts->lane).name);
+    *why = Reason{ReasonCode::OtherChannels, fmt::format("{} has its channels along {}, the others along {}", node.name,
+                                                         graph.dim(lane).name, graph.dim(facts->lane).name)};
     return false;
   }
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     if (!is_window(node) || node.attrs.dims[1] != facts->lane) continue;
-    *why = fmt::format("the taps of {} are an inner loop, and the channels of the others", node.name);
+    *why = Reason{ReasonCode::TapsAreChannels,
+                  fmt::format("the taps of {} are an inner loop, and the channels of the others", node.name)};
     return false;
   }
   return true;
@@ -153,7 +155,7 @@ bool may_be_outer(const Graph& graph, const WalkFacts& facts, const std::vector<
 }
 
 std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members,
-                                         std::string* why) {
+                                         Why* why) {
   KernelGroup group;
   group.kind = KernelGroup::walk;
   group.along = facts.along;
@@ -169,8 +171,9 @@ std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& fa
     } else if (!too_long) {
       group.inner.push_back(d);
     } else {
-      *why = fmt::format("dimension {} ({}) is neither walked nor a lane, and too large for an inner loop", dim.name,
-                         dim.size);
+      *why = Reason{ReasonCode::TooLong,
+                    fmt::format("dimension {} ({}) is neither walked nor a lane, and too large for an inner loop",
+                                dim.name, dim.size)};
       return std::nullopt;
     }
   }
@@ -214,23 +217,23 @@ std::set<NodeId> values_read_by(const Graph& graph, const std::vector<Member>& m
   return values;
 }
 
-bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node, std::string* why) {
+bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node, Why* why) {
   if (node.op != Op::At && node.op != Op::Slice && node.op != Op::Shift) return true;
   const DimId d = node.attrs.dims[0];
   const bool gathers = node.op == Op::Slice && node.attrs.dims[1] == group.lane;  // lanes from other lanes
   if (contains(group.inner, d) && !gathers) return true;
   if (node.op == Op::At && group.kind == KernelGroup::walk && d == group.along) return true;
-  *why = fmt::format("{} moves along {}, which is no inner loop", node.name, graph.dim(d).name);
+  *why = Reason{ReasonCode::MovesAlong,
+                fmt::format("{} moves along {}, which is no inner loop", node.name, graph.dim(d).name)};
   return false;
 }
 
-bool reads_no_late_value(const Graph& graph, const KernelGroup& group, const std::vector<Member>& members,
-                         std::string* why) {
+bool reads_no_late_value(const Graph& graph, const KernelGroup& group, const std::vector<Member>& members, Why* why) {
   const std::set<NodeId> read = values_read_by(graph, members);
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     if (!read.count(member.node) || !is_late(graph, group, node)) continue;
-    *why = fmt::format("{} is complete only after the kernel", node.name);
+    *why = Reason{ReasonCode::LateValue, fmt::format("{} is complete only after the kernel", node.name)};
     return false;
   }
   return true;
@@ -243,7 +246,7 @@ bool touches(const Graph& graph, const Node& node, DimId dim) {
 }
 
 std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members,
-                                          bool few_kernels, std::string* why) {
+                                          bool few_kernels, Why* why) {
   WalkFacts facts;
   if (!common_walk(graph, lanes, members, &facts, why)) return std::nullopt;
   if (!facts.any) return describe_rows(graph, members, few_kernels, why);
@@ -254,7 +257,8 @@ std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     if (!is_late(graph, *group, node) || touches(graph, node, group->along)) continue;
-    *why = fmt::format("{} has no steps along {}", node.name, graph.dim(group->along).name);
+    *why =
+        Reason{ReasonCode::NoSteps, fmt::format("{} has no steps along {}", node.name, graph.dim(group->along).name)};
     return std::nullopt;
   }
   return group;

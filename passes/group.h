@@ -7,6 +7,7 @@
 
 #include "ir/graph.h"
 #include "passes/lanes.h"
+#include "passes/remark.h"
 
 namespace mambac {
 
@@ -23,7 +24,7 @@ constexpr int64_t kMaxInner = 256;
 /// The loops that all members can share; nothing, with the reason in *why, when they cannot. `few_kernels`: see
 /// FuseOptions. The result's name is not set.
 std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes, const std::vector<Member>& members,
-                                          bool few_kernels, std::string* why);
+                                          bool few_kernels, Why* why);
 
 /// True when the node's value exists only after the whole kernel has run: a sum over lanes or outer loops, or one end
 /// of a walk. Its readers are in later kernels.

@@ -18,14 +18,13 @@ std::set<NodeId> nodes_of(const std::vector<Member>& members);
 std::set<NodeId> values_read_by(const Graph& graph, const std::vector<Member>& members);
 
 /// at, slice and shift inside a kernel look at other indices of inner loops, or at one end of a walk.
-bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node, std::string* why);
+bool moves_inside(const Graph& graph, const KernelGroup& group, const Node& node, Why* why);
 
 /// Whether no member reads a value that is complete only after the kernel.
-bool reads_no_late_value(const Graph& graph, const KernelGroup& group, const std::vector<Member>& members,
-                         std::string* why);
+bool reads_no_late_value(const Graph& graph, const KernelGroup& group, const std::vector<Member>& members, Why* why);
 
 /// The loops of a group without a walk.
 std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<Member>& members, bool few_kernels,
-                                         std::string* why);
+                                         Why* why);
 
 }  // namespace mambac

@@ -111,8 +111,7 @@ std::vector<DimId> lanes_for(const Graph& graph, const std::vector<Member>& memb
 /// Finds the loops for one choice of lanes.
 class RowsGroup {
  public:
-  RowsGroup(const Graph& graph, const std::vector<Member>& members, const RowsDims& dims, bool few_kernels,
-            std::string* why)
+  RowsGroup(const Graph& graph, const std::vector<Member>& members, const RowsDims& dims, bool few_kernels, Why* why)
       : graph_(graph), members_(members), dims_(dims), few_kernels_(few_kernels), why_(*why) {}
 
   std::optional<KernelGroup> with_lane(DimId lane) {
@@ -135,7 +134,8 @@ class RowsGroup {
       } else if (graph_.dim(d).size <= kLongestInner || is_channel_loop(d)) {
         group_.inner.push_back(d);
       } else {
-        why_ = fmt::format("two long reductions, over {} and {}", graph_.dim(group_.lane).name, graph_.dim(d).name);
+        why_ = Reason{ReasonCode::TwoLongSums, fmt::format("two long reductions, over {} and {}",
+                                                           graph_.dim(group_.lane).name, graph_.dim(d).name)};
         return false;
       }
     }
@@ -169,15 +169,13 @@ class RowsGroup {
 
   /// A channel has few elements, in registers. What lacks the lanes is computed once for a block of them, whose threads
   /// share its elements.
-  bool is_for_channels(const Node& node) {
+  bool is_for_channels(const Node& node) const {
     int64_t elements = 1;
     const bool lanes = touches(graph_, node, group_.lane);
     for (DimId d : group_.inner)
       if (lanes ? node.type.has(d) : touches(graph_, node, d)) elements *= graph_.dim(d).size;
-    const bool fits = lanes ? node.type.has(group_.lane) && elements <= kMostInRegisters
-                            : elements <= (info(node.op).exponentials == 0 ? kMostParts : kMostInRegisters);
-    if (!fits) why_ = fmt::format("{} has {} elements for each block of channels", node.name, elements);
-    return fits;
+    return lanes ? node.type.has(group_.lane) && elements <= kMostInRegisters
+                 : elements <= (info(node.op).exponentials == 0 ? kMostParts : kMostInRegisters);
   }
 
   /// Beside a product with its sum in the lanes, what has inner loops is computed one channel at a time: by all lanes
@@ -185,7 +183,8 @@ class RowsGroup {
   bool shares_lanes(const Node& node) {
     const bool alone = node.op == Op::Dot && contains(node.attrs.dims, group_.lane) && !group_.inner.empty();
     if (alone && !(few_kernels_ && graph_.dim(group_.lane).size > kLongestInner)) {
-      why_ = fmt::format("{} is a matrix-vector product, the others have inner loops", node.name);
+      why_ = Reason{ReasonCode::MatrixVector,
+                    fmt::format("{} is a matrix-vector product, the others have inner loops", node.name)};
       return false;
     }
     int64_t bodies = 1;
@@ -194,7 +193,7 @@ class RowsGroup {
     const int64_t most = alone ? kMostProducts : dims_.channels ? kMaxInner : kLongestInner;
     const bool once = dims_.channels && !touches(graph_, node, group_.lane);
     if (!few_kernels_ || bodies <= most || once || members_.size() == 1) return true;
-    why_ = fmt::format("{} has {} elements in inner loops", node.name, bodies);
+    why_ = Reason{ReasonCode::InnerElements, fmt::format("{} has {} elements in inner loops", node.name, bodies)};
     return false;
   }
 
@@ -214,7 +213,8 @@ class RowsGroup {
     if ((!repeated_free && repeated == 1) || (cheap && repeated <= 64 && !repeated_free) ||
         class_of(node.op) == OpClass::Source || (cheap && node.type.dims.empty()))
       return true;
-    why_ = fmt::format("{} would be computed again for every element of other dimensions", node.name);
+    why_ = Reason{ReasonCode::Repeated,
+                  fmt::format("{} would be computed again for every element of other dimensions", node.name)};
     return false;
   }
 
@@ -239,7 +239,7 @@ class RowsGroup {
     const std::vector<DimId> reduced = reduced_dims(node);
     const bool fixed = std::none_of(reduced.begin(), reduced.end(), [&](DimId d) { return graph_.dim(d).is_free(); });
     if (!few_kernels_ || members_.size() == 1 || !fixed || !is_late(graph_, group_, node)) return true;
-    why_ = fmt::format("{} is complete only after the kernel", node.name);
+    why_ = Reason{ReasonCode::LateValue, fmt::format("{} is complete only after the kernel", node.name)};
     return false;
   }
 
@@ -247,14 +247,14 @@ class RowsGroup {
   const std::vector<Member>& members_;
   const RowsDims& dims_;
   const bool few_kernels_;
-  std::string& why_;
+  Why& why_;
   KernelGroup group_;
 };
 
 }  // namespace
 
 std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<Member>& members, bool few_kernels,
-                                         std::string* why) {
+                                         Why* why) {
   RowsDims dims;
   std::vector<Member> looping;  // the others go through the rows of a block again, by themselves
   for (const Member& member : members)
@@ -265,7 +265,8 @@ std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<M
   dims.looped = looped_dims(graph, looping, few_kernels);
   for (DimId d : dims.looped)
     if (graph.dim(d).is_free()) {
-      *why = fmt::format("the sum over {} is complete only after the kernel", graph.dim(d).name);
+      *why = Reason{ReasonCode::LateValue,
+                    fmt::format("the sum over {} is complete only after the kernel", graph.dim(d).name)};
       return std::nullopt;
     }
   RowsGroup rows(graph, members, dims, few_kernels, why);
@@ -273,7 +274,7 @@ std::optional<KernelGroup> describe_rows(const Graph& graph, const std::vector<M
     if (std::optional<KernelGroup> group = rows.with_lane(lane)) return group;
   if (!few_kernels) return std::nullopt;
   DimId lane{};
-  std::string unused;
+  Why unused;
   const RowsDims channels = channels_and_loops(graph, looping, dims, &lane);
   return lane == DimId{} ? std::nullopt : RowsGroup(graph, members, channels, few_kernels, &unused).with_lane(lane);
 }

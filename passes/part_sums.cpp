@@ -162,16 +162,18 @@ bool saves_a_kernel(const Graph& fused, const std::string& name) {
 }  // namespace
 
 std::optional<Graph> fuse_in_parts(const Graph& prepared, const Graph& fused, const FuseOptions& options,
-                                   Remarks& remarks) {
+                                   Remarks& remarks, std::vector<Apart>* apart) {
   for (std::set<NodeId> sums = SumFinder(prepared).run(); !sums.empty();) {
     Remarks found;
     const Graph cut = SumCutter(prepared, sums).run();
-    Graph result = Fuser(cut, options, found).run();
+    Fuser fuser(cut, options, found);
+    Graph result = fuser.run();
     const size_t refused =
         std::erase_if(sums, [&](NodeId id) { return !saves_a_kernel(result, prepared.node(id).name + ".parts"); });
     if (refused > 0) continue;
     if (result.kernels.size() >= fused.kernels.size()) break;
     remarks = std::move(found);
+    if (apart) *apart = fuser.apart();
     return result;
   }
   return std::nullopt;
@@ -184,7 +186,7 @@ bool leaves_parts(const Graph& graph, const std::vector<Member>& members, NodeId
 }
 
 bool parts_of_rows(const Graph& graph, const KernelGroup& group, const std::vector<Member>& members, NodeId id,
-                   std::string* why) {
+                   Why* why) {
   const Node& n = graph.node(id);
   const std::vector<DimId>& outer = group.outer;
   const bool rows = !outer.empty() && outer.back() == n.attrs.dims[0];
@@ -200,7 +202,7 @@ bool parts_of_rows(const Graph& graph, const KernelGroup& group, const std::vect
     return other.op != Op::PartDot || other.attrs.dims == n.attrs.dims;
   });
   if (rows && one_by_one && alike) return true;
-  *why = fmt::format("{} is no sum over rows", n.name);
+  *why = Reason{ReasonCode::OtherRows, fmt::format("{} is no sum over rows", n.name)};
   return false;
 }
 

@@ -19,14 +19,14 @@ constexpr int64_t kMostParts = 16384;
 
 /// A prepared graph fused with sums in parts where that saves kernels; nothing where it does not.
 std::optional<Graph> fuse_in_parts(const Graph& prepared, const Graph& fused, const FuseOptions& options,
-                                   Remarks& remarks);
+                                   Remarks& remarks, std::vector<Apart>* apart);
 
 /// Whether the node leaves parts of a sum over what the other members compute.
 bool leaves_parts(const Graph& graph, const std::vector<Member>& members, NodeId id);
 
 /// Whether such a node goes with the loops of a group: its parts are blocks of rows, whose values it reads one by one.
 bool parts_of_rows(const Graph& graph, const KernelGroup& group, const std::vector<Member>& members, NodeId id,
-                   std::string* why);
+                   Why* why);
 
 /// The dimension that counts the parts which a kernel of a fused graph adds up; absent when it adds up none.
 DimId parts_added_by(const Graph& fused, int kernel);

@@ -1,5 +1,5 @@
 // What the documents show is true: each fenced text that begins with `free` is compiled, the op reference is that of
-// the op table, and links lead somewhere.
+// the op table, the remarks are those of theirs, and links lead somewhere.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -13,6 +13,7 @@
 #include "frontend/model.h"
 #include "ir/op_reference.h"
 #include "ir/print.h"
+#include "passes/remark_reference.h"
 
 namespace mambac {
 namespace {
@@ -73,6 +74,12 @@ TEST(Documentation, TheDefinitionsAndTheDumpOfTheLanguage) {
 TEST(Documentation, TheOpReferenceIsThatOfTheTable) {
   EXPECT_TRUE(text_of("docs/ops.md") == op_reference_markdown())
       << "docs/ops.md is not what ir/ops.def says; write it anew: cmake --build build --target op-reference";
+}
+
+TEST(Documentation, TheRemarksAreThoseOfTheTable) {
+  EXPECT_TRUE(text_of("docs/remarks.md") == remark_reference_markdown())
+      << "docs/remarks.md is not what passes/remarks.def says; write it anew: cmake --build build --target "
+         "remark-reference";
 }
 
 TEST(Documentation, TheDesignHasEveryAxisOfASchedule) {

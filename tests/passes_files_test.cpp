@@ -7,6 +7,7 @@
 //   # ... the text of the result, each line behind "# ", and the remarks ...
 //
 // MAMBAC_WRITE_EXPECTATIONS=1 writes what became of them into the files.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -64,7 +65,9 @@ std::string result_of(const Example& example, const std::string& name) {
   std::string text;
   std::stringstream lines(print(result.graph));
   for (std::string line; std::getline(lines, line);) text += line.substr(0, line.find("  @ ")) + "\n";
-  for (const Remark& remark : result.remarks) text += remark.op + ": " + remark.text + " [" + remark.code + "]\n";
+  for (const Remark& remark : result.remarks)
+    text += fmt::format("{} ({}): {} [{}: {}]\n", remark.node, name_of(remark.op), remark.text,
+                        info(remark.outcome).name, info(remark.code).name);
   return text;
 }
 

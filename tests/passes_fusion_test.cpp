@@ -90,7 +90,7 @@ TEST(Fusion, StrangersLieInAsFewKernelsAsTheRuleCounts) {
       continue;
     }
     std::printf("%s: %d kernels, the rule counts %d: %s\n", s.name.c_str(), kernels, s.most_kernels, s.text.c_str());
-    for (const Remark& remark : result.remarks) std::printf("  %s: %s\n", remark.op.c_str(), remark.text.c_str());
+    for (const Remark& remark : result.remarks) std::printf("  %s: %s\n", remark.node.c_str(), remark.text.c_str());
   }
   std::printf("%d of %zu strangers lie in as few kernels as the rule counts, %d in the fewest\n", good, all.size(),
               least);
@@ -145,7 +145,8 @@ TEST(Fusion, AMatrixMemoryHasItsHeadsOutsideAndItsNormaliserInside) {
   EXPECT_EQ(result.graph.dim(walk.lane).name, "D");
   EXPECT_EQ(names_of(result.graph, walk.outer), (std::vector<std::string>{"B", "H"}));
   EXPECT_EQ(names_of(result.graph, walk.inner), std::vector<std::string>{"N"});
-  for (const Remark& remark : result.remarks) ADD_FAILURE() << remark.op << ": " << remark.text;  // nothing stopped it
+  for (const Remark& remark : result.remarks)
+    ADD_FAILURE() << remark.node << ": " << remark.text;  // nothing stopped it
   const Graph backward = run_pipeline(s.graph, options_for(true)).graph;
   for (const char* name : {"C", "n"})
     for (bool resumed : {false, true}) EXPECT_LE(kernels_with(backward, name, resumed), 1) << name;
@@ -220,7 +221,7 @@ TEST_P(ShippedMixers, AreOneKernelBetweenTheirProjections) {
       EXPECT_TRUE(ops.count(op)) << name_of(op);
   }
   EXPECT_EQ(stored_states(graph), std::vector<std::string>());
-  for (const Remark& remark : result.remarks) EXPECT_FALSE(remark.text.empty()) << remark.op;
+  for (const Remark& remark : result.remarks) EXPECT_FALSE(remark.text.empty()) << remark.node;
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ShippedMixers,

@@ -40,11 +40,15 @@ TEST(Dump, RemarksNameOpAndLine) {
   const Json dump = Json::parse(succeed(folder, "mambac dump mambabyte:tiny --graph train --remarks --json"));
   ASSERT_FALSE(dump.at("remarks").empty());
   for (const Json& remark : dump.at("remarks")) {
-    EXPECT_FALSE(remark.at("op").get<std::string>().empty());
-    EXPECT_FALSE(remark.at("text").get<std::string>().empty());
+    for (const char* key : {"op", "node", "text", "code", "outcome", "to_fuse"})
+      EXPECT_FALSE(remark.at(key).get<std::string>().empty()) << remark;
+    const std::string file = remark.at("file"), line = std::to_string(remark.at("line").get<int>());
+    EXPECT_TRUE(remark.at("location").get<std::string>().starts_with(file + ":" + line + ":")) << remark;
+    EXPECT_TRUE(file == "mamba.mb" || file == "mambabyte.mb" || file == "prelude.mb") << remark;
   }
   const std::string text = succeed(folder, "mambac dump mambabyte:tiny --graph train --remarks");
-  EXPECT_NE(text.find("# mamba.mb:"), std::string::npos);
+  const std::regex line(R"(\n# mamba\.mb:\d+:\d+: [\w.]+ \([a-z_]+\): .+ \[stopped: [a-z-]+\]\n#   to fuse: .+\n)");
+  EXPECT_TRUE(std::regex_search(text, line)) << text;
   EXPECT_NO_THROW(parse_graph(text, "with-remarks.mb"));
 }
 

@@ -243,14 +243,6 @@ class Dump {
   std::string graph_text_;  // of the last stage that was added
 };
 
-Json remark_json(const Remark& remark) {
-  return {{"pass", remark.pass},
-          {"code", remark.code},
-          {"location", remark.location.known() ? remark.location.str() : ""},
-          {"op", remark.op},
-          {"text", remark.text}};
-}
-
 Json stage_json(const StageText& text) {
   Json json = {{"name", text.stage}};
   if (!text.head.empty()) json["point"] = text.head.substr(0, text.head.size() - 1);
@@ -332,7 +324,7 @@ void add_dump(Command app) {
   start.excludes(model);
   for (const char* option : {"--graph", "--dtype", "--set", "--recompute"}) start.excludes(command.option(option));
   command.add_option("--out", arguments->out, "write numbered files into this folder").type_name("DIR");
-  command.add_flag("--remarks", arguments->remarks, "say where fusion stopped, and why");
+  command.add_flag("--remarks", arguments->remarks, "say where fusion stopped, why, and what would make it fuse");
   command.add_flag("--labels", arguments->labels, "code: the line of the model behind each line of it");
   command.add_flag("--list-stages", arguments->list, "name the stages and do nothing");
   add_json(command, arguments->json);

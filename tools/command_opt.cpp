@@ -69,7 +69,7 @@ void add_opt(Command app) {
   command.add_option("--passes", arguments->passes, "names of passes, with commas between them").type_name("NAMES");
   command.add_option("--options", arguments->options, "options of the pipeline: \"NAME=VALUE ...\"").type_name("");
   command.add_option("--out", arguments->out, "write into this file").type_name("FILE");
-  command.add_flag("--remarks", arguments->remarks, "say where fusion stopped, and why");
+  command.add_flag("--remarks", arguments->remarks, "say where fusion stopped, why, and what would make it fuse");
   command.add_flag("--list-passes", arguments->list, "name the passes with the reason for their place, and do nothing");
   add_json(command, arguments->json);
   command.callback([arguments] {

@@ -6,6 +6,7 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "frontend/model.h"
 #include "ir/error.h"
@@ -49,10 +50,26 @@ GraphText read_graph(const std::string& file, bool must_say_where) {
 
 std::string remark_text(const Remarks& remarks) {
   std::string text;
-  for (const Remark& remark : remarks)
-    text += fmt::format("# {}{}: {} [{}]\n", remark.location.known() ? remark.location.str() + ": " : "", remark.op,
-                        remark.text, remark.code);
+  for (const Remark& remark : remarks) {
+    const ReasonInfo& reason = info(remark.code);
+    text += fmt::format("# {}{} ({}): {} [{}: {}]\n#   to fuse: {}\n",
+                        remark.location.known() ? remark.location.str() + ": " : "", remark.node, name_of(remark.op),
+                        remark.text, info(remark.outcome).name, reason.name, reason.remedy);
+  }
   return text;
+}
+
+Json remark_json(const Remark& remark) {
+  const ReasonInfo& reason = info(remark.code);
+  Json json = {{"pass", remark.pass}, {"outcome", info(remark.outcome).name}, {"code", reason.name}};
+  json["location"] = remark.location.known() ? remark.location.str() : "";
+  json["file"] = remark.location.known() ? *remark.location.file : "";
+  json["line"] = remark.location.line;
+  json["op"] = name_of(remark.op);
+  json["node"] = remark.node;
+  json["text"] = remark.text;
+  json["to_fuse"] = reason.remedy;
+  return json;
 }
 
 }  // namespace mambac::tools

@@ -6,6 +6,7 @@
 
 #include "ir/graph.h"
 #include "passes/pipeline_text.h"
+#include "tools/arguments.h"
 
 namespace mambac::tools {
 
@@ -18,7 +19,8 @@ struct GraphText {
 /// standard input.
 GraphText read_graph(const std::string& file, bool must_say_where);
 
-/// The last lines of a dump: where fusion stopped, and why.
+/// The last lines of a dump: where fusion stopped, why, and what would make it fuse.
 std::string remark_text(const Remarks& remarks);
+Json remark_json(const Remark& remark);
 
 }  // namespace mambac::tools
