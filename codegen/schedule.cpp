@@ -41,11 +41,15 @@ void each_axis(AnySchedule& s, const Visit& visit) {
 
 }  // namespace
 
+std::vector<std::pair<std::string, int>> Schedule::values() const {
+  std::vector<std::pair<std::string, int>> values;
+  each_axis(*this, [&](const char* name, auto value) { values.emplace_back(name, static_cast<int>(value)); });
+  return values;
+}
+
 std::string Schedule::str() const {
   std::string text;
-  each_axis(*this, [&](const char* name, auto value) {
-    text += fmt::format("{}{}={}", text.empty() ? "" : " ", name, static_cast<int>(value));
-  });
+  for (const auto& [name, value] : values()) text += fmt::format("{}{}={}", text.empty() ? "" : " ", name, value);
   return text;
 }
 

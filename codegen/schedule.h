@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace mambac {
@@ -51,6 +52,8 @@ struct Schedule {
   /// Whether the axis is one of those that are 0 or 1.
   static bool is_switch(std::string_view axis);
   static std::vector<std::string> axes();
+  /// Every axis with its value, in the order of axes().
+  std::vector<std::pair<std::string, int>> values() const;
   bool operator==(const Schedule&) const = default;
 };
 

@@ -103,12 +103,7 @@ std::string dim_list_text(const Graph& graph, std::string_view word, const std::
 }
 
 std::string kernel_text(const Graph& graph, const KernelGroup& kernel) {
-  std::string text = fmt::format("kernel {} = {}", name_text(kernel.name), kKernelKinds[kernel.kind]);
-  if (kernel.along != DimId{}) {
-    text += fmt::format("<{}{}>", dim_text(graph, kernel.along), kernel.reverse ? ", reverse" : "");
-  }
-  if (kernel.lane != DimId{}) text += dim_list_text(graph, "lane", {kernel.lane});
-  return text + dim_list_text(graph, "outer", kernel.outer) + dim_list_text(graph, "inner", kernel.inner) + "\n";
+  return fmt::format("kernel {} = {}\n", name_text(kernel.name), loops_text(graph, kernel));
 }
 
 /// Inputs that lead the graph are written as the block's arguments; later ones keep their place as `x: type = input()`.
@@ -119,6 +114,15 @@ size_t count_arguments(const Graph& graph) {
 }
 
 }  // namespace
+
+std::string loops_text(const Graph& graph, const KernelGroup& kernel) {
+  std::string text(kKernelKinds[kernel.kind]);
+  if (kernel.along != DimId{}) {
+    text += fmt::format("<{}{}>", dim_text(graph, kernel.along), kernel.reverse ? ", reverse" : "");
+  }
+  if (kernel.lane != DimId{}) text += dim_list_text(graph, "lane", {kernel.lane});
+  return text + dim_list_text(graph, "outer", kernel.outer) + dim_list_text(graph, "inner", kernel.inner);
+}
 
 bool is_reserved_word(std::string_view word) {
   return std::find(kReserved.begin(), kReserved.end(), word) != kReserved.end();

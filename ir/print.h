@@ -22,6 +22,9 @@ std::string print(const Graph& graph);
 /// The node as its line reads, without indentation, kernel and place: for messages and remarks.
 std::string print_node(const Graph& graph, NodeId id);
 
+/// The loops of a kernel as its line reads: "walk<L> lane<D> outer<B> inner<N>".
+std::string loops_text(const Graph& graph, const KernelGroup& kernel);
+
 /// Words that cannot name a value unless they stand in backticks.
 bool is_reserved_word(std::string_view word);
 

@@ -249,9 +249,20 @@ bool Fuser::unite(int target, int g, Why* why) {
 bool Fuser::may_be_united(int target, int g, Why* why) const {
   const std::vector<Member> all = both(target, turned(g, walk_of(NodeId{}, groups_[target].members)));
   if (!can_be_one(all, why)) return false;
-  if (!reaches(dependencies(all, false), {target, g})) return true;
-  *why = Reason{ReasonCode::Circle, "one waits for what memory holds of the other"};
+  Why circle = why_in_circle(all, target, g);
+  if (!circle) return true;
+  *why = std::move(circle);
   return false;
+}
+
+Why Fuser::why_in_circle(const std::vector<Member>& all, int target, int g) const {
+  if (!reaches(dependencies(all, false), {target, g})) return std::nullopt;
+  for (const Member& m : all)
+    for (NodeId o : node(m.node).operands)
+      if (o.present() && !holds(all, o) && reaches(writers_of(o), {target, g}))
+        return Reason{ReasonCode::Circle,
+                      fmt::format("{} reads {}, which waits for what the two leave", node(m.node).name, node(o).name)};
+  return Reason{ReasonCode::Circle, "one waits for what memory holds of the other"};
 }
 
 std::vector<Member> Fuser::both(int target, const std::vector<Member>& added) const {

@@ -79,24 +79,26 @@ Reason Fuser::why_apart(int producer, int consumer, const std::set<int>& readers
       return {ReasonCode::LibraryCall,
               fmt::format("{} is a call of the library", node(groups_[g].members[0].node).name)};
   if (Why memory = why_through_memory(producer, consumer)) return *memory;
-  Why why;
-  const std::vector<Member> all = both(consumer, groups_[producer].members);
-  const bool share_loops = can_be_one(all, &why);
-  const auto unite = [&] {
-    return worth_uniting(producer, consumer) &&
-           (may_be_united(consumer, producer, &why) || may_be_united(producer, consumer, &why));
-  };
-  if (!share_loops && !unite()) return *why;
-  if (share_loops && reaches(dependencies(all, false), {producer, consumer}))
-    return {ReasonCode::Circle, "one waits for what memory holds of the other"};
+  if (Why loops = why_no_loops(producer, consumer)) return *loops;
   if (groups_[producer].split || groups_[consumer].split)
     return {ReasonCode::WasSplit, "one is a piece of a kernel that was split"};
   if (readers.count(kOutside))
     return {ReasonCode::ReadOutside, "what the producer leaves is read outside of generated kernels, too"};
   if (readers.size() > 1)
     return {ReasonCode::OtherReader, fmt::format("{} kernels read what the producer leaves", readers.size())};
-  check(why.has_value(), "fuse: two kernels are apart without a reason");
-  return *why;
+  throw InternalError("fuse: two kernels are apart without a reason");
+}
+
+Why Fuser::why_no_loops(int producer, int consumer) const {
+  Why why;
+  const std::vector<Member> all = both(consumer, groups_[producer].members);
+  if (can_be_one(all, &why)) return why_in_circle(all, producer, consumer);
+  const bool share_wide = std::ranges::any_of(groups_[producer].members, [&](const Member& m) {
+    return widths_.wide(m.node) && holds(groups_[consumer].members, m.node);
+  });
+  const bool turned = share_wide && worth_uniting(producer, consumer) &&  // what unite() looks for
+                      (may_be_united(consumer, producer, &why) || may_be_united(producer, consumer, &why));
+  return turned ? std::nullopt : why;
 }
 
 Why Fuser::why_through_memory(int producer, int consumer) const {

@@ -144,6 +144,8 @@ class Fuser {
   bool unite(int target, int g, Why* why);
   /// Whether the groups can be one, with the members of g turned to the walk of the target.
   bool may_be_united(int target, int g, Why* why) const;
+  /// Whether, as one group, they would need what only that group leaves.
+  Why why_in_circle(const std::vector<Member>& all, int target, int g) const;
   std::vector<Member> both(int target, const std::vector<Member>& added) const;
   /// Groups that run these recurrences, or that hold these wide values.
   std::map<NodeId, std::vector<int>> holders_of_wide() const;
@@ -174,6 +176,8 @@ class Fuser {
   // ---- what is told ----
 
   Reason why_apart(int producer, int consumer, const std::set<int>& readers) const;
+  /// Why the two, as they are or with one turned to the walk of the other, cannot be one.
+  Why why_no_loops(int producer, int consumer) const;
   /// Why the consumer reads the producer's values from memory, when it does so whatever loops there are.
   Why why_through_memory(int producer, int consumer) const;
 

@@ -42,6 +42,7 @@ Told told_of(const Graph& source, const PipelineOptions& options) {
 struct Case {
   ReasonCode code;
   const char* graph;
+  const char* mended;        // where the remedy is one of the model: with it the reason is gone
   bool few_kernels = false;  // and no library calls of products
   bool backward = false;     // by all outputs
 };
@@ -57,70 +58,120 @@ PipelineOptions options_of(const Case& one) {
 
 const Case kCases[] = {
     {ReasonCode::LibraryCall, R"(free L
-model m<E = 64, D = 64>(x: [L, E], w: [D, E]) { return y = tanh(dot<E>(x, w)) })"},
+model m<E = 64, D = 64>(x: [L, E], w: [D, E]) { return y = tanh(dot<E>(x, w)) })",
+     R"(free L
+model m<E = 8, D = 64>(x: [L, E], w: [D, E]) { return y = tanh(dot<E>(x, w)) })"},
     {ReasonCode::Join, R"(free L
 model m<E = 4, D = 8>(x: [L, E]) {
   both = concat<D, E, E>(tanh(x), exp(x))
   return both, y = sum<D>(both * both)
+})",
+     R"(free L
+model m<E = 4>(x: [L, E]) {
+  a = tanh(x)
+  b = exp(x)
+  return a, b, y = sum<E>(a * a) + sum<E>(b * b)
 })"},
     {ReasonCode::CutInMemory, R"(free L
 model m<D = 8, K = 4>(x: [L, D]) {
   y = tanh(x)
   return y, z = exp(slice<D, K, 2>(y))
-})"},
+})",
+     R"(free L
+model m<D = 8, K = 4>(x: [L, D]) { return y = tanh(x), z = exp(tanh(slice<D, K, 2>(x))) })"},
     {ReasonCode::Waits, R"(free L
 model m<D = 8>(x: [L, D]) {
   y = tanh(x)
   return y, z = exp(after(y, sum<L>(y)))
-})"},
+})",
+     nullptr},
     {ReasonCode::Compared, R"(free B, L
 model m<D = 8, K = 4>(x: [B, L, D]) { return y = amax<B>(window<L, K>(x)) })",
+     R"(free B, L
+model m<D = 8, K = 4>(x: [B, L, D]) { return y = x * stop(amax<B, K>(window<L, K>(x))) })",
      false, true},
     {ReasonCode::OtherDimension, R"(free L, W
-model m<D = 8>(x: [L, W, D]) { return y = scan<W>(0.5, scan<L>(0.5, x)) })"},
+model m<D = 8>(x: [L, W, D]) { return y = scan<W>(0.5, scan<L>(0.5, x)) })",
+     R"(free L, W
+model m<D = 8>(x: [L, W, D]) { return y = scan<L>(0.5, scan<L>(0.5, x)) })"},
     {ReasonCode::OtherDirection, R"(free L
-model m<D = 8>(x: [L, D]) { return y = scan<L, reverse>(0.5, scan<L>(0.5, x)) })"},
+model m<D = 8>(x: [L, D]) { return y = scan<L, reverse>(0.5, scan<L>(0.5, x)) })",
+     R"(free L
+model m<D = 8>(x: [L, D]) { return y = scan<L>(0.5, scan<L>(0.5, x)) })"},
     {ReasonCode::OtherWalk, R"(free L, W
 model m<D = 24, N = 4>(x: [L, W, D], a: [D, N]) {
   u = x * a
   rows = scan<W>(u, u)
   columns = scan<L>(exp(u), u)
   return y = dot<N>(rows, a) + dot<N>(columns, a)
+})",
+     R"(free L, W
+model m<D = 24, N = 4>(x: [L, W, D], a: [D, N], b: [D, N]) {
+  rows = scan<W>(x * a, x * a)
+  columns = scan<L>(exp(x * b), x * b)
+  return y = dot<N>(rows, a) + dot<N>(columns, a)
 })"},
     {ReasonCode::OtherChannels, R"(free L
-model m<D = 8, E = 16>(x: [L, D], y: [L, E]) { return z = scan<L>(0.5, y * sum<D>(scan<L>(0.5, x))) })"},
+model m<D = 8, E = 16>(x: [L, D], y: [L, E]) { return z = scan<L>(0.5, y * sum<D>(scan<L>(0.5, x))) })",
+     R"(free L
+model m<D = 8>(x: [L, D], y: [L, D]) { return z = scan<L>(0.5, y * scan<L>(0.5, x)) })"},
     {ReasonCode::TapsAreChannels, R"(free B, L
 model m<D = 3, V = 5, K = 3>(x: [B, L, D], v: [V], k: [K]) { return y = delay<L>(v - window<L, K>(x), start = k) })",
+     R"(free B, L
+model m<D = 3, V = 5, K = 3>(x: [B, L, D], v: [V]) { return y = delay<L>(v - sum<K>(window<L, K>(x))) })",
      false, true},
     {ReasonCode::TooLong, R"(free L
-model m<D = 8, E = 300>(x: [L, D], w: [E]) { return y = sum<E>(tanh(scan<L>(0.5, x) * w)) })"},
+model m<D = 8, E = 300>(x: [L, D], w: [E]) { return y = sum<E>(tanh(scan<L>(0.5, x) * w)) })",
+     R"(free L
+model m<D = 8, E = 200>(x: [L, D], w: [E]) { return y = sum<E>(tanh(scan<L>(0.5, x) * w)) })"},
     {ReasonCode::MovesAlong, R"(free L
 model m<D = 8, K = 4>(x: [L, D], w: [K]) {
   h = scan<L>(0.5, x)
   return y = sum<K>(exp(at<D, 2>(h * w)))
-})"},
+})",
+     R"(free L
+model m<D = 8, K = 4>(x: [L, D], w: [K]) { return y = sum<K>(exp(scan<L>(0.5, at<D, 2>(x)) * w)) })"},
     {ReasonCode::LateValue, R"(free L
 model m<D = 8, N = 4>(x: [L, D], b: [L, N]) {
   h = scan<L>(0.5, x * b)
   return y = amax<L>(h) * h
+})",
+     R"(free L
+model m<D = 8, N = 4>(x: [L, D], b: [L, N]) {
+  h = scan<L>(0.5, x * b)
+  return y = amax<N>(h) * h
 })"},
     {ReasonCode::NoSteps, R"(free B, L
 model m<D = 8>(x: [B, L, D], b: [B, D]) {
   y = tanh(b)
   return z = sum<B>(y), h = scan<L>(0.5, x * y)
-})"},
+})",
+     nullptr},
     {ReasonCode::TwoLongSums, R"(free L
 model m<D = 100, E = 200>(x: [L, D], y: [L, E]) {
+  return z = x * rsqrt(sum<D>(x * x)) * rsqrt(sum<E>(y * y))
+})",
+     R"(free L
+model m<D = 60, E = 200>(x: [L, D], y: [L, E]) {
   return z = x * rsqrt(sum<D>(x * x)) * rsqrt(sum<E>(y * y))
 })"},
     {ReasonCode::MatrixVector, R"(
 model m<D = 32, E = 16>(x: [E], gate: [D, E], out: [E, D]) { return y = dot<D>(dot<E>(x, gate), out) })",
+     R"(
+model m<D = 4, E = 128>(x: [E], gate: [D, E], out: [E, D]) { return y = dot<D>(dot<E>(x, gate), out) })",
      true},
     {ReasonCode::InnerElements, R"(
 model m<D = 100, K = 16, N = 16>(x: [D, K, N]) { return y = x * sum<K, N>(x) })",
+     R"(
+model m<D = 100, K = 4, N = 4>(x: [D, K, N]) { return y = x * sum<K, N>(x) })",
      true},
     {ReasonCode::Repeated, R"(free L
 model m<D = 32>(x: [D], y: [L, D]) {
+  s = sum<D>(x)
+  return s, z = s * y
+})",
+     R"(free L
+model m<D = 32>(x: [L, D], y: [L, D]) {
   s = sum<D>(x)
   return s, z = s * y
 })"},
@@ -130,43 +181,64 @@ model m<E = 64, D = 32, R = 4, S = 5, M = 8>(x: [B, E], w: [D, E], r: [R, D], s:
   y = tanh(dot<R>(dot<D>(u, r), t)) * u * dot<S>(dot<D>(u, s), v)
   return y, z = u * q
 })",
+     R"(free B
+model m<E = 64, D = 32, R = 4, S = 5>(x: [B, E], w: [D, E], r: [R, D], s: [S, D], t: [D, R], v: [D, S], q: [D]) {
+  u = dot<E>(x, w)
+  y = tanh(dot<R>(dot<D>(u, r), t)) * u * dot<S>(dot<D>(u, s), v)
+  return y, z = u * q
+})",
      true},
     {ReasonCode::NoStates, R"(free L
 model m<D = 8, K = 4>(x: [L, D], y: [L, D]) {
   h = scan<L>(0.5, x)
   return h, z = sum<K>(scan<L, reverse>(0.5, y * window<L, K>(h)))
+})",
+     R"(free L
+model m<D = 8, K = 4>(x: [L, D], y: [L, D]) {
+  h = scan<L>(0.5, x)
+  return h, z = sum<K>(scan<L>(0.5, y * window<L, K>(h)))
 })"},
     {ReasonCode::WasSplit, R"(free B, L
 model heads<D = 16, N = 5, E = 24, H = 3>(x: [B, L, E], v: [B, L, H, D], b: [B, L, N], c: [B, L, H], w: [N, E], a: [H]) {
   h = scan<L>(c * -a, v * b)
   return y = (dot<N>(h, dot<E>(x, w)) + a * v) * sigmoid(v)
 })",
-     true, true},
+     nullptr, true, true},
     {ReasonCode::ReadOutside, R"(free B, L
 model m<D = 32, E = 12>(x: [B, L, E], w: [D, E], a: [D]) { return y = dot<D>(scan<L>(a, dot<E>(w, x)), w) })",
-     false, true},
+     nullptr, false, true},
     {ReasonCode::OtherReader, R"(free B, L
 model m<D = 32>(x: [B, L, D], p: [D]) { return y = x * (x * tanh(p)) })",
-     false, true},
+     nullptr, false, true},
     {ReasonCode::Circle, R"(free L
 model m<D = 64, E = 64>(x: [L, D], w: [E, D]) {
   h = scan<L>(0.5, x)
   return y = scan<L>(0.5, h * dot<E>(dot<D>(h, w), w))
+})",
+     R"(free L
+model m<D = 64>(x: [L, D]) {
+  h = scan<L>(0.5, x)
+  return y = scan<L>(0.5, h * tanh(h))
 })"},
 };
 
-TEST(Remarks, EveryReasonHasAGraphThatGivesIt) {
+bool gives(const Told& told, ReasonCode code) {
+  return std::ranges::any_of(told.remarks, [&](const Remark& remark) { return remark.code == code; }) ||
+         std::ranges::any_of(told.apart, [&](const Apart& pair) { return pair.reason.code == code; });
+}
+
+TEST(Remarks, EveryReasonHasAGraphThatGivesItAndOneThatDoesNot) {
   std::set<ReasonCode> codes;
   std::set<Outcome> outcomes;
   for (const Case& one : kCases) {
     SCOPED_TRACE(info(one.code).name);
-    Told told;
-    EXPECT_NO_THROW(told = told_of(instantiate(model_from_text(one.graph, "case.mb")), options_of(one)));
-    const bool remarked = std::ranges::any_of(told.remarks, [&](const Remark& r) { return r.code == one.code; });
-    const bool apart = std::ranges::any_of(told.apart, [&](const Apart& pair) { return pair.reason.code == one.code; });
-    EXPECT_TRUE(remarked || apart) << told.str();
+    const Told told = told_of(instantiate(model_from_text(one.graph, "case.mb")), options_of(one));
+    EXPECT_TRUE(gives(told, one.code)) << told.str();
     for (const Remark& remark : told.remarks) outcomes.insert(remark.outcome);
     codes.insert(one.code);
+    if (!one.mended) continue;
+    const Told mended = told_of(instantiate(model_from_text(one.mended, "mended.mb")), options_of(one));
+    EXPECT_FALSE(gives(mended, one.code)) << mended.str();
   }
   EXPECT_EQ(codes.size(), reason_table().size());
   EXPECT_EQ(outcomes.size(), outcome_table().size());

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
+#include <map>
 
 #include "ir/trace.h"
 #include "tools/bench.h"
-#include "tools/floors.h"
+#include "tools/roofline.h"
 
 namespace mambac::tools {
 namespace {
@@ -22,53 +22,6 @@ double median(std::vector<double> values) {
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
 }
-
-struct Floor {
-  double seconds = 0;
-  std::string bound;
-};
-
-/// What the machine can do, measured when first asked for.
-class Machine {
- public:
-  double read_seconds(double bytes) {
-    if (bytes <= 0) return 0;
-    // Sizes in steps of the square root of two: bandwidth does not change faster.
-    const int step = static_cast<int>(std::ceil(2 * std::log2(std::max(bytes, 4096.0))));
-    auto [entry, fresh] = bandwidth_.try_emplace(step, 0);
-    if (fresh) entry->second = floors::read_bytes_per_second(static_cast<size_t>(std::exp2(step / 2.0)));
-    return bytes / entry->second;
-  }
-
-  Floor floor_of(const KernelWork& work) {
-    if (work.product) return {product_seconds(*work.product, work.weight), "product"};
-    Floor floor{read_seconds(work.bytes()), "bytes"};
-    if (work.exponentials / exponentials() > floor.seconds)
-      floor = {work.exponentials / exponentials(), "exponentials"};
-    if (work.flops / 2 / multiply_adds() > floor.seconds)
-      floor = {work.flops / 2 / multiply_adds(), "multiply-adds"};
-    return floor;
-  }
-
- private:
-  double exponentials() {
-    if (exponentials_ == 0) exponentials_ = floors::exponentials_per_second();
-    return exponentials_;
-  }
-  double multiply_adds() {
-    if (multiply_adds_ == 0) multiply_adds_ = floors::multiply_adds_per_second();
-    return multiply_adds_;
-  }
-  double product_seconds(const MatmulShape& shape, bool packed) {
-    auto [entry, fresh] = products_.try_emplace({shape.str(), packed}, 0);
-    if (fresh) entry->second = floors::product_seconds(shape, packed);
-    return entry->second;
-  }
-
-  double exponentials_ = 0, multiply_adds_ = 0;
-  std::map<int, double> bandwidth_;
-  std::map<std::pair<std::string, bool>, double> products_;
-};
 
 /// Times of all runs and floors of all rounds.
 class Measurement {
@@ -109,10 +62,10 @@ class Measurement {
     size_t i = 0;
     for (const BenchPart& part : row_.parts) {
       for (const KernelWork& work : part.work) {
-        const Floor floor = machine.floor_of(work);
+        const ResourceTime floor = longest(machine.times_of(work));
         sum += floor.seconds;
         floors_[i].push_back(floor.seconds);
-        bounds_[i++] = floor.bound;
+        bounds_[i++] = floor.resource;
       }
     }
     row_floors_.push_back(row_.weight_bytes > 0 ? machine.read_seconds(row_.weight_bytes) : sum);

@@ -223,7 +223,7 @@ void add_action(Command cache, const char* name, const char* description, void (
   command.callback([action, json] { action(the_cache(), *json); });
 }
 
-void add_explain(Command cache) {
+void add_explain_entry(Command cache) {
   const Command command =
       cache.add_command("explain", "what one entry was made from, and how others of its program differ");
   struct Options {
@@ -243,7 +243,7 @@ void add_cache(Command app) {
   const Command command = app.add_command("cache", kDescription);
   command.require_command();
   add_action(command, "list", "all entries, those used latest first", list);
-  add_explain(command);
+  add_explain_entry(command);
   add_action(command, "verify", "reads all entries; removes and reports damaged ones", verify);
   add_action(command, "clear", "removes all entries", clear);
 }

@@ -48,13 +48,6 @@ std::vector<GraphKind> kinds_named(const std::string& text) {
   throw InputError(fmt::format("the kind of graph: found '{}', expected train, prefill, step, eval or all", text));
 }
 
-/// What the assembler says of one stage. InternalError when it does not name it.
-const KernelUse& use_of(const CudaKernel& kernel, const std::string& symbol) {
-  for (const KernelUse& use : kernel.code.kernels)
-    if (use.name == symbol) return use;
-  throw InternalError(fmt::format("the assembler's report on {} lacks {}", kernel.name, symbol));
-}
-
 /// The most that a stage has of something.
 int most(const CudaKernel& kernel, int KernelUse::*part) {
   int found = 0;

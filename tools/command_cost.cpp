@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -148,19 +146,6 @@ void print_report(const Report& report, const std::string& graph, const Bindings
   fmt::print("{:>12}{:>12}{:>12}{:>12}\n", "FLOPs", "exp, log", "read", "written");
   print_line(sum_of(report.kernels), fmt::format("the {} graph, {} kernels", graph, report.kernels.size()));
   for (const KernelWork& kernel : report.kernels) print_line(kernel, kernel.name);
-}
-
-/// The GPUs whose times are shown: that of --gpu, or all of the architecture.
-std::vector<Gpu> gpus_for(const std::string& architecture, const std::string& name) {
-  std::vector<Gpu> found;
-  if (!name.empty()) found.push_back(gpu_named(name));
-  else std::copy_if(gpus().begin(), gpus().end(), std::back_inserter(found),
-                    [&](const Gpu& gpu) { return gpu.architecture == architecture; });
-  for (const Gpu& gpu : found)
-    if (gpu.architecture != architecture)
-      throw InputError(fmt::format("--gpu: found {}, which is {}, expected one of {} (--device)", name,
-                                   gpu.architecture, architecture));
-  return found;
 }
 
 void run_gpu_cost(const Arguments& arguments, const Selection& selection, const PipelineOptions& options) {

@@ -6,7 +6,6 @@
 #include <nlohmann/json.hpp>
 
 #include "codegen/cuda/cuda_emit.h"
-#include "codegen/kernel_name.h"
 #include "codegen/labelled.h"
 #include "codegen/llvm_jit.h"
 #include "codegen/loop_ir.h"
@@ -195,7 +194,7 @@ class Dump {
     const Layouts layouts(fused);
     const Program::Scheduler schedule = schedules_.scheduler();
     std::string text;
-    for (const int number : wanted_kernels(fused)) {
+    for (const int number : kernels_named(arguments_.kernel, fused)) {
       const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
       if (group.kind == KernelGroup::library)
         text += fmt::format("{} {}: a call of the library\n\n", stage == "cuda" ? "//" : "#", group.name);
@@ -206,19 +205,6 @@ class Dump {
   }
 
   DeviceKind kind() const { return gpu_ ? DeviceKind::gpu : DeviceKind::cpu; }
-
-  std::vector<int> wanted_kernels(const Graph& fused) const {
-    std::vector<int> wanted;
-    std::vector<std::string> known;
-    for (int number = 0; number < static_cast<int>(fused.kernels.size()); ++number) {
-      if (names_kernel(arguments_.kernel, fused, number)) wanted.push_back(number);
-      known.push_back(fused.kernels[static_cast<size_t>(number)].name);
-    }
-    if (wanted.empty() && !arguments_.kernel.empty())
-      throw InputError(fmt::format("there is no kernel '{}'{}; there are k0 to k{}", arguments_.kernel,
-                                   did_you_mean(arguments_.kernel, known), static_cast<int>(known.size()) - 1));
-    return wanted;
-  }
 
   std::string code_of(const loop::Kernel& kernel, std::string_view stage) const {
     if (arguments_.labels) return labelled(kernel, stage);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <numeric>
 #include <set>
 
 #include "codegen/cuda/cuda_emit.h"
@@ -33,13 +34,19 @@ Graph graph_for_gpu(const Model& model, GraphKind kind, DType storage, const Bin
 }
 
 std::vector<int> CudaKernels::add(const Graph& fused, GraphKind kind) {
+  std::vector<int> all(fused.kernels.size());
+  std::iota(all.begin(), all.end(), 0);
+  return add(fused, kind, all);
+}
+
+std::vector<int> CudaKernels::add(const Graph& fused, GraphKind kind, const std::vector<int>& chosen) {
   std::set<std::string> used;
   for (const CudaKernel& kernel : kernels_) used.insert(kernel.name);
   const Layouts layouts(fused);
   std::vector<int> numbers(fused.kernels.size(), -1);
-  for (size_t k = 0; k < fused.kernels.size(); ++k) {
+  for (const int number : chosen) {
+    const auto k = static_cast<size_t>(number);
     if (fused.kernels[k].kind == KernelGroup::library) continue;
-    const int number = static_cast<int>(k);
     CudaKernel made;
     made.loops = lower(fused, layouts, number, schedule_(fused, number), DeviceKind::gpu).kernel;
     made.text = cuda_emit::emit(made.loops, &made.nests);
@@ -53,6 +60,12 @@ std::vector<int> CudaKernels::add(const Graph& fused, GraphKind kind) {
     ++kernels_[static_cast<size_t>(numbers[k])].launches[kind];
   }
   return numbers;
+}
+
+const cuda::KernelUse& use_of(const CudaKernel& kernel, const std::string& symbol) {
+  for (const cuda::KernelUse& use : kernel.code.kernels)
+    if (use.name == symbol) return use;
+  throw InternalError(fmt::format("the assembler's report on {} lacks {}", kernel.name, symbol));
 }
 
 namespace {

@@ -40,6 +40,8 @@ class CudaKernels {
 
   /// For each of graph.kernels the index of its kernel; -1 for library calls.
   std::vector<int> add(const Graph& fused, GraphKind kind);
+  /// The same, and -1 for all but the chosen kernels of the graph.
+  std::vector<int> add(const Graph& fused, GraphKind kind, const std::vector<int>& chosen);
   std::vector<CudaKernel>& all() { return kernels_; }
   const std::vector<CudaKernel>& all() const { return kernels_; }
 
@@ -48,6 +50,9 @@ class CudaKernels {
   std::vector<CudaKernel> kernels_;
   std::map<std::string, int> by_text_;
 };
+
+/// What the assembler says of one stage, by its symbol. InternalError when it does not name it.
+const cuda::KernelUse& use_of(const CudaKernel& kernel, const std::string& symbol);
 
 struct CompileSummary {
   double seconds = 0;

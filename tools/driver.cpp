@@ -62,6 +62,7 @@ int run_commands(int argc, char** argv) {
   add_dump(line.top());
   add_opt(line.top());
   add_cost(line.top());
+  add_explain(line.top());
   add_compile(line.top());
   add_run(line.top());
   add_compare(line.top(), exit_code);

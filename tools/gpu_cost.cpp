@@ -10,10 +10,9 @@
 #include "codegen/cuda/cuda_emit.h"
 #include "ir/error.h"
 #include "runtime/cuda/disassembler.h"
-#include "runtime/cuda/issue_slots.h"
 #include "runtime/cuda/kernel_source.h"
 #include "runtime/parallel.h"
-#include "tools/kernel_work.h"
+#include "tools/schedule_option.h"
 
 namespace mambac::tools {
 namespace {
@@ -115,21 +114,32 @@ GpuKernelCost cost_of_kernel(const CudaKernel& kernel, const KernelWork& work, c
 
 }  // namespace
 
+CountedKernels count_kernels(const Graph& fused, GraphKind kind, const std::vector<int>& chosen, const Bindings& sizes,
+                             const std::string& architecture, const Program::Scheduler& schedule) {
+  const CodeReader reader(architecture);
+  CountedKernels counted{
+      reader.disassembler().empty() ? "PTX" : "SASS", reader.disassembler().string(), CudaKernels(schedule), {}, {}};
+  counted.numbers = counted.kernels.add(fused, kind, chosen);
+  compile_all(counted.kernels, architecture, kLineTables);
+  counted.slots = counts_of(counted.kernels, reader, sizes);
+  return counted;
+}
+
+GpuKernelCost kernel_cost(const CountedKernels& counted, size_t number, const KernelWork& work) {
+  if (counted.numbers[number] < 0) return cost_of_library(work);
+  const auto place = static_cast<size_t>(counted.numbers[number]);
+  return cost_of_kernel(counted.kernels.all()[place], work, counted.slots[place]);
+}
+
 GpuCost gpu_cost(const Graph& fused, GraphKind kind, const Bindings& sizes, const std::string& architecture,
                  const Program::Scheduler& schedule) {
-  const CodeReader reader(architecture);
-  CudaKernels kernels(schedule);
-  const std::vector<int> numbers = kernels.add(fused, kind);
-  compile_all(kernels, architecture, kLineTables);
-  const std::vector<SlotCount> counts = counts_of(kernels, reader, sizes);
-  const std::vector<KernelWork> works = kernel_work(fused, sizes);
+  const std::vector<KernelWork> works = kernel_work(fused, sizes);  // first, since it says which size is missing
+  const CountedKernels counted = count_kernels(fused, kind, kernels_named("", fused), sizes, architecture, schedule);
   const std::vector<double> updates = updates_of(fused, sizes);
-  GpuCost cost{architecture, reader.disassembler().empty() ? "PTX" : "SASS", reader.disassembler().string(), {}};
+  GpuCost cost{architecture, counted.counted_in, counted.reader, {}};
   std::map<std::tuple<std::string, double, double>, size_t> known;
   for (size_t k = 0; k < works.size(); ++k) {
-    const auto number = static_cast<size_t>(numbers[k]);
-    GpuKernelCost one =
-        numbers[k] < 0 ? cost_of_library(works[k]) : cost_of_kernel(kernels.all()[number], works[k], counts[number]);
+    GpuKernelCost one = kernel_cost(counted, k, works[k]);
     one.updates = updates[k];
     const auto [entry, fresh] =
         known.emplace(std::tuple{one.name, one.work.bytes, works[k].flops}, cost.kernels.size());

@@ -4,9 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cuda/issue_slots.h"
 #include "tools/arguments.h"
 #include "tools/cuda_kernels.h"
 #include "tools/gpus.h"
+#include "tools/kernel_work.h"
 
 namespace mambac::tools {
 
@@ -26,6 +28,22 @@ struct GpuCost {
   std::string reader;                  // the path of nvdisasm, if any
   std::vector<GpuKernelCost> kernels;  // in the order of their first launch
 };
+
+/// Kernels of a fused graph in machine code.
+struct CountedKernels {
+  std::string counted_in, reader;  // as in GpuCost
+  CudaKernels kernels;
+  std::vector<cuda::SlotCount> slots;  // of one launch of each
+  std::vector<int> numbers;            // of each of the graph's kernels, its place among these; -1: not among them
+};
+
+/// Compiles the chosen kernels of the graph with line tables, through the cache on disk, and counts in their machine
+/// code. Failures are those of compile_all and disassemble.
+CountedKernels count_kernels(const Graph& fused, GraphKind kind, const std::vector<int>& chosen, const Bindings& sizes,
+                             const std::string& architecture, const Program::Scheduler& schedule);
+
+/// Of one launch of kernel `number` of the graph, whose work that is.
+GpuKernelCost kernel_cost(const CountedKernels& counted, size_t number, const KernelWork& work);
 
 /// Compiles the graph's kernels with line tables, through the cache on disk, and counts in their machine code. Failures
 /// are those of compile_all and disassemble.

@@ -20,7 +20,8 @@ std::string per_update(const GpuKernelCost& kernel) {
 
 double total_seconds(const GpuCost& cost, const Gpu& gpu) {
   double seconds = 0;
-  for (const GpuKernelCost& kernel : cost.kernels) seconds += kernel.launches * time_on(gpu, kernel.work).seconds;
+  for (const GpuKernelCost& kernel : cost.kernels)
+    seconds += kernel.launches * longest(times_on(gpu, kernel.work)).seconds;
   return seconds;
 }
 
@@ -55,8 +56,9 @@ Json work_json(const GpuKernelCost& kernel, const std::vector<Gpu>& gpus) {
     json["slots_per_state_update"] = kernel.work.slots / kernel.updates;
   }
   for (const Gpu& gpu : gpus) {
-    const GpuTime time = time_on(gpu, kernel.work);
-    json["at_least"][std::string(gpu.name)] = {{"seconds", time.seconds}, {"bound", time.bound}};
+    const std::vector<ResourceTime> times = times_on(gpu, kernel.work);
+    const ResourceTime& time = longest(times);
+    json["at_least"][std::string(gpu.name)] = {{"seconds", time.seconds}, {"bound", time.resource}};
   }
   return json;
 }
@@ -84,9 +86,11 @@ void print_gpu_cost(const GpuCost& cost, const std::vector<Gpu>& gpus) {
          per_update(kernel), kernel.work.specials);
     std::string bounds;
     for (const Gpu& gpu : gpus) {
-      const GpuTime time = time_on(gpu, kernel.work);
+      const std::vector<ResourceTime> times = times_on(gpu, kernel.work);
+      const ResourceTime& time = longest(times);
       fmt::print("{:>11}", milliseconds(time.seconds));
-      if (bounds.find(time.bound) == std::string::npos) bounds += (bounds.empty() ? "" : "/") + std::string(time.bound);
+      if (bounds.find(time.resource) == std::string::npos)
+        bounds += (bounds.empty() ? "" : "/") + std::string(time.resource);
     }
     fmt::print("{}  {}\n", gpus.empty() ? "" : fmt::format("  {:<8}", bounds), kernel.name);
   }

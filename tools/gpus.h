@@ -4,8 +4,10 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "runtime/gemm.h"
+#include "tools/roofline.h"
 
 namespace mambac::tools {
 
@@ -33,8 +35,9 @@ struct Gpu {
 };
 
 std::span<const Gpu> gpus();
-/// InputError for an unknown name.
-const Gpu& gpu_named(const std::string& name);
+/// That of `--gpu`, or all of the architecture where it names none. InputError for an unknown name, and for a GPU of
+/// another architecture.
+std::vector<Gpu> gpus_for(const std::string& architecture, const std::string& name);
 
 /// The work of one launch, as a roofline sees it.
 struct GpuWork {
@@ -46,11 +49,7 @@ struct GpuWork {
   MatmulShape product{};  // of which shape
 };
 
-struct GpuTime {
-  double seconds = 0;
-  std::string_view bound = "bytes";  // what takes so long: bytes, FMA, MUFU, issue or products
-};
-
-GpuTime time_on(const Gpu& gpu, const GpuWork& work);
+/// Of bytes, FMA, MUFU, issue and, where there are any, products.
+std::vector<ResourceTime> times_on(const Gpu& gpu, const GpuWork& work);
 
 }  // namespace mambac::tools

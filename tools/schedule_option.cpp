@@ -62,6 +62,19 @@ Option add_schedule(Command command, std::vector<std::string>& settings) {
       .type_name("");
 }
 
+std::vector<int> kernels_named(const std::string& text, const Graph& fused) {
+  std::vector<int> named;
+  std::vector<std::string> known;
+  for (int number = 0; number < static_cast<int>(fused.kernels.size()); ++number) {
+    if (names_kernel(text, fused, number)) named.push_back(number);
+    known.push_back(fused.kernels[static_cast<size_t>(number)].name);
+  }
+  if (named.empty() && !text.empty())
+    throw InputError(fmt::format("there is no kernel '{}'{}; there are k0 to k{}", text, did_you_mean(text, known),
+                                 static_cast<int>(known.size()) - 1));
+  return named;
+}
+
 struct ScheduleSettings::State {
   DeviceKind kind;
   Program::Scheduler chosen;
@@ -93,6 +106,14 @@ ScheduleSettings::ScheduleSettings(DeviceKind kind, Program::Scheduler chosen, c
 
 Program::Scheduler ScheduleSettings::scheduler() const {
   return [state = state_](const Graph& fused, int number) { return state->schedule(fused, number); };
+}
+
+std::set<std::string> ScheduleSettings::asked(const Graph& fused, int number) const {
+  std::set<std::string> axes;
+  for (const Setting& setting : state_->settings)
+    if (names_kernel(setting.part, fused, number))
+      for (const auto& [axis, value] : setting.axes) axes.insert(axis);
+  return axes;
 }
 
 void ScheduleSettings::check_used() const {

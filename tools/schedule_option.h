@@ -1,7 +1,9 @@
-// The option --schedule: axes of the mapping of chosen kernels, in the place of what the device chose.
+// Kernels as users name them, and the option --schedule: axes of the mapping of chosen kernels, in the place of what
+// the device chose.
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,10 @@ namespace mambac::tools {
 /// Declares --schedule, which may be given several times.
 Option add_schedule(Command command, std::vector<std::string>& settings);
 
+/// The kernels of a graph that a text of the user's names (names_kernel in codegen/kernel_name.h). InputError when it
+/// names none.
+std::vector<int> kernels_named(const std::string& text, const Graph& fused);
+
 /// A scheduler whose choice is changed by "PART:AXIS=NUMBER,AXIS=NUMBER" texts, each for the kernels that PART names
 /// (names_kernel in codegen/kernel_name.h).
 class ScheduleSettings {
@@ -22,6 +28,8 @@ class ScheduleSettings {
 
   /// InputError, when it is called, for what is illegal for a kernel.
   Program::Scheduler scheduler() const;
+  /// The axes of a kernel that settings are for.
+  std::set<std::string> asked(const Graph& fused, int number) const;
   /// InputError when a setting is for none of the kernels that were scheduled so far.
   void check_used() const;
 

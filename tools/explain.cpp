@@ -1,0 +1,204 @@
+#include "tools/explain.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <set>
+
+#include "codegen/cuda/cuda_emit.h"
+#include "codegen/kernel_name.h"
+#include "ir/print.h"
+#include "runtime/cpu_info.h"
+
+namespace mambac::tools {
+namespace {
+
+/// What stands in a line, without the spaces around it.
+std::string line_of(const std::string& text, int number) {
+  size_t begin = 0;
+  for (int line = 1; line < number && begin != std::string::npos; ++line) {
+    begin = text.find('\n', begin);
+    if (begin != std::string::npos) ++begin;
+  }
+  if (begin == std::string::npos) return "";
+  const std::string line = text.substr(begin, text.find('\n', begin) - begin);
+  const size_t first = line.find_first_not_of(" \t\r");
+  return first == std::string::npos ? "" : line.substr(first, line.find_last_not_of(" \t\r") + 1 - first);
+}
+
+/// The graph fused as the pipeline does, with what fusion says of pairs of kernels.
+PipelineResult run_all(const Graph& source, const PipelineOptions& options, std::vector<Apart>& apart) {
+  const std::vector<const Stage*> stages = stages_after("source", options.kind);
+  const auto fusing = std::ranges::find(stages, "fuse", &Stage::name);
+  PipelineResult result = run_stages(source, options, {stages.begin(), fusing});
+  result.graph = fuse(result.graph, options.fuse, result.remarks, &apart);
+  result.graph = run_stages(result.graph, options, {fusing + 1, stages.end()}).graph;
+  return result;
+}
+
+Program::Scheduler default_schedules(DeviceKind device) {
+  return device == DeviceKind::gpu ? Program::Scheduler(default_gpu_schedule) : schedules_of(cpu_device());
+}
+
+}  // namespace
+
+size_t KernelSummary::ops() const {
+  size_t count = 0;
+  for (const ExplainedLine& line : lines) count += line.ops.size();
+  return count;
+}
+
+std::string_view name_of(ChoiceSource source) {
+  return source == ChoiceSource::asked ? "--schedule" : "heuristic";
+}
+
+Explainer::Explainer(const Model& model, ExplainOptions options)
+    : model_(model),
+      options_(std::move(options)),
+      schedules_(options_.device, default_schedules(options_.device), options_.schedule) {
+  PipelineResult result = run_all(source_graph(model, options_.pipeline.kind), options_.pipeline, apart_);
+  fused_ = std::move(result.graph);
+  remarks_ = std::move(result.remarks);
+}
+
+std::vector<KernelSummary> Explainer::kernels() const {
+  std::vector<KernelSummary> all;
+  for (const KernelWork& work : kernel_work(fused_, options_.sizes))
+    all.push_back(summary_of(static_cast<int>(all.size()), work));
+  return all;
+}
+
+std::vector<KernelExplanation> Explainer::explain(const std::vector<int>& numbers) {
+  const std::vector<KernelWork> works = kernel_work(fused_, options_.sizes);
+  std::vector<KernelExplanation> explanations;
+  for (const int number : numbers) {
+    KernelExplanation one;
+    one.summary = summary_of(number, works[static_cast<size_t>(number)]);
+    one.producers = neighbours(number, &Apart::consumer, &Apart::producer);
+    one.consumers = neighbours(number, &Apart::producer, &Apart::consumer);
+    one.remarks = remarks_on(number);
+    one.schedule = schedule_of(number);
+    explanations.push_back(std::move(one));
+  }
+  schedules_.check_used();
+  if (options_.architecture.empty()) {
+    if (options_.measure)
+      for (KernelExplanation& one : explanations) add_roofline(one);
+    return explanations;
+  }
+  const CountedKernels counted = count_kernels(fused_, options_.pipeline.kind, numbers, options_.sizes,
+                                               options_.architecture, schedules_.scheduler());
+  for (KernelExplanation& one : explanations) add_code(one, counted);
+  return explanations;
+}
+
+KernelSummary Explainer::summary_of(int number, const KernelWork& work) const {
+  const KernelGroup& group = fused_.kernels[static_cast<size_t>(number)];
+  KernelSummary summary;
+  summary.number = number;
+  summary.name = group.name;
+  summary.code_name = work.library ? "" : kernel_name(fused_, number);
+  summary.kind = kKernelKinds[group.kind];
+  summary.loops = loops_text(fused_, group);
+  summary.lines = lines_of(number);
+  summary.work = work;
+  return summary;
+}
+
+std::vector<ExplainedLine> Explainer::lines_of(int number) const {
+  const auto& files = model_.library->files();
+  std::map<std::pair<size_t, int>, ExplainedLine> lines;  // by the file's place and the line
+  for (uint32_t i = 0; i < fused_.size(); ++i) {
+    const Node& node = fused_.node({i});
+    if (node.kernel != number) continue;
+    const Location& where = node.location;
+    const auto file =
+        std::ranges::find_if(files, [&](const auto& one) { return where.known() && one->name == *where.file; });
+    ExplainedLine& line = lines[{static_cast<size_t>(file - files.begin()), where.line}];
+    if (line.ops.empty() && file != files.end())
+      line = {(*file)->name, where.line, line_of((*file)->text, where.line), {}};
+    line.ops.push_back({node.name, std::string(mambac::name_of(node.op)), print_node(fused_, {i})});
+  }
+  std::vector<ExplainedLine> list;
+  for (auto& [place, line] : lines) list.push_back(std::move(line));
+  return list;
+}
+
+std::vector<Neighbour> Explainer::neighbours(int number, int Apart::*self, int Apart::*other) const {
+  std::vector<Neighbour> found;
+  for (const Apart& pair : apart_)
+    if (pair.*self == number)
+      found.push_back({pair.*other, fused_.kernels[static_cast<size_t>(pair.*other)].name,
+                       values_between(pair.producer, pair.consumer), pair.reason});
+  return found;
+}
+
+std::vector<std::string> Explainer::values_between(int producer, int consumer) const {
+  std::vector<NodeId> stack;
+  std::set<NodeId> passed;
+  for (const Node& node : fused_.nodes())
+    if (node.kernel == consumer) stack.insert(stack.end(), node.operands.begin(), node.operands.end());
+  while (!stack.empty()) {
+    const NodeId id = stack.back();
+    stack.pop_back();
+    if (!id.present() || passed.contains(id)) continue;
+    const Node& node = fused_.node(id);
+    if (node.kernel == producer) passed.insert(id);
+    if (node.kernel < 0) stack.insert(stack.end(), node.operands.begin(), node.operands.end());  // a view or a join
+  }
+  std::vector<std::string> names;
+  for (const NodeId id : passed) names.push_back(fused_.node(id).name);
+  return names;
+}
+
+Remarks Explainer::remarks_on(int number) const {
+  Remarks found;
+  std::ranges::copy_if(remarks_, std::back_inserter(found), [&](const Remark& remark) {
+    const std::optional<NodeId> id = fused_.find(remark.node);
+    return id && fused_.node(*id).kernel == number;
+  });
+  return found;
+}
+
+std::vector<ScheduleAxis> Explainer::schedule_of(int number) const {
+  if (fused_.kernels[static_cast<size_t>(number)].kind == KernelGroup::library) return {};
+  const std::set<std::string> asked = schedules_.asked(fused_, number);
+  std::vector<ScheduleAxis> axes;
+  for (const auto& [name, value] : schedules_.scheduler()(fused_, number).values())
+    axes.push_back({name, value, asked.contains(name) ? ChoiceSource::asked : ChoiceSource::heuristic});
+  return axes;
+}
+
+void Explainer::add_roofline(KernelExplanation& explanation) {
+  explanation.rooflines.push_back({fmt::format("{}, {} threads", cpu_info().model, omp_get_max_threads()),
+                                   machine_.times_of(explanation.summary.work)});
+}
+
+void Explainer::add_code(KernelExplanation& explanation, const CountedKernels& counted) const {
+  const auto number = static_cast<size_t>(explanation.summary.number);
+  const GpuKernelCost cost = kernel_cost(counted, number, explanation.summary.work);
+  for (const Gpu& gpu : options_.gpus)
+    explanation.rooflines.push_back({std::string(gpu.title), times_on(gpu, cost.work)});
+  if (cost.library) return;
+  const CudaKernel& kernel = counted.kernels.all()[static_cast<size_t>(counted.numbers[number])];
+  GpuCode code{options_.architecture, counted.counted_in, cost.work.slots, cost.work.specials, {}};
+  std::vector<int64_t> sizes;
+  for (const std::string& name : kernel.loops.sizes) sizes.push_back(options_.sizes.find(name)->second);
+  for (size_t i = 0; i < kernel.loops.stages.size(); ++i) {
+    const loop::Stage& stage = kernel.loops.stages[i];
+    GpuStage made{cuda_emit::stage_symbol(kernel.loops, i),
+                  loop::evaluate(stage.tasks, {}, sizes),
+                  threads_of(kernel.loops, stage),
+                  {},
+                  {}};
+    made.use = use_of(kernel, made.symbol);
+    made.occupancy = occupancy_of(options_.architecture, made.use, made.threads);
+    code.stages.push_back(std::move(made));
+  }
+  explanation.gpu = std::move(code);
+}
+
+}  // namespace mambac::tools
