@@ -47,7 +47,7 @@ struct Neighbour {
   Reason reason;                    // why they are not one kernel
 };
 
-/// Where a choice comes from. A tuner's records have a place here.
+/// Where a choice comes from: an entry for all that can make one.
 enum class ChoiceSource : uint8_t {
   heuristic,  // the device's default for such a kernel
   asked,      // --schedule

@@ -112,8 +112,8 @@ void print_kernels(const Explainer& explainer) {
   const std::vector<KernelSummary> kernels = explainer.kernels();
   size_t widest = 0;
   for (const KernelSummary& kernel : kernels) widest = std::max(widest, kernel.name.size());
-  fmt::print("the {} graph, {} kernels; work at {}\n", mambac::name_of(options.pipeline.kind), kernels.size(),
-             sizes_text(options.sizes));
+  fmt::print("the {} graph, {} kernel{}; work at {}\n", mambac::name_of(options.pipeline.kind), kernels.size(),
+             kernels.size() == 1 ? "" : "s", sizes_text(options.sizes));
   fmt::print("{:<{}}  {:<8}{:>4}{:>12}{:>12}{:>12}  {}\n", "kernel", widest, "kind", "ops", "bytes", "FLOPs",
              "exp, log", "lines");
   for (const KernelSummary& kernel : kernels)
