@@ -183,6 +183,24 @@ std::string initialiser_text(const Initialiser& init) {
   return "";
 }
 
+bool is_printable(const Graph& graph) {
+  const auto has_node = [&](NodeId id) { return id.index < graph.size(); };
+  const auto has_dims = [&](const std::vector<DimId>& dims) {
+    return std::ranges::all_of(dims, [&](DimId d) { return d.index < graph.dims().size(); });
+  };
+  const auto is_whole = [&](const Node& node) {
+    return has_dims(node.type.dims) && has_dims(node.attrs.dims) &&
+           std::ranges::all_of(node.operands, [&](NodeId o) { return !o.present() || has_node(o); });
+  };
+  const auto has_loops = [&](const KernelGroup& kernel) {
+    const auto may_lack = [&](DimId d) { return d == DimId{} || has_dims({d}); };
+    return has_dims(kernel.outer) && has_dims(kernel.inner) && may_lack(kernel.along) && may_lack(kernel.lane);
+  };
+  return std::ranges::all_of(graph.nodes(), is_whole) && std::ranges::all_of(graph.kernels, has_loops) &&
+         std::ranges::all_of(graph.dims(), [&](const Dim& dim) { return !dim.is_tiles() || has_dims({dim.base}); }) &&
+         std::ranges::all_of(graph.outputs(), [&](const Output& output) { return has_node(output.value); });
+}
+
 std::string print_node(const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
   if (node.op == Op::Param) return param_text(graph, node);

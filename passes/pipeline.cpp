@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
+#include <stdexcept>
 
 #include "ir/error.h"
 #include "ir/step.h"
@@ -97,7 +99,41 @@ std::vector<Stage> make_stages() {
   };
 }
 
+/// What goes wrong in it beyond the user's mistakes and the machine's limits is a bug of the stage.
+Graph run_stage(const Stage& stage, const Graph& graph, const PipelineOptions& options, Remarks& remarks) {
+  const trace::Span span("pass", stage.name);
+  try {
+    return stage.run(graph, options, remarks);
+  } catch (const InternalError& failure) {
+    throw StageFailure(stage.name, failure.what(), graph, nullptr);
+  } catch (const Failure&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::length_error&) {
+    throw;
+  } catch (const std::exception& failure) {
+    throw StageFailure(stage.name, failure.what(), graph, nullptr);
+  }
+}
+
+void verify_result(const Stage& stage, const Graph& given, const Graph& made) {
+  const trace::Span span("verify", stage.name);
+  try {
+    verify(made);
+  } catch (const InternalError& failure) {
+    throw StageFailure(stage.name, failure.what(), given, std::make_shared<const Graph>(made));
+  }
+}
+
 }  // namespace
+
+StageFailure::StageFailure(std::string_view stage, const std::string& message, Graph given,
+                           std::shared_ptr<const Graph> refused)
+    : InternalError(fmt::format("in the pass {}: {}", stage, message)),
+      stage_(stage),
+      given_(std::make_shared<const Graph>(std::move(given))),
+      refused_(std::move(refused)) {}
 
 std::string_view name_of(GraphKind kind) {
   return kKindNames[static_cast<size_t>(kind)];
@@ -150,14 +186,9 @@ PipelineResult run_stages(const Graph& graph, const PipelineOptions& options, st
   PipelineResult result{graph, {}};
   verify(result.graph);
   for (const Stage* stage : stages) {
-    {
-      const trace::Span span("pass", stage->name);
-      result.graph = stage->run(result.graph, options, result.remarks);
-    }
-    {
-      const trace::Span span("verify", stage->name);
-      verify(result.graph);
-    }
+    Graph made = run_stage(*stage, result.graph, options, result.remarks);
+    verify_result(*stage, result.graph, made);
+    result.graph = std::move(made);
     if (observer) observer(stage->name, result.graph);
   }
   return result;

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "ir/error.h"
 #include "passes/fuse.h"
 #include "passes/remark.h"
 
@@ -53,13 +55,30 @@ struct PipelineResult {
 /// Called with every stage's name and result; first with "source" and the graph as it came.
 using StageObserver = std::function<void(std::string_view stage, const Graph& graph)>;
 
+/// A bug in a stage: it broke an invariant while it ran, or made a graph that verify refuses.
+class StageFailure : public InternalError {
+ public:
+  StageFailure(std::string_view stage, const std::string& message, Graph given, std::shared_ptr<const Graph> refused);
+
+  const std::string& stage() const { return stage_; }
+  /// What the stage was given.
+  const std::shared_ptr<const Graph>& given() const { return given_; }
+  /// What it made; null when it made nothing.
+  const std::shared_ptr<const Graph>& refused() const { return refused_; }
+
+ private:
+  std::string stage_;
+  std::shared_ptr<const Graph> given_, refused_;
+};
+
 /// Those for one kind of graph that come after the one of this name; "source": all. InputError when there is none of it.
 std::vector<const Stage*> stages_after(std::string_view name, GraphKind kind);
 /// Those of these names, in this order, whatever the kind. InputError for a name that there is not.
 std::vector<const Stage*> stages_named(std::span<const std::string> names);
 
 /// Runs stages one after the other; the graph is verified after each. NoStepForm (ir/step.h) for a prefill or step of
-/// what cannot be cut into steps. `observer` is not told of the graph as it came.
+/// what cannot be cut into steps, StageFailure for a bug. `observer` is not told of the graph as it came; what it is
+/// given stays where it is until it is called again, or run_stages returns.
 PipelineResult run_stages(const Graph& graph, const PipelineOptions& options, std::span<const Stage* const> stages,
                           const StageObserver& observer = {});
 

@@ -12,7 +12,7 @@
 namespace mambac {
 namespace {
 
-constexpr std::string_view kHead = "# mambac after ";
+constexpr std::string_view kHead = "# mambac after ", kPasses = "# passes: ";
 
 /// Calls visit(name, option) for every option but the kind and the element type.
 template <typename Options, typename Visit>
@@ -50,9 +50,7 @@ bool set_value(bool& value, const std::string& text) {
   return known;
 }
 bool set_value(std::vector<std::string>& value, const std::string& text) {
-  value.clear();
-  std::stringstream names(text);
-  for (std::string name; std::getline(names, name, ',');) value.push_back(name);
+  value = names_in(text);
   return true;
 }
 
@@ -128,6 +126,24 @@ std::optional<PipelinePoint> point_of(const std::string& text) {
   PipelinePoint point{line.substr(0, colon), {}};
   set_options(point.options, line.substr(colon + 1));
   return point;
+}
+
+std::vector<std::string> names_in(const std::string& list) {
+  std::vector<std::string> all;
+  std::stringstream names(list);
+  for (std::string name; std::getline(names, name, ',');) all.push_back(name);
+  return all;
+}
+
+std::vector<std::string> passes_of(const std::string& text) {
+  std::stringstream lines(text);
+  for (std::string line; std::getline(lines, line) && line.starts_with('#');)
+    if (line.starts_with(kPasses)) return names_in(line.substr(kPasses.size()));
+  return {};
+}
+
+std::string passes_text(const std::vector<std::string>& passes) {
+  return fmt::format("{}{}\n", kPasses, fmt::join(passes, ","));
 }
 
 }  // namespace mambac

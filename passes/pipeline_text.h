@@ -25,4 +25,13 @@ std::string point_text(const PipelinePoint& point);
 /// Of a text whose first line is of this form; nothing for another. InputError when it names what is not known.
 std::optional<PipelinePoint> point_of(const std::string& text);
 
+/// "simplify,fuse": the names between the commas.
+std::vector<std::string> names_in(const std::string& list);
+
+/// Those of a line "# passes: simplify,fuse" among the comments at the top of a text; none where there is no such line.
+std::vector<std::string> passes_of(const std::string& text);
+
+/// Such a line, and a line end.
+std::string passes_text(const std::vector<std::string>& passes);
+
 }  // namespace mambac

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "runtime/checkpoint.h"
-#include "tools/reproducer.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 

@@ -14,6 +14,7 @@
 #include "tools/kernel_work.h"
 #include "tools/paper_flops.h"
 #include "tools/schedule_option.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -91,7 +92,7 @@ Report make_report(const Model& model, const PipelineOptions& options, const Bin
   for (const Node& node : forward.nodes())
     if (node.op == Op::Param) report.parameters += static_cast<double>(elements_of(forward, node.type, sizes));
   report.flops_per_byte = paper_flops_per_position(forward, sizes);
-  const Graph fused = run_pipeline(source_graph(model, options.kind), options).graph;
+  const Graph fused = noted_pipeline(source_graph(model, options.kind), options).graph;
   report.kernels = kernel_work(fused, sizes);
   report.memory = planned_memory(fused, DeviceKind::cpu, schedules_of(cpu_device()), sizes, options.narrow_parameters);
   return report;
@@ -151,7 +152,7 @@ void print_report(const Report& report, const std::string& graph, const Bindings
 void run_gpu_cost(const Arguments& arguments, const Selection& selection, const PipelineOptions& options) {
   const std::string architecture = architecture_named(arguments.device);
   const std::vector<Gpu> gpus = gpus_for(architecture, arguments.gpu);
-  const Graph fused = run_pipeline(source_graph(selection.model, options.kind), for_gpu(options)).graph;
+  const Graph fused = noted_pipeline(source_graph(selection.model, options.kind), for_gpu(options)).graph;
   const ScheduleSettings settings(DeviceKind::gpu, default_gpu_schedule, arguments.schedule);
   const GpuCost cost = gpu_cost(fused, options.kind, selection.sizes, architecture, settings.scheduler());
   settings.check_used();

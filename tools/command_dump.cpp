@@ -20,6 +20,7 @@
 #include "tools/cuda_kernels.h"
 #include "tools/graph_text.h"
 #include "tools/schedule_option.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -30,6 +31,7 @@ constexpr const char* kDescription =
   mambac dump mambabyte:tiny --graph step
   mambac dump mambabyte:353m --graph train --remarks
   mambac dump mambabyte:tiny --graph prefill --stage all --out dumps
+  mambac dump mambabyte:tiny --graph train --stage all --stop-after clean --out dumps
   mambac dump mambabyte:tiny --graph prefill --stage kernels --kernel k5
   mambac dump mambabyte:tiny --graph prefill --stage asm --kernel k5 --labels
   mambac dump mambabyte:tiny --graph train --stage kernels --device cuda --schedule k5:width=32
@@ -39,12 +41,14 @@ constexpr const char* kDescription =
 The text of a graph is the language of definitions: it can be read back. The line above it says after which stage it
 stands and with what options, so that --start-at goes on from there, with what was changed in the text. Remarks follow
 as comments. '--stage all' has the source, each stage that changed the graph, and the loops of the kernels; a file's
-number is that of its stage in --list-stages. Fusion and schedules are those of --device, without one a GPU's for the
+number is that of its stage in --list-stages. Where a pass fails, what came before it is written, and, when it made a
+graph that is refused, that too. No pass runs that is not needed: those after --stage only for --remarks, those after
+--stop-after never. Fusion and schedules are those of --device, without one a GPU's for the
 stage cuda and else the CPU's.)";
 
 struct Arguments {
   ModelArguments model;
-  std::string graph = "train", stage = "stores", dtype = "f32", out, kernel, start_at;
+  std::string graph = "train", stage = "stores", dtype = "f32", out, kernel, start_at, stop_after;
   int recompute = 0;
   bool remarks = false, labels = false, json = false, list = false;
   std::string device;
@@ -109,13 +113,17 @@ class Dump {
     check_stage();
   }
 
+  /// StageFailure after what came before is in `texts`.
   void run() {
     if (arguments_.start_at.empty()) run_all();
     else go_on();
-    schedules_.check_used();
+    if (shows_kernels()) schedules_.check_used();
     if (texts.empty())
       throw InputError(fmt::format("--stage: {} is no stage of the {} graph{}", arguments_.stage,
-                                   name_of(options_.kind), arguments_.start_at.empty() ? "" : ", or it comes earlier"));
+                                   name_of(options_.kind),
+                                   arguments_.start_at.empty() && arguments_.stop_after.empty()
+                                       ? ""
+                                       : ", or not one of those that run"));
   }
 
   std::string_view kind_name() const { return name_of(options_.kind); }
@@ -132,25 +140,50 @@ class Dump {
     options_ = options_for(kind, storage, selection.sizes);
     options_.recompute = checked_recompute(arguments_.recompute, kind, source);
     if (gpu_) options_ = for_gpu(options_);
-    finish(run_pipeline(source, options_, observer()));
+    if (wants("source")) add_graph("source", print(source));
+    run_from(source, "source");
   }
 
   void go_on() {
     const GraphText start = read_graph(arguments_.start_at, true);
     options_ = start.point->options;
-    finish(run_stages(start.graph, options_, stages_after(start.point->stage, options_.kind), observer()));
+    run_from(start.graph, start.point->stage);
   }
 
-  StageObserver observer() {
-    return [this](std::string_view stage, const Graph& graph) {
-      if (wants(stage)) add_graph(stage, print(graph));
-    };
-  }
-
-  void finish(PipelineResult result) {
+  void run_from(const Graph& graph, const std::string& after) {
+    PipelineResult result = run_noting_failure(graph, after, stages_to_run(after));
     remarks = std::move(result.remarks);
+    if (!shows_kernels()) return;
     for (const auto& [stage, reason] : kCodeStages)
       if (wants(stage)) texts.push_back({std::string(stage), "", code(result.graph, stage), extension(stage)});
+  }
+
+  PipelineResult run_noting_failure(const Graph& graph, const std::string& after,
+                                    const std::vector<const Stage*>& stages) {
+    try {
+      return noted_stages(graph, after, options_, stages, [this](std::string_view stage, const Graph& made) {
+        if (wants(stage)) add_graph(stage, print(made));
+      });
+    } catch (const StageFailure& failure) {
+      const Graph* refused = failure.refused().get();
+      if (refused && wants(failure.stage()) && is_printable(*refused))
+        texts.push_back({failure.stage(), "", print(*refused), ".refused.mb"});
+      throw;
+    }
+  }
+
+  std::vector<const Stage*> stages_to_run(const std::string& after) const {
+    std::vector<const Stage*> stages = stages_after(after, options_.kind);
+    const bool stops = !arguments_.stop_after.empty();
+    if (!stops && arguments_.remarks) return stages;
+    const std::string& last = stops ? arguments_.stop_after : arguments_.stage;
+    const auto end = std::ranges::find(stages, last, &Stage::name);
+    if (end != stages.end()) return {stages.begin(), end + 1};
+    if (last == after) return {};
+    if (!stops) return stages;
+    std::vector<std::string_view> known{after};
+    for (const Stage* stage : stages) known.push_back(stage->name);
+    throw InputError(fmt::format("--stop-after: found '{}', expected one of: {}", last, fmt::join(known, ", ")));
   }
 
   static std::string extension(std::string_view stage) {
@@ -168,6 +201,8 @@ class Dump {
     if (std::find(known.begin(), known.end(), arguments_.stage) == known.end())
       throw InputError(fmt::format("there is no stage '{}'{}; there are: {}", arguments_.stage,
                                    did_you_mean(arguments_.stage, known), fmt::join(known, ", ")));
+    if (!arguments_.stop_after.empty() && is_code(arguments_.stage))
+      throw InputError(fmt::format("--stop-after: the stage {} comes after all passes", arguments_.stage));
     if (shows_kernels()) return;
     if (!arguments_.kernel.empty()) refuse_for_graph("--kernel");
     if (!arguments_.schedule.empty()) refuse_for_graph("--schedule");
@@ -179,8 +214,12 @@ class Dump {
                                  option, arguments_.stage));
   }
 
+  static bool is_code(std::string_view name) {
+    return std::ranges::any_of(kCodeStages, [&](const auto& stage) { return stage.first == name; });
+  }
+
   bool shows_kernels() const {
-    return std::ranges::any_of(kCodeStages, [&](const auto& stage) { return wants(stage.first); });
+    return arguments_.stop_after.empty() && (arguments_.stage == "all" || is_code(arguments_.stage));
   }
 
   /// Of all stages, those that changed nothing are left out.
@@ -191,6 +230,7 @@ class Dump {
   }
 
   std::string code(const Graph& fused, std::string_view stage) const {
+    const CodeNote note(fused, options_, std::string(stage), kind());
     const Layouts layouts(fused);
     const Program::Scheduler schedule = schedules_.scheduler();
     std::string text;
@@ -272,15 +312,24 @@ void print_stages(bool json) {
   if (json) print_json(list);
 }
 
-void run_dump(const Arguments& arguments) {
-  if (arguments.list) return print_stages(arguments.json);
-  Dump dump(arguments);
-  dump.run();
+void show(const Dump& dump, const Arguments& arguments) {
   if (arguments.json) return print_all_json(dump, arguments);
   if (!arguments.out.empty()) return write_all(dump, arguments);
   for (const StageText& text : dump.texts)
     fmt::print("{}{}{}", text.head, text.text, dump.texts.size() > 1 ? "\n" : "");
   if (arguments.remarks) fmt::print("{}", remark_text(dump.remarks));
+}
+
+void run_dump(const Arguments& arguments) {
+  if (arguments.list) return print_stages(arguments.json);
+  Dump dump(arguments);
+  try {
+    dump.run();
+  } catch (const StageFailure&) {
+    show(dump, arguments);
+    throw;
+  }
+  show(dump, arguments);
 }
 
 }  // namespace
@@ -296,6 +345,7 @@ void add_dump(Command app) {
       .show_default()
       .type_name("");
   command.add_option("--stage", arguments->stage, "after which stage, or all").show_default().type_name("");
+  command.add_option("--stop-after", arguments->stop_after, "the last pass that runs").type_name("STAGE");
   command
       .add_option("--kernel", arguments->kernel,
                   "only this kernel: k4, or by its name; a part that several have shows them all")

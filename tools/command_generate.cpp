@@ -18,6 +18,7 @@
 #include "tools/commands.h"
 #include "tools/device_option.h"
 #include "tools/trace_option.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -112,6 +113,7 @@ void report_json(const std::vector<std::string>& prompts, const std::vector<std:
 }
 
 void run_generate(const Arguments& arguments) {
+  note_seed("generate", arguments.options.seed);
   check_options(arguments.options.sampling);
   const ChosenDevice device(arguments.device);
   const std::vector<std::string> prompts = read_prompts(arguments);

@@ -103,6 +103,7 @@ CommandLine::CommandLine(const std::string& name, const std::string& description
     : app_(std::make_unique<CLI::App>(description, name)) {
   app_->set_version_flag("--version", version);
   app_->require_subcommand(1);
+  app_->fallthrough();  // its own options may stand behind a command
   app_->formatter(std::make_shared<Help>());
   app_->failure_message([name](const CLI::App*, const CLI::Error& error) {
     return fmt::format("{0}: {1}\nTry '{0} --help' or '{0} COMMAND --help'.\n", name, error.what());

@@ -2,13 +2,13 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "ir/print.h"
 #include "runtime/atomic_file.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
 #include "tools/graph_text.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -22,19 +22,13 @@ constexpr const char* kDescription =
   mambac opt --list-passes
 
 The text is what 'mambac dump' prints. Options of the pipeline are those of the line above it, where it has one, then
-those of --options. The result has such a line, too.)";
+those of --options. The result has such a line, too. A text with a line '# passes: simplify,fuse' at its top needs no
+--passes.)";
 
 struct Arguments {
   std::string file, passes, options, out;
   bool remarks = false, list = false, json = false;
 };
-
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> names;
-  std::stringstream all(text);
-  for (std::string name; std::getline(all, name, ',');) names.push_back(name);
-  return names;
-}
 
 void print_passes(bool json) {
   Json list = Json::array();
@@ -47,13 +41,15 @@ void print_passes(bool json) {
 
 void run_opt(const Arguments& arguments) {
   if (arguments.list) return print_passes(arguments.json);
-  const std::vector<std::string> names = split(arguments.passes);
-  if (names.empty()) throw InputError("--passes: found none, expected names with commas between them; see --list-passes");
-  const std::vector<const Stage*> stages = stages_named(names);
   const GraphText start = read_graph(arguments.file, false);
+  const std::vector<std::string> names = arguments.passes.empty() ? start.passes : names_in(arguments.passes);
+  if (names.empty())
+    throw InputError("--passes: found none, and no line '# passes: ...' in the text; expected names with commas between "
+                     "them; see --list-passes");
   PipelineOptions options = start.point ? start.point->options : PipelineOptions();
   set_options(options, arguments.options);
-  const PipelineResult result = run_stages(start.graph, options, stages);
+  const std::string after = start.point ? start.point->stage : "source";
+  const PipelineResult result = noted_stages(start.graph, after, options, stages_named(names));
   const std::string text = point_text({names.back(), options}) + print(result.graph) +
                            (arguments.remarks ? remark_text(result.remarks) : "");
   if (arguments.out.empty()) fmt::print("{}", text);

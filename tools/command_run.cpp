@@ -18,9 +18,9 @@
 #include "tools/device_option.h"
 #include "tools/not_finite.h"
 #include "tools/port_values.h"
-#include "tools/reproducer.h"
 #include "tools/run_data.h"
 #include "tools/trace_option.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -184,6 +184,7 @@ void write_results(const Arguments& arguments, const Arrays& results) {
 }
 
 void run_block(const Arguments& arguments) {
+  note_seed("run", arguments.seed);
   const std::map<std::string, GivenArray> given = read_arrays(arguments.inputs);
   const Target target = make_target(arguments, given);
   // The graph with seeds names all that can be given; the pipeline makes the same from the block's own graph.

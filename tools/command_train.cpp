@@ -12,6 +12,7 @@
 #include "tools/not_finite.h"
 #include "tools/trace_option.h"
 #include "tools/training_graphs.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -115,6 +116,7 @@ int run_train(const Arguments& arguments) {
   const ChosenDevice device(arguments.device);
   Selection selection = select_model(arguments.model.spec, arguments.model.settings);
   TrainOptions options = options_of(arguments, selection);
+  note_seed("train", options.settings.seed);
   const Graph training = training_graph(selection.model);
   check_reads_bytes(training);
   const std::string start = selection.model.checkpoint;

@@ -7,7 +7,7 @@
 #include "ir/trace.h"
 #include "passes/segments.h"
 #include "tools/kernel_labels.h"
-#include "tools/reproducer.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 
@@ -112,7 +112,7 @@ int fitting_recompute(const Graph& source, PipelineOptions options, const Bindin
   options.fuse = device_options(device.fuse_options(), options.fuse);
   const auto fits = [&](int parts) {
     options.recompute = parts;
-    const Graph fused = run_pipeline(source, options).graph;
+    const Graph fused = noted_pipeline(source, options).graph;
     return planned_arena_bytes(fused, device.kind(), schedules_of(device), sizes, options.narrow_parameters) <= bytes;
   };
   if (fits(0)) return 0;
@@ -125,14 +125,26 @@ int fitting_recompute(const Graph& source, PipelineOptions options, const Bindin
   return high;
 }
 
+namespace {
+
+std::unique_ptr<Program> compile_kernels(Graph fused, const PipelineOptions& options,
+                                         const Program::Scheduler& schedule, Device& device) {
+  // Code for GPUs is compiled by others, too, whose failures only the whole command shows.
+  if (device.kind() == DeviceKind::gpu) return std::make_unique<Program>(std::move(fused), schedule, device);
+  const CodeNote note(fused, options, "llvm", device.kind());
+  return std::make_unique<Program>(std::move(fused), schedule, device);
+}
+
+}  // namespace
+
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                                   Device& device, const Program::Scheduler& schedule) {
   const trace::Span span("compile", fmt::format("compile {} for {}", source.name, name_of(options.kind)));
   PipelineOptions fitting = options;
   fitting.fuse = device_options(device.fuse_options(), options.fuse);
-  PipelineResult result = run_pipeline(source, fitting);
+  PipelineResult result = noted_pipeline(source, fitting);
   auto compiled = std::make_unique<Compiled>();
-  compiled->program = std::make_unique<Program>(std::move(result.graph), schedule, device);
+  compiled->program = compile_kernels(std::move(result.graph), fitting, schedule, device);
   compiled->remarks = std::move(result.remarks);
   ExecutableOptions how;
   how.constant_parameters = options.narrow_parameters;  // of graphs that do not train

@@ -14,6 +14,7 @@
 #include "runtime/progress.h"
 #include "tools/arguments.h"
 #include "tools/compile.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 
@@ -30,7 +31,7 @@ PipelineOptions for_gpu(PipelineOptions options) {
 }
 
 Graph graph_for_gpu(const Model& model, GraphKind kind, DType storage, const Bindings& sizes) {
-  return run_pipeline(source_graph(model, kind), for_gpu(options_for(kind, storage, sizes))).graph;
+  return noted_pipeline(source_graph(model, kind), for_gpu(options_for(kind, storage, sizes))).graph;
 }
 
 std::vector<int> CudaKernels::add(const Graph& fused, GraphKind kind) {

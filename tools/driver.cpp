@@ -11,7 +11,9 @@
 #include "runtime/cuda/nvtx.h"
 #include "tools/arguments.h"
 #include "tools/commands.h"
+#include "tools/crash.h"
 #include "tools/reproducer.h"
+#include "tools/work_notes.h"
 
 #ifndef MAMBAC_VERSION
 #error "MAMBAC_VERSION comes from the build"
@@ -38,11 +40,8 @@ int fail(const std::string& message, int code) {
   return code;
 }
 
-/// A bug: keeps what is needed to see it again, and says where.
-int fail_internally(const std::string& message, int argc, char** argv) {
-  fail("internal error: " + message, kExitInternal);
-  const std::string folder = write_reproducer(message, {argv, argv + argc});
-  if (!folder.empty()) fmt::print(stderr, "mambac: this is a bug; what led to it is in\n{}\n", folder);
+int fail_internally(const std::string& message, const std::vector<std::string>& arguments) {
+  report_bug(message, arguments);
   return kExitInternal;
 }
 
@@ -57,6 +56,8 @@ void annotate() {
 
 int run_commands(int argc, char** argv) {
   CommandLine line("mambac", kDescription, "mambac " MAMBAC_VERSION);
+  line.top().add_flag("--save-repro", keeps_sources(),
+                      "of any command: write a folder with what it worked on, as an internal error does");
   int exit_code = kExitGood;
   annotate();
   add_dump(line.top());
@@ -82,14 +83,11 @@ int flushed(int exit_code) {
   return exit_code == kExitGood ? fail("standard output cannot be written", kExitEnvironment) : exit_code;
 }
 
-}  // namespace
-
-int run(int argc, char** argv) {
-  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then like a full disk: writing says so
+int run_and_explain(int argc, char** argv, const std::vector<std::string>& arguments) {
   try {
     return flushed(run_commands(argc, argv));
   } catch (const InternalError& failure) {
-    return fail_internally(failure.what(), argc, argv);
+    return fail_internally(failure.what(), arguments);
   } catch (const Failure& failure) {
     return fail(failure.what(), failure.exit_code());
   } catch (const std::length_error&) {
@@ -97,8 +95,26 @@ int run(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return fail("there is not enough memory; a smaller batch or context needs less", kExitEnvironment);
   } catch (const std::exception& failure) {
-    return fail_internally(failure.what(), argc, argv);
+    return fail_internally(failure.what(), arguments);
   }
+}
+
+/// What --save-repro asks for where no bug left a folder.
+int save(int exit_code, const std::vector<std::string>& arguments) {
+  const std::string folder = write_reproducer(fmt::format("no internal error; exit code {}", exit_code), arguments);
+  if (folder.empty()) return fail("--save-repro: the folder cannot be written", kExitEnvironment);
+  fmt::print(stderr, "mambac: what the command worked on is in\n{}\n", folder);
+  return exit_code;
+}
+
+}  // namespace
+
+int run(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then like a full disk: writing says so
+  const std::vector<std::string> arguments(argv, argv + argc);
+  watch_for_crashes(arguments);
+  const int exit_code = run_and_explain(argc, argv, arguments);
+  return keeps_sources() && exit_code != kExitInternal ? save(exit_code, arguments) : exit_code;
 }
 
 }  // namespace mambac::tools

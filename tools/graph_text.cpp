@@ -12,7 +12,7 @@
 #include "ir/error.h"
 #include "ir/verify.h"
 #include "runtime/atomic_file.h"
-#include "tools/reproducer.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 
@@ -45,7 +45,7 @@ GraphText read_graph(const std::string& file, bool must_say_where) {
     throw InputError(fmt::format("{}: found no line '# mambac after STAGE: ...' at its top, which 'mambac dump' writes "
                                  "above every graph",
                                  name));
-  return {verified(parse_graph(text, name), name), std::move(point)};
+  return {verified(parse_graph(text, name), name), std::move(point), passes_of(text)};
 }
 
 std::string remark_text(const Remarks& remarks) {

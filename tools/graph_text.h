@@ -13,6 +13,7 @@ namespace mambac::tools {
 struct GraphText {
   Graph graph;
   std::optional<PipelinePoint> point;  // where it stands, as its first line says
+  std::vector<std::string> passes;     // of passes_of
 };
 
 /// InputError when the file cannot be read, is no text of a graph, or does not say where it stands and must; "-" is

@@ -6,11 +6,14 @@
 
 namespace mambac::tools {
 
-/// Remembers the text of the model under work; the latest one counts.
-void note_model(const std::string& definition);
-
-/// Makes a new folder for temporary files with the command line, the message, the machine and the noted model. Returns
-/// its path, empty when it cannot be written. Never fails.
+/// Makes a new folder for temporary files, and returns its path, empty when it cannot be written. Never fails. In it:
+///
+///     command.sh        shows the error again: the pass or the code that failed, on graph.mb; otherwise the command
+///     line graph.mb          the graph that the failed pass was given; when none failed, what keeps_sources had kept
+///     refused.mb        what the pass made, when that was refused
+///     model.mb          the definition
+///     error.txt         the message
+///     environment.json  version, machine, libraries, variables, command line, seeds
 std::string write_reproducer(const std::string& message, const std::vector<std::string>& arguments);
 
 }  // namespace mambac::tools

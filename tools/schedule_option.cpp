@@ -10,6 +10,7 @@
 #include "codegen/lower.h"
 #include "frontend/suggest.h"
 #include "ir/error.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -102,6 +103,7 @@ struct ScheduleSettings::State {
 ScheduleSettings::ScheduleSettings(DeviceKind kind, Program::Scheduler chosen, const std::vector<std::string>& settings)
     : state_(std::make_shared<State>(State{kind, std::move(chosen), {}})) {
   for (const std::string& text : settings) state_->settings.push_back(parse_setting(text));
+  note_schedule(settings);
 }
 
 Program::Scheduler ScheduleSettings::scheduler() const {
