@@ -139,5 +139,124 @@ TEST(Reproducer, KnowsSeeds) {
   EXPECT_EQ(environment.at("seeds").at("run"), 17);
 }
 
+// ---- reduce ---------------------------------------------------------------------------------------------------------
+
+struct Reduced {
+  Json report;
+  std::string text;
+  Graph graph;
+};
+
+Reduced reduced_by(const TemporaryFolder& folder, const std::string& bug, const fs::path& reproducer,
+                   const std::string& options = "") {
+  const Outcome outcome = planted(folder, bug, kPlanted + "reduce '" + reproducer.string() + "' --json " + options);
+  EXPECT_EQ(outcome.code, 0) << outcome.error;
+  const std::string text = contents(reproducer / "reduced.mb");
+  Reduced reduced{Json::parse(outcome.out), text, parse_graph(text, "reduced.mb")};
+  EXPECT_EQ(reduced.report.at("file"), (reproducer / "reduced.mb").string());
+  return reduced;
+}
+
+/// Its command fails on what was reached as it did before.
+void expect_same_error(const TemporaryFolder& folder, const std::string& bug, const fs::path& reproducer,
+                       const std::string& part) {
+  const Outcome again = planted(folder, bug, "sh '" + reproducer.string() + "/command.sh' reduced.mb");
+  EXPECT_NE(again.error.find(part), std::string::npos) << again.error;
+}
+
+TEST(Reduce, EndsWithAFewOps) {
+  const TemporaryFolder folder;
+  const Outcome failed = planted(folder, "throw", kPlanted + "dump mambabyte:tiny --dtype bf16 --stage fuse");
+  const fs::path reproducer = reproducer_of(folder, "throw", failed);
+  const Reduced reduced = reduced_by(folder, "throw", reproducer);
+  EXPECT_GT(reduced.report.at("ops_before"), 200);
+  EXPECT_LE(reduced.report.at("ops"), 5) << reduced.text;
+  EXPECT_LT(reduced.report.at("attempts"), 150);
+  EXPECT_TRUE(reduced.text.starts_with("# mambac after differentiate: graph=eval dtype=f32\n# passes: regroup\n"));
+  EXPECT_EQ(reduced.text.find("  @ "), std::string::npos) << "places are left out";
+  for (const Dim& dim : reduced.graph.dims()) EXPECT_LE(dim.size, 1) << dim.name;
+  expect_same_error(folder, "throw", reproducer, "in the pass regroup: planted: node '");
+}
+
+const std::string kSmallModel = R"(free B, L
+model m<E = 4, F = 6>(x: [B, L, E]) {
+  param w: [E, F] = normal(0, 1)
+  y = tanh(x * 2.0)
+  z = dot<E>(y, w)
+  h = scan<L, reverse>(exp(0.5 * z), z)
+  return out = sum<F>(h), other = softplus(y)
+})";
+
+/// Of crashes, of what never ends, and of code.
+TEST(Reduce, SurvivesWhatItTries) {
+  struct Bug {
+    std::string name, command, said;
+  };
+  for (const Bug& bug : {Bug{"abort", "dump m.mb --graph eval", "in the pass regroup: SIGABRT"},
+                         Bug{"refused", "dump m.mb --graph eval", "its rule gives f32["},
+                         Bug{"lower", "dump m.mb --graph eval --stage kernels", "planted: kernel"}}) {
+    const TemporaryFolder folder;
+    folder.write("m.mb", kSmallModel);
+    const Outcome failed = planted(folder, bug.name, kPlanted + bug.command);
+    const Reduced reduced = reduced_by(folder, bug.name, reproducer_of(folder, bug.name, failed));
+    EXPECT_LE(reduced.report.at("ops"), 3) << reduced.text;
+    EXPECT_EQ(reduced.text.find("reverse"), std::string::npos) << reduced.text;
+    expect_same_error(folder, bug.name, named_folder(failed.error), bug.said);
+  }
+  const TemporaryFolder folder;
+  folder.write("m.mb", "free B, L\nmodel m(x: [B, L]) { return y = scan<L>(exp(x * x), tanh(x)) }");
+  const Outcome hanging =
+      planted(folder, "hang", kPlanted + "dump m.mb --graph eval & sleep 1; kill -ABRT $!; wait $!");
+  const Reduced reduced = reduced_by(folder, "hang", named_folder(hanging.error), "--limit 0.25");
+  EXPECT_EQ(reduced.report.at("error"), "it does not end\n");
+  EXPECT_EQ(reduced.report.at("ops"), 3) << reduced.text;
+}
+
+/// The failure is whatever a command says it is; passes and options go when they are not needed.
+TEST(Reduce, AsksAnyCommand) {
+  const TemporaryFolder folder;
+  succeed(folder,
+          "mkdir own; mambac dump mambabyte:tiny --dtype bf16 --stage source --out own; mv own/*.mb own/graph.mb");
+  std::string graph = contents(folder / "own/graph.mb");
+  folder.write("own/graph.mb", graph.insert(graph.find('\n') + 1, "# passes: simplify,differentiate,clean\n"));
+  folder.write("own/command.sh", R"(
+mambac=${MAMBAC:-mambac}
+"$mambac" opt "$1" --out "$1.after" || exit 0
+grep -q 'softplus(' "$1.after" || exit 0
+echo "found softplus of $(wc -l < "$1.after") lines" >&2
+exit 9
+)");
+  const Reduced reduced = reduced_by(folder, "", folder / "own");
+  EXPECT_EQ(reduced.report.at("error"), "exit code 9: found softplus of _ lines\n");
+  EXPECT_EQ(reduced.report.at("ops"), 1) << reduced.text;
+  EXPECT_EQ(passes_of(reduced.text).size(), 1u) << reduced.text;
+  EXPECT_TRUE(reduced.text.starts_with("# mambac after source: graph=eval dtype=f32\n")) << reduced.text;
+}
+
+TEST(Reduce, KeepsWhatItReachedWhenItIsInterrupted) {
+  const TemporaryFolder folder;
+  const Outcome failed = planted(folder, "throw", kPlanted + "dump mambabyte:tiny --stage fuse");
+  const std::string reproducer = named_folder(failed.error).string();
+  const Outcome outcome =
+      planted(folder, "throw", kPlanted + "reduce '" + reproducer + "' --json & sleep 0.7; kill -TERM $!; wait $!");
+  EXPECT_EQ(outcome.code, 128 + SIGTERM) << outcome.error;
+  EXPECT_EQ(Json::parse(outcome.out).at("interrupted"), true);
+  expect_same_error(folder, "throw", reproducer, "in the pass regroup: planted");
+}
+
+TEST(Reduce, SaysWhatIsNotToBeReduced) {
+  const TemporaryFolder folder;
+  folder.write("good/graph.mb", "# passes: simplify\nblock m() {\n return y = 1.0\n}\n");
+  folder.write("good/command.sh", "exec \"$MAMBAC\" opt \"$1\"\n");
+  folder.write("other/graph.mb", "block m() {\n return y = 1.0\n}\n");
+  folder.write("other/command.sh", "exit 1\n");
+  const Outcome good = shell(folder, "mambac reduce good"), other = shell(folder, "mambac reduce other");
+  EXPECT_EQ(good.code, 1);
+  EXPECT_NE(good.error.find("good: the command ends well"), std::string::npos) << good.error;
+  EXPECT_EQ(other.code, 1);
+  EXPECT_NE(other.error.find("takes no graph"), std::string::npos) << other.error;
+  EXPECT_EQ(shell(folder, "mambac reduce nowhere").code, 1);
+}
+
 }  // namespace
 }  // namespace mambac::test

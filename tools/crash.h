@@ -11,6 +11,9 @@ namespace mambac::tools {
 /// up. Signals that are handled already, as sanitizers do, are left alone.
 void watch_for_crashes(const std::vector<std::string>& arguments);
 
+/// In the environment of processes whose bugs are known, and leave no folders.
+inline constexpr const char* kKnownBug = "MAMBAC_KNOWN_BUG";
+
 /// Says on standard error that there is a bug, and where what led to it was written, the path in the last line.
 void report_bug(const std::string& message, const std::vector<std::string>& arguments);
 

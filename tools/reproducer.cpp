@@ -34,27 +34,26 @@ std::string quoted(const std::string& argument) {
   return text + "'";
 }
 
-std::string quoted(const std::vector<std::string>& arguments) {
-  std::string text;
-  for (const std::string& argument : arguments) text += " " + quoted(argument);
-  return text;
+/// Runs mambac in a folder; `words` follow.
+std::string script(const std::string& folder, const std::string& words) {
+  return fmt::format("#!/bin/sh\n# MAMBAC may name another mambac.\ncd {} || exit 3\nexec \"${{MAMBAC:-{}}}\"{}\n",
+                     folder, quoted(fs::read_symlink("/proc/self/exe").string()), words);
 }
 
-/// Runs mambac in a folder; MAMBAC stands for another one than that which failed.
-std::string script(const std::string& folder, const std::vector<std::string>& arguments) {
-  return fmt::format("#!/bin/sh\n# MAMBAC may name another mambac.\ncd {} || exit 3\nexec \"${{MAMBAC:-{}}}\"{}\n",
-                     folder, fs::read_symlink("/proc/self/exe").string(), quoted(arguments));
+/// In its own folder; another graph may be given in the place of graph.mb.
+std::string work_script(const Work& work) {
+  std::string words;
+  for (const std::string& word : work.pass.empty() ? work.command : std::vector<std::string>{"opt", "graph.mb"})
+    words += " " + (word == "graph.mb" ? "\"${1:-graph.mb}\"" : quoted(word));
+  return script("\"$(dirname \"$0\")\"", words);
 }
 
 std::string command_text(const std::vector<std::string>& arguments) {
-  const Work& work = notes().work;
-  if (!work.under_way()) {
-    std::vector<std::string> same(arguments.begin() + 1, arguments.end());
-    std::erase(same, "--save-repro");
-    return script(quoted(fs::current_path().string()), same);
-  }
-  const std::string here = "\"$(dirname \"$0\")\"";
-  return script(here, work.pass.empty() ? work.command : std::vector<std::string>{"opt", "graph.mb"});
+  if (notes().work.under_way()) return work_script(notes().work);
+  std::string words;
+  for (size_t i = 1; i < arguments.size(); ++i)
+    if (arguments[i] != "--save-repro") words += " " + quoted(arguments[i]);
+  return script(quoted(fs::current_path().string()), words);
 }
 
 std::string graph_text() {
