@@ -20,6 +20,8 @@ void add_generate(Command app);
 void add_bench(Command app);
 void add_doctor(Command app);
 void add_cache(Command app);
+/// Sets the exit code to 1 when something changed.
+void add_diff(Command app, int& exit_code);
 /// Sets the exit code when it is interrupted.
 void add_reduce(Command app, int& exit_code);
 

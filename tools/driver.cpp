@@ -74,6 +74,7 @@ int run_commands(int argc, char** argv) {
   add_doctor(line.top());
   add_cache(line.top());
   add_reduce(line.top(), exit_code);
+  add_diff(line.top(), exit_code);
   line.parse(argc, argv, exit_code);
   return exit_code;
 }
