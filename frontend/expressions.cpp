@@ -50,12 +50,16 @@ NodeId Instantiator::append(Node node) {
   return id;
 }
 
+std::string Instantiator::unnamed(std::string_view op) const {
+  return about_.empty() ? std::string(op) : fmt::format("{}.{}", about_, op);
+}
+
 NodeId Instantiator::node(Op op, std::vector<NodeId> operands, const Location& location, const std::string& name) {
   Node node;
   node.op = op;
   node.operands = std::move(operands);
   node.location = location;
-  node.name = name.empty() ? std::string(name_of(op)) : name;
+  node.name = name.empty() ? unnamed(name_of(op)) : name;
   return append(std::move(node));
 }
 
@@ -64,7 +68,7 @@ NodeId Instantiator::constant(double number, const Location& location, const std
   node.op = Op::Const;
   node.attrs.number = number;
   node.location = location;
-  node.name = name.empty() ? "const" : name;
+  node.name = name.empty() ? unnamed("const") : name;
   return append(std::move(node));
 }
 
@@ -89,7 +93,7 @@ NodeId Instantiator::named_value(Frame& frame, const Expr& expr, bool absent_all
   node.op = Op::Extent;
   node.attrs.dims = {*size->dim};
   node.location = expr.location;
-  node.name = "extent";
+  node.name = unnamed("extent");
   return append(std::move(node));
 }
 
@@ -137,7 +141,7 @@ std::vector<NodeId> Instantiator::call_op(Frame& frame, const Expr& expr, Op op,
   node.attrs = attributes(frame, expr, info(op));
   node.operands = op_operands(frame, expr, info(op));
   node.location = expr.location;
-  node.name = names[0].empty() ? expr.text : names[0];
+  node.name = names[0].empty() ? unnamed(expr.text) : names[0];
   std::vector<NodeId> results = {append(std::move(node))};
   if (names.size() == 1) return results;
   if (names.size() > 2 || !is_directional(op) || op == Op::ChunkStarts) {

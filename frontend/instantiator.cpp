@@ -12,6 +12,21 @@
 namespace mambac {
 namespace {
 
+/// While it lives, unnamed values lead to the one of this name; "": to the same as before.
+class About {
+ public:
+  About(std::string& about, const std::string& name) : about_(about), before_(about) {
+    if (!name.empty()) about_ = name;
+  }
+  ~About() { about_ = before_; }
+  About(const About&) = delete;
+  About& operator=(const About&) = delete;
+
+ private:
+  std::string& about_;
+  const std::string before_;
+};
+
 constexpr int64_t kMaxRepeat = 10000;
 constexpr int64_t kMaxSteps = 3000000;  // statements and expressions, so that nested repeats end
 
@@ -148,8 +163,9 @@ std::vector<Result> Instantiator::give(Frame& frame, const Statement& statement,
     Result result;
     result.name = statement.targets[i].name;
     if (result.name.empty() && expr.kind == Expr::name) result.name = expr.text;
-    const bool first_named = i == 0 && !name.empty();
-    result.value = value(frame, expr, first_named ? name : statement.targets[i].name);
+    const std::string& own = i == 0 && !name.empty() ? name : statement.targets[i].name;
+    const About about(about_, own);
+    result.value = value(frame, expr, own);
     results.push_back(std::move(result));
   }
   return results;
@@ -208,6 +224,7 @@ void Instantiator::assign(Frame& frame, const Statement& statement) {
   const Expr& expr = *statement.values[0];
   const Target& first = statement.targets[0];
   const size_t nodes_before = graph_.size();
+  const About about(about_, first.name);
   std::vector<NodeId> values;
   if (expr.kind == Expr::call && expr.text == name_of(Op::Input) && first.type && expr.operands.empty() &&
       expr.statics.empty() && statement.targets.size() == 1) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "frontend/library.h"
@@ -88,6 +89,9 @@ class Instantiator {
   NodeId value(Frame& frame, const Expr& expr, const std::string& name, bool absent_allowed = false);
   NodeId named_value(Frame& frame, const Expr& expr, bool absent_allowed);
   NodeId constant(double number, const Location& location, const std::string& name);
+  /// What a value is called that the definition does not name: after the one that it leads to, so that an edit of a line
+  /// changes no names but those of the values of that line.
+  std::string unnamed(std::string_view op) const;
   NodeId node(Op op, std::vector<NodeId> operands, const Location& location, const std::string& name);
   std::vector<NodeId> call(Frame& frame, const Expr& expr, const std::vector<std::string>& names);
   std::vector<NodeId> call_op(Frame& frame, const Expr& expr, Op op, const std::vector<std::string>& names);
@@ -132,6 +136,7 @@ class Instantiator {
   std::map<std::pair<std::string, int64_t>, DimId> fixed_dims_;
   std::map<std::string, int> dim_suffixes_;
   std::map<std::string, Location> checkpoint_names_;
+  std::string about_;  // the named value that is being computed
   int64_t steps_ = 0;
   int depth_ = 0;
 };

@@ -36,7 +36,7 @@ TEST(Language, NamesOfValuesAndLocations) {
       "  z = twice(y)\n"
       "  return z\n"
       "}\n");
-  EXPECT_EQ(line_of(graph, "y"), "y: f32[B, L, E] = mul(add, const)");
+  EXPECT_EQ(line_of(graph, "y"), "y: f32[B, L, E] = mul(y.add, y.const)");
   EXPECT_EQ(line_of(graph, "z"), "z: f32[B, L, E] = add(y, y)");
   EXPECT_EQ(graph.node(*graph.find("y")).location.str(), "test.mb:4:16");
   EXPECT_EQ(graph.node(*graph.find("z")).location.str(), "test.mb:2:27");

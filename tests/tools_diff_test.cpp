@@ -1,4 +1,5 @@
 // `mambac diff`, the recorded kernels, and what an edit of a model changes in its dumps.
+#include <cctype>
 #include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -232,6 +233,102 @@ TEST(RecordedKernels, AreThoseOfTheTinyPresets) {
     EXPECT_FALSE(changes.any()) << graph << ":\n" << text_of(changes);
   }
 }
+
+// ---- an edit of one line --------------------------------------------------------------------------------------------
+
+/// The words of a dumped line that may be names.
+std::vector<std::string> words_of(std::string_view line) {
+  std::vector<std::string> words(1);
+  for (const char c : line.substr(0, line.find("  @ "))) {
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.')
+      words.back() += c;
+    else if (!words.back().empty())
+      words.emplace_back();
+  }
+  return words;
+}
+
+/// "u" of "u", "u.2" and "u.2.grad.1", as values of other layers and gradients are called.
+bool is_of(const std::string& word, const std::string& name) {
+  return word == name || word.starts_with(name + ".");
+}
+
+struct Edit {
+  const char* what;
+  std::string file, from, to;
+  std::string value;                  // that the line defines
+  std::vector<std::string> operands;  // whose gradients come from that line, too
+  size_t most;                        // lines of a stage that may differ
+};
+
+void PrintTo(const Edit& edit, std::ostream* out) {
+  *out << edit.what;
+}
+
+/// Whether a line is about the values of the edited line: it makes one, reads one, or is of a gradient that leaves it.
+bool belongs_to(const Edit& edit, std::string_view line) {
+  for (const std::string& word : words_of(line)) {
+    if (is_of(word, edit.value)) return true;
+    for (const std::string& operand : edit.operands)
+      if (is_of(word, operand) && word.find(".grad") != std::string::npos) return true;
+  }
+  return false;
+}
+
+std::map<std::string, std::string> stages_of(const TemporaryFolder& folder) {
+  std::map<std::string, std::string> stages;
+  const Json dump = Json::parse(succeed(folder, "mambac dump m/mambabyte.mb:tiny --graph train --stage all --json"));
+  for (const Json& stage : dump.at("stages"))
+    if (stage.contains("point")) stages[stage.at("name")] = stage.at("text");
+  return stages;
+}
+
+class EditOfALine : public testing::TestWithParam<Edit> {};
+
+TEST_P(EditOfALine, ChangesItsHunksOnly) {
+  const Edit& edit = GetParam();
+  const TemporaryFolder folder;
+  for (const std::string file : {"mambabyte.mb", "mamba.mb"})
+    folder.write("m/" + file, contents(std::filesystem::path(MAMBAC_MODELS) / file));
+  const auto before = stages_of(folder);
+  std::string text = contents(folder / edit.file);
+  ASSERT_NE(text.find(edit.from), std::string::npos);
+  folder.write(edit.file, text.replace(text.find(edit.from), edit.from.size(), edit.to));
+  const auto after = stages_of(folder);
+
+  ASSERT_GE(before.size(), 6u);
+  ASSERT_EQ(before.size(), after.size());
+  for (const auto& [stage, old] : before) {
+    const std::vector<std::string_view> a = lines_of(old), b = lines_of(after.at(stage));
+    const std::vector<Hunk> found = hunks(a, b);
+    EXPECT_FALSE(found.empty()) << stage;
+    size_t lines = 0;
+    const auto expect_to_belong = [&](std::string_view line, size_t kernel_lines) {
+      ++lines;
+      if (!line.starts_with("kernel "))
+        EXPECT_TRUE(belongs_to(edit, line)) << stage << ": " << line;
+      else
+        EXPECT_LE(kernel_lines, 8u) << stage << ": " << line;
+    };
+    for (const Hunk& hunk : found) {
+      for (size_t i = hunk.begin_a; i < hunk.end_a; ++i) expect_to_belong(a[i], hunk.end_a - hunk.begin_a);
+      for (size_t i = hunk.begin_b; i < hunk.end_b; ++i) expect_to_belong(b[i], hunk.end_b - hunk.begin_b);
+    }
+    EXPECT_LE(lines, edit.most) << stage;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    OfMambabyte, EditOfALine,
+    testing::Values(Edit{"another activation", "m/mamba.mb", "dt  = softplus(", "dt  = exp(", "dt", {"low"}, 50},
+                    Edit{"the epsilon of a norm",
+                         "m/mambabyte.mb",
+                         "dot<E>(layer_norm<E>(r)",
+                         "dot<E>(layer_norm<E, 1e-6>(r)",
+                         "logits",
+                         {},
+                         5},
+                    Edit{"one more skip", "m/mamba.mb", "+ skip * u", "+ skip * u + u", "y", {"u"}, 40}));
 
 }  // namespace
 }  // namespace mambac::test

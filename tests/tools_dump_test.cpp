@@ -81,16 +81,16 @@ TEST(Dump, WritesNumberedFiles) {
 
 TEST(Dump, StopsAfterAPass) {
   const TemporaryFolder folder;
-  const std::string dump = "mambac dump mambabyte:tiny --graph step --stage all ";
+  const std::string dump = "mambac dump mambabyte:tiny --graph train --stage all ";
   const std::string all = succeed(folder, dump + "--out all"), some = succeed(folder, dump + "--out some --stop-after clean");
   EXPECT_TRUE(some.ends_with("/06-clean.mb\n")) << some;
   std::stringstream files(some);
   for (std::string file; std::getline(files, file);)
     EXPECT_TRUE(contents(folder / file) == contents(folder / ("all" + file.substr(file.find('/'))))) << file;
   EXPECT_GT(all.size(), some.size());
-  const Outcome none = shell(folder, dump + "--stop-after differentiate");
+  const Outcome none = shell(folder, dump + "--stop-after step");
   EXPECT_EQ(none.code, 1);
-  EXPECT_NE(none.error.find("--stop-after: found 'differentiate', expected one of: source, simplify, step"),
+  EXPECT_NE(none.error.find("--stop-after: found 'step', expected one of: source, simplify, differentiate"),
             std::string::npos)
       << none.error;
   EXPECT_EQ(shell(folder, "mambac dump mambabyte:tiny --stage kernels --stop-after clean").code, 1);
