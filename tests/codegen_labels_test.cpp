@@ -51,7 +51,7 @@ std::map<int, Kernel> lowered_kernels(const Graph& fused, DeviceKind device, con
   for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
     if (fused.kernels[static_cast<size_t>(k)].kind == KernelGroup::library) continue;
     Schedule schedule = device == DeviceKind::gpu ? default_gpu_schedule(fused, k)
-                                                  : default_schedule(fused, k, Jit::host().native_width());
+                                                  : default_schedule(fused, k, {Jit::host().native_width()});
     if (change) change(fused, k, schedule);
     kernels[k] = lower(fused, layouts, k, schedule, device).kernel;
   }

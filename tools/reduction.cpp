@@ -6,7 +6,6 @@
 
 #include "ir/print.h"
 #include "passes/rewrite.h"
-#include "tools/graph_edit.h"
 
 namespace mambac::tools {
 namespace {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 
+#include "tools/graph_edit.h"
 #include "tools/graph_text.h"
 
 namespace mambac::tools {
@@ -43,7 +45,7 @@ class Reduction {
 
   bool cut(size_t begin, size_t end);
   bool change_node(NodeId id, const std::function<bool(Node&)>& change);
-  bool try_edit(const struct GraphEdit& edit);
+  bool try_edit(const GraphEdit& edit);
   bool try_graph(std::optional<Graph> graph);
   bool accept_if_failing(GraphText smaller);
 
