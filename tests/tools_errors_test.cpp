@@ -223,7 +223,7 @@ TEST(DamagedCheckpoint, IsRefusedWithAReason) {
 TEST(Help, TeachesWithExamples) {
   const TemporaryFolder folder;
   for (const std::string command : {"dump", "cost", "run", "train", "eval", "generate", "bench", "doctor",
-                                    "cache"}) {
+                                    "cache", "compare", "diff", "explain", "opt", "reduce"}) {
     const std::string help = succeed(folder, "mambac " + command + " --help");
     EXPECT_NE(help.find("mambac " + command), std::string::npos) << command;
     EXPECT_LT(help.find("mambac " + command), help.find("Usage")) << command;

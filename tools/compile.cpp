@@ -113,6 +113,7 @@ int fitting_recompute(const Graph& source, PipelineOptions options, const Bindin
   const auto fits = [&](int parts) {
     options.recompute = parts;
     const Graph fused = noted_pipeline(source, options).graph;
+    const CodeNote note(fused, options, "kernels", device.kind());
     return planned_arena_bytes(fused, device.kind(), schedules_of(device), sizes, options.narrow_parameters) <= bytes;
   };
   if (fits(0)) return 0;
