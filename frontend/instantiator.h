@@ -89,8 +89,8 @@ class Instantiator {
   NodeId value(Frame& frame, const Expr& expr, const std::string& name, bool absent_allowed = false);
   NodeId named_value(Frame& frame, const Expr& expr, bool absent_allowed);
   NodeId constant(double number, const Location& location, const std::string& name);
-  /// What a value is called that the definition does not name: after the one that it leads to, so that an edit of a line
-  /// changes no names but those of the values of that line.
+  /// What a value is called that the definition does not name: after the one that it leads to, so that an edit of a
+  /// line changes no names but those of the values of that line.
   std::string unnamed(std::string_view op) const;
   NodeId node(Op op, std::vector<NodeId> operands, const Location& location, const std::string& name);
   std::vector<NodeId> call(Frame& frame, const Expr& expr, const std::vector<std::string>& names);

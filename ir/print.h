@@ -19,7 +19,8 @@ namespace mambac {
 /// comes from; either may be absent. parse_graph (frontend/model.h) reads the text back to an equal graph.
 std::string print(const Graph& graph);
 
-/// Whether everything that the graph refers to is there. A graph that verify refuses may lack it, and cannot be printed.
+/// Whether everything that the graph refers to is there. A graph that verify refuses may lack it, and cannot be
+/// printed.
 bool is_printable(const Graph& graph);
 
 /// The node as its line reads, without indentation, kernel and place: for messages and remarks.

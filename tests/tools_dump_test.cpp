@@ -82,7 +82,8 @@ TEST(Dump, WritesNumberedFiles) {
 TEST(Dump, StopsAfterAPass) {
   const TemporaryFolder folder;
   const std::string dump = "mambac dump mambabyte:tiny --graph train --stage all ";
-  const std::string all = succeed(folder, dump + "--out all"), some = succeed(folder, dump + "--out some --stop-after clean");
+  const std::string all = succeed(folder, dump + "--out all");
+  const std::string some = succeed(folder, dump + "--out some --stop-after clean");
   EXPECT_TRUE(some.ends_with("/06-clean.mb\n")) << some;
   std::stringstream files(some);
   for (std::string file; std::getline(files, file);)

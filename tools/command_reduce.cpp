@@ -63,7 +63,7 @@ class FailingCommand {
                       (folder / "command.sh").string()));
   }
 
-  /// Of error_identity.
+  /// Of error_identity. InputError when the command cannot be run.
   std::string error_of(const GraphText& test) {
     ++runs_;
     const fs::path file = scratch_.path() / "graph.mb";
@@ -73,6 +73,10 @@ class FailingCommand {
                                     {"TMPDIR", scratch_.path().string()},
                                     {kKnownBug, "1"}},
                                    limit_);
+    constexpr int kNotExecutable = 126, kNotThere = 127;  // of a shell
+    if (!end.timed_out && (end.code == kNotExecutable || end.code == kNotThere))
+      throw InputError(fmt::format("{}: found a command that cannot be run: {}", (folder_ / "command.sh").string(),
+                                   end.error.substr(0, end.error.find('\n'))));
     return error_identity(end, names_);
   }
 
@@ -95,22 +99,12 @@ struct Result {
   int signal = 0;
 };
 
-Result reduce(const Arguments& arguments) {
-  const fs::path folder = arguments.folder;
-  const InterruptGuard guard;
-  Result result{read_graph((folder / "graph.mb").string(), false), {}, "", 0, 0, folder / "reduced.mb", 0};
-  FailingCommand command(folder, arguments.limit, names_of(result.start.graph));
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void make_smaller(FailingCommand& command, Result& result) {
   const auto start = std::chrono::steady_clock::now();
-  const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
-  result.reached = result.start;
-  write_file(result.file, case_text(result.start));
-  result.error = command.error_of(result.start);
-  result.signal = InterruptGuard::signal();
-  if (result.signal != 0) return result;
-  if (result.error.empty())
-    throw InputError(
-        fmt::format("{}: the command ends well on graph.mb, expected an error to look for", arguments.folder));
-  talk("mambac: looking for: " + result.error.substr(0, result.error.size() - 1));
   Progress progress = Progress::on_stderr();
   const Reduction* running = nullptr;
   Reduction reduction(
@@ -119,7 +113,7 @@ Result reduce(const Arguments& arguments) {
         const bool same = command.error_of(test) == result.error;
         progress.update(CountReport{command.runs(), command.runs() + running->left(),
                                     fmt::format("attempts, {} ops left", ops_of(running->reached().graph).size()),
-                                    seconds()});
+                                    seconds_since(start)});
         return same;
       },
       [&](const GraphText& smaller) { write_file(result.file, case_text(smaller)); },
@@ -128,8 +122,26 @@ Result reduce(const Arguments& arguments) {
   reduction.run();
   progress.finish();
   result.reached = reduction.reached();
+  result.seconds = seconds_since(start);
+}
+
+Result reduce(const Arguments& arguments) {
+  const fs::path folder = arguments.folder;
+  const InterruptGuard guard;
+  Result result;
+  result.start = result.reached = read_graph((folder / "graph.mb").string(), false);
+  result.file = folder / "reduced.mb";
+  FailingCommand command(folder, arguments.limit, names_of(result.start.graph));
+  write_file(result.file, case_text(result.start));
+  result.error = command.error_of(result.start);
+  if (InterruptGuard::signal() == 0) {
+    if (result.error.empty())
+      throw InputError(
+          fmt::format("{}: the command ends well on graph.mb, expected an error to look for", arguments.folder));
+    talk("mambac: looking for: " + result.error.substr(0, result.error.size() - 1));
+    make_smaller(command, result);
+  }
   result.runs = command.runs();
-  result.seconds = seconds();
   result.signal = InterruptGuard::signal();
   return result;
 }
