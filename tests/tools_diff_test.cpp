@@ -168,7 +168,7 @@ std::vector<KernelText> kernels_made(const Model& model, GraphKind kind, DeviceK
   PipelineOptions options = options_for(kind, storage, {});
   if (device == DeviceKind::gpu) options = for_gpu(options);
   const Graph fused = run_pipeline(source_graph(model, kind), options).graph;
-  const auto cpu_schedule = [](const Graph& graph, int number) { return default_schedule(graph, number, kWidth); };
+  const auto cpu_schedule = [](const Graph& graph, int number) { return default_schedule(graph, number, {kWidth}); };
   return kernels_of(fused, device == DeviceKind::gpu ? Program::Scheduler(default_gpu_schedule) : cpu_schedule, device);
 }
 
