@@ -56,6 +56,14 @@ std::vector<LabelledLine> labelled_assembly(const loop::Kernel& kernel) {
   return lines_of(listing.assembly, listing.assembly_origins);
 }
 
+std::vector<LabelledLine> labelled_code(const loop::Kernel& kernel, std::string_view form) {
+  if (form == "kernels") return labelled_loops(kernel);
+  if (form == "cuda") return labelled_cuda(kernel);
+  return form == "llvm" ? labelled_llvm(kernel) : labelled_assembly(kernel);
+}
+
+std::string_view comment_mark(std::string_view form) { return form == "cuda" ? "//" : form == "llvm" ? ";" : "#"; }
+
 std::string label_text(const loop::Origin& origin) {
   const std::string name = (origin.shared ? "walk of " : "") + origin.name;
   return origin.location.known() ? fmt::format("{}:{} {}", *origin.location.file, origin.location.line, name) : name;

@@ -181,6 +181,24 @@ TEST(Explain, MachineCodeOfAGpu) {
       << text;
 }
 
+TEST(Explain, ListsCodeAsTheDumpDoes) {
+  const TemporaryFolder folder;
+  const std::string text = succeed(folder, "mambac explain mambabyte:tiny k5 --graph prefill --code");
+  for (const std::string form : {"kernels", "llvm", "asm"}) {
+    const std::string dumped =
+        succeed(folder, "mambac dump mambabyte:tiny --graph prefill --labels --kernel k5 --stage " + form);
+    EXPECT_NE(text.find(form + "\n" + dumped.substr(0, dumped.size() - 1)), std::string::npos) << form;
+  }
+  const auto json = nlohmann::json::parse(
+      succeed(folder, "mambac explain mambabyte:tiny k5 --graph prefill --device cuda --code --json"));
+  const nlohmann::json& code = json["kernels"][0]["code"];
+  ASSERT_EQ(code.size(), 2u);
+  EXPECT_EQ(code[1]["form"], "cuda");
+  EXPECT_TRUE(std::ranges::any_of(code[1]["lines"], [](const auto& line) {
+    return line.contains("label") && line["label"].template get<std::string>().starts_with("mamba.mb:");
+  }));
+}
+
 TEST(Explain, TheSameBytesEachTime) {
   const TemporaryFolder folder;
   for (const std::string command : {"mambac explain mambabyte:tiny", "mambac explain mambabyte:tiny mamba_bwd --json",

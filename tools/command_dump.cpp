@@ -247,19 +247,12 @@ class Dump {
   DeviceKind kind() const { return gpu_ ? DeviceKind::gpu : DeviceKind::cpu; }
 
   std::string code_of(const loop::Kernel& kernel, std::string_view stage) const {
-    if (arguments_.labels) return labelled(kernel, stage);
+    if (arguments_.labels)
+      return with_labels(labelled_code(kernel, stage), kernel.origins, comment_mark(stage));
     if (stage == "kernels") return loop::print(kernel);
     if (stage == "cuda") return cuda_emit::emit(kernel);
     const Listing listing = Jit::host().list(kernel);
     return stage == "llvm" ? listing.llvm_ir : listing.assembly;
-  }
-
-  static std::string labelled(const loop::Kernel& kernel, std::string_view stage) {
-    const std::vector<LabelledLine> lines = stage == "kernels" ? labelled_loops(kernel)
-                                            : stage == "cuda"  ? labelled_cuda(kernel)
-                                            : stage == "llvm"  ? labelled_llvm(kernel)
-                                                               : labelled_assembly(kernel);
-    return with_labels(lines, kernel.origins, stage == "cuda" ? "//" : stage == "llvm" ? ";" : "#");
   }
 
   const Arguments& arguments_;

@@ -19,6 +19,7 @@ are not fused with it, too, its schedule, and what bounds it.
   mambac explain mambabyte:353m --graph prefill
   mambac explain mambabyte:353m k5 --graph prefill --dtype bf16
   mambac explain mambabyte:353m k5 --graph prefill --set B=1 L=8192
+  mambac explain mambabyte:tiny k5 --graph prefill --code
   mambac explain mambabyte:353m k5 --graph train --device cuda:sm_90 --gpu h200 --set B=8 L=8192 --json
 
 A KERNEL is named as for 'dump --kernel': k5, its name or the first words of it, a part of its name in emitted code; all
@@ -26,14 +27,15 @@ that have it are explained. Why two kernels are two is what fusion says when it 
 lists the reasons. Work is counted at the sizes of --set, without them at B=1 L=1024. Where --set gives all sizes, this
 machine is measured for the least times of a kernel's bytes, exponentials and arithmetic. With --device cuda fusion and
 schedules are those of a GPU; with an architecture, cuda:sm_90, there are issue slots, registers, spills and occupancy
-from its machine code, too, and the least times on --gpu.)";
+from its machine code, too, and the least times on --gpu. --code lists loops, LLVM IR and assembly, or CUDA C++, with the
+line of the model behind each line.)";
 
 struct Arguments {
   ModelArguments model;
   std::string kernel, graph = "train", dtype = "f32", device = "cpu", gpu;
   int recompute = 0;
   std::vector<std::string> schedule;
-  bool json = false;
+  bool code = false, json = false;
 };
 
 /// Whether --set gave the size of every free dimension.
@@ -65,6 +67,7 @@ ExplainOptions options_of(const Arguments& arguments, const Selection& selection
   options.sizes.emplace("B", 1);
   options.sizes.emplace("L", 1024);
   options.schedule = arguments.schedule;
+  options.code = arguments.code;
   set_device(options, arguments);
   options.measure = options.device == DeviceKind::cpu && is_bound(source, selection.sizes);
   return options;
@@ -83,6 +86,7 @@ void run_explain(const Arguments& arguments) {
   Explainer explainer(selection.model, options_of(arguments, selection));
   Json json = head_json(arguments, explainer.options());
   if (arguments.kernel.empty()) {
+    if (arguments.code) throw InputError("--code: found no KERNEL, expected the one whose code is listed");
     if (!arguments.schedule.empty())
       throw InputError("--schedule: found no KERNEL, expected the one whose schedule is changed");
     if (!arguments.json) return print_kernels(explainer);
@@ -118,6 +122,7 @@ void add_explain(Command app) {
   command.add_option("--gpu", arguments->gpu, "with an architecture: h100 or h200; without, all that it has")
       .needs(device)
       .type_name("");
+  command.add_flag("--code", arguments->code, "list its code, with the line of the model behind each line");
   add_schedule(command, arguments->schedule);
   add_json(command, arguments->json);
   command.callback([arguments] { run_explain(*arguments); });

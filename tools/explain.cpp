@@ -81,6 +81,7 @@ std::vector<KernelExplanation> Explainer::explain(const std::vector<int>& number
     one.consumers = neighbours(number, &Apart::producer, &Apart::consumer);
     one.remarks = remarks_on(number);
     one.schedule = schedule_of(number);
+    if (options_.code) one.code = code_of(number);
     explanations.push_back(std::move(one));
   }
   schedules_.check_used();
@@ -170,6 +171,19 @@ std::vector<ScheduleAxis> Explainer::schedule_of(int number) const {
   for (const auto& [name, value] : schedules_.scheduler()(fused_, number).values())
     axes.push_back({name, value, asked.contains(name) ? ChoiceSource::asked : ChoiceSource::heuristic});
   return axes;
+}
+
+std::vector<ListedCode> Explainer::code_of(int number) const {
+  if (fused_.kernels[static_cast<size_t>(number)].kind == KernelGroup::library) return {};
+  const Layouts layouts(fused_);
+  const loop::Kernel kernel =
+      lower(fused_, layouts, number, schedules_.scheduler()(fused_, number), options_.device).kernel;
+  const bool gpu = options_.device == DeviceKind::gpu;
+  std::vector<ListedCode> listed;
+  for (const std::string_view form : gpu ? std::vector<std::string_view>{"kernels", "cuda"}
+                                         : std::vector<std::string_view>{"kernels", "llvm", "asm"})
+    listed.push_back({form, labelled_code(kernel, form), kernel.origins});
+  return listed;
 }
 
 void Explainer::add_roofline(KernelExplanation& explanation) {

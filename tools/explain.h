@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "codegen/labelled.h"
 #include "tools/compile.h"
 #include "tools/gpu_cost.h"
 #include "tools/occupancy.h"
@@ -83,12 +84,20 @@ struct GpuCode {
   std::vector<GpuStage> stages;
 };
 
+/// Code of a kernel: its loops ("kernels"), LLVM IR and assembly ("llvm", "asm") or CUDA C++ ("cuda").
+struct ListedCode {
+  std::string_view form;
+  std::vector<LabelledLine> lines;
+  std::vector<loop::Origin> origins;  // that lines point to
+};
+
 struct KernelExplanation {
   KernelSummary summary;
   std::vector<Neighbour> producers, consumers;
   Remarks remarks;                     // about ops of this kernel
   std::vector<ScheduleAxis> schedule;  // empty: a call of the library
   std::vector<Roofline> rooflines;     // of this machine, or of GPUs
+  std::vector<ListedCode> code;        // with ExplainOptions::code
   std::optional<GpuCode> gpu;          // nothing on a CPU, without an architecture, and of a call of the library
 };
 
@@ -99,6 +108,7 @@ struct ExplainOptions {
   bool measure = false;      // rooflines of this machine, which is measured for them
   std::string architecture;  // of machine code; empty: none is made
   std::vector<Gpu> gpus;     // whose rooflines are given
+  bool code = false;         // code is listed
   std::vector<std::string> schedule;
 };
 
@@ -120,6 +130,7 @@ class Explainer {
   std::vector<std::string> values_between(int producer, int consumer) const;
   Remarks remarks_on(int number) const;
   std::vector<ScheduleAxis> schedule_of(int number) const;
+  std::vector<ListedCode> code_of(int number) const;
   void add_roofline(KernelExplanation& explanation);
   void add_code(KernelExplanation& explanation, const CountedKernels& counted) const;
 

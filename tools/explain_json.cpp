@@ -31,6 +31,20 @@ Json summary_json(const KernelSummary& summary) {
           {"exponentials", whole(work.exponentials)}};
 }
 
+Json listed_json(const std::vector<ListedCode>& codes) {
+  Json list = Json::array();
+  for (const ListedCode& code : codes) {
+    Json lines = Json::array();
+    for (const LabelledLine& line : code.lines) {
+      Json one = {{"text", line.text}};
+      if (line.origin >= 0) one["label"] = label_text(code.origins[static_cast<size_t>(line.origin)]);
+      lines.push_back(std::move(one));
+    }
+    list.push_back({{"form", code.form}, {"lines", std::move(lines)}});
+  }
+  return list;
+}
+
 Json neighbours_json(const std::vector<Neighbour>& neighbours) {
   Json list = Json::array();
   for (const Neighbour& one : neighbours) {
@@ -110,6 +124,7 @@ Json explanation_json(const KernelExplanation& explanation) {
   json["schedule"] = schedule_json(explanation.schedule);
   json["rooflines"] = rooflines_json(explanation.rooflines);
   json["machine_code"] = code_json(explanation.gpu);
+  if (!explanation.code.empty()) json["code"] = listed_json(explanation.code);
   return json;
 }
 

@@ -134,6 +134,8 @@ void print_explanation(const KernelExplanation& explanation, const Explainer& ex
   print_work(summary.work, explainer.options().sizes);
   print_rooflines(explanation.rooflines);
   if (explanation.gpu) print_code(*explanation.gpu);
+  for (const ListedCode& code : explanation.code)
+    fmt::print("{}\n{}", code.form, with_labels(code.lines, code.origins, comment_mark(code.form)));
 }
 
 }  // namespace mambac::tools
