@@ -59,8 +59,8 @@ class Earliest {
   const PhaseRules& rules_;
 };
 
-/// Moves nodes to the phases of their readers. What lies between phases is an array over the steps of a tile, and over
-/// inner loops where both have them.
+/// Moves nodes within inner loops to the phases of their readers: what lies between phases is an array over the steps of
+/// a tile and these loops. Without such loops it is a register for each step, and nothing is gained.
 class Later {
  public:
   Later(const Graph& graph, const std::vector<NodeId>& nodes, const PhaseRules& rules, PhasePlan& plan)
@@ -71,9 +71,9 @@ class Later {
   }
 
   void move(NodeId id) {
-    if (!readers_.contains(id) || rules_.against(id)) return;
-    PhaseSlot to = before_readers(id);
     const std::vector<DimId> inner = rules_.inner(id);
+    if (inner.empty() || !readers_.contains(id) || rules_.against(id)) return;
+    PhaseSlot to = before_readers(id);
     const PhaseSlot from = plan_.slots.at(id);
     for (; to.phase > from.phase; --to.phase, to.sweep = last_sweep(to.phase))
       if (inner_of(to.phase) == inner) break;
