@@ -59,7 +59,7 @@ std::string_view step_text(Op op) {
   if (rule == "pointwise") return "the op itself";
   if (rule == "reduction" || rule == "extent") return "the op itself, unless along the walked dimension";
   if (rule == "at") return "the op itself; the last index of the walked dimension is this step";
-  if (rule == "iota") return "the position, when along the walked dimension";
+  if (rule == "iota") return "along the walked dimension a state, the number of steps so far";
   if (rule == "broadcast") return "the op itself, without the walked dimension";
   return "one step, with state";
 }

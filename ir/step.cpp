@@ -97,8 +97,12 @@ NodeId step_at(Rule& rule) {
 
 NodeId step_iota(Rule& rule) {
   if (!rule.walks()) return unchanged(rule);
-  if (!rule.state.position.present()) rule.state.position = rule.b.input("position", {});
-  return rule.state.position;
+  const NodeId source = state_source(rule.from, rule.id);
+  for (const StateSlot& slot : rule.state.slots)
+    if (slot.origin == source) return slot.now;
+  StateSlot slot = open_slot(rule);
+  close_slot(rule, slot, rule.b.Add(slot.now, rule.b.constant(1)));
+  return slot.now;
 }
 
 NodeId step_extent(Rule& rule) {
@@ -144,6 +148,11 @@ NodeId step_window(Rule& rule) {
 
 NodeId state_source(const Graph& graph, NodeId recurrence) {
   const Node& node = graph.node(recurrence);
+  if (node.op == Op::Iota) {
+    for (uint32_t i = 0; i < recurrence.index; ++i)
+      if (graph.nodes()[i].op == Op::Iota && graph.nodes()[i].attrs == node.attrs) return {i};
+    return recurrence;
+  }
   if (node.op != Op::Delay) return recurrence;
   const NodeId x = operand(node, "x");
   const Node& scan = graph.node(x);

@@ -17,24 +17,23 @@ class NoStepForm : public InputError {
 };
 
 /// The recurrence whose state, at every step and before the first, is that of this one: of a delay of a scan's result,
-/// in its direction and with its start, the scan; else itself.
+/// in its direction and with its start, the scan; of an index along a dimension the first such; else itself.
 NodeId state_source(const Graph& graph, NodeId recurrence);
 
 /// One piece of state that a step graph carries from step to step.
 struct StateSlot {
   std::string name;  // "state.0": an input of the step graph; "state.0.next" is the output that replaces it
-  NodeId origin;     // in the graph over the walked dimension: the scan, delay or window it belongs to
+  NodeId origin;     // in the graph over the walked dimension: the scan, delay, window or index it belongs to
   NodeId now;        // in the step graph: the input
   NodeId next;       // in the step graph: the value of the output. Same type as `now`.
 };
 
 /// What the step rules collect. The slots are in the order of their nodes in the origin graph, so that a state written
 /// by the graph over the walked dimension fits: its value after the last step is, for a scan or a window, the
-/// result's last entry, and for a delay the operand's last entry. Its value before the first step is the operand
-/// `start` of the origin, 0 when absent.
+/// result's last entry, for a delay the operand's last entry, and for an index the number of steps so far. Its value
+/// before the first step is the operand `start` of the origin, 0 when absent.
 struct StepState {
   std::vector<StateSlot> slots;
-  NodeId position;  // the input "position" (f32, scalar: index of this step), absent when no op needs it
 };
 
 /// Appends to `out` what `node` of `from` is at one step of `walk`; `mapped` gives what its operands became. Values

@@ -13,8 +13,6 @@ namespace mambac {
 
 namespace {
 
-constexpr const char* kPosition = "position";
-
 Graph live(Graph graph) {
   graph.remove_dead();
   return graph;
@@ -24,13 +22,13 @@ std::string state_name(size_t number, const Node& origin) {
   return fmt::format("state.{}.{}", number, origin.name);
 }
 
-/// Whether the op carries something from one step of `walk` to the next.
+/// Whether the op carries something from one step of `walk` to the next: an index along it the number of steps.
 bool has_state(const Node& node, DimId walk) {
-  bool recurrence = node.op == Op::Scan || node.op == Op::Delay || node.op == Op::Window;
+  bool recurrence = node.op == Op::Scan || node.op == Op::Delay || node.op == Op::Window || node.op == Op::Iota;
   return recurrence && !node.attrs.reverse && node.attrs.dims[0] == walk;
 }
 
-/// Whether that is a state of its own: a delay may have a scan's.
+/// Whether that is a state of its own: a delay may have a scan's, and indices share one.
 bool owns_state(const Graph& graph, NodeId id, DimId walk) {
   return has_state(graph.node(id), walk) && state_source(graph, id) == id;
 }
@@ -43,6 +41,13 @@ NodeId carried(const Graph& graph, NodeId id) {
 Type state_type(const Graph& graph, NodeId id, DimId walk) {
   const Type& type = graph.node(carried(graph, id)).type;
   return {type.dtype, without(type.dims, {walk})};
+}
+
+/// The node, from the state `now` on.
+NodeId resumed(Builder& builder, Node node, NodeId now) {
+  if (node.op == Op::Iota) return builder.Add(builder.graph().append(std::move(node)), now);
+  node.operands[static_cast<size_t>(operand_index(node.op, "start"))] = now;
+  return builder.graph().append(std::move(node));
 }
 
 /// The graph with some of its inputs under other names.
@@ -83,29 +88,25 @@ Graph expose_state(const Graph& graph, DimId walk) {
   const Graph from = live(graph);
   Rewriter rewriter(from);
   Builder builder(rewriter.to);
-  NodeId position;
   std::vector<Output> states;
   std::map<NodeId, NodeId> inputs;  // by what the state is of
   for (uint32_t i = 0; i < from.size(); ++i) {
     Node node = rewriter.translated({i});
     builder.hint = node.name;
     builder.location = node.location;
-    const auto start = static_cast<size_t>(operand_index(node.op, "start"));
-    if (owns_state(from, {i}, walk)) {
-      const std::string name = state_name(states.size(), from.nodes()[i]);
-      node.operands[start] = inputs[{i}] = builder.input(name, state_type(from, {i}, walk));
+    if (!has_state(node, walk)) {
       rewriter.map({i}, rewriter.to.append(std::move(node)));
-      builder.hint = name + ".next";
-      states.push_back({name + ".next", builder.at(rewriter.mapped(carried(from, {i})), walk, -1)});
-    } else if (has_state(node, walk)) {
-      node.operands[start] = inputs.at(state_source(from, {i}));
-      rewriter.map({i}, rewriter.to.append(std::move(node)));
-    } else if (node.op == Op::Iota && node.attrs.dims[0] == walk) {
-      if (!position.present()) position = builder.input(kPosition, {DType::f32, {}});
-      rewriter.map({i}, builder.Add(rewriter.to.append(std::move(node)), position));
-    } else {
-      rewriter.map({i}, rewriter.to.append(std::move(node)));
+      continue;
     }
+    NodeId& now = inputs[state_source(from, {i})];
+    const std::string name = state_name(states.size(), from.nodes()[i]);
+    if (owns_state(from, {i}, walk)) now = builder.input(name, state_type(from, {i}, walk));
+    rewriter.map({i}, resumed(builder, std::move(node), now));
+    if (!owns_state(from, {i}, walk)) continue;
+    builder.hint = name + ".next";
+    const NodeId next = from.nodes()[i].op == Op::Iota ? builder.Add(now, builder.op(Op::Extent, {}, {.dims = {walk}}))
+                                                       : builder.at(rewriter.mapped(carried(from, {i})), walk, -1);
+    states.push_back({name + ".next", next});
   }
   rewriter.copy_outputs();
   for (Output& state : states) rewriter.to.outputs().push_back(std::move(state));
@@ -121,7 +122,7 @@ Graph initial_state(const Graph& graph, DimId walk) {
   for (uint32_t i = 0; i < size; ++i) {
     if (!owns_state(result, {i}, walk)) continue;
     const std::string name = state_name(number++, result.nodes()[i]);
-    NodeId start = operand(result.nodes()[i], "start");
+    const NodeId start = operand(result.nodes()[i], "start");
     if (!start.present()) continue;
     const Type type = state_type(result, {i}, walk);
     builder.hint = name;

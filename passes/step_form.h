@@ -7,9 +7,10 @@ namespace mambac {
 
 /// One step of `walk`: the graph without that dimension. Each scan, delay and window along it becomes its recurrence
 /// over an input "state.<n>.<node>" (n counts them in order), whose value for the next step is the output
-/// "state.<n>.<node>.next" of the same type. A delay whose state is a scan's (state_source in ir/step.h) has none. An operand `start` is not read: it is the state before the first step,
-/// see initial_state(). The last value along `walk` is the one of this step. Indices along `walk` become the input
-/// "position" (f32, no dimensions), when there are any.
+/// "state.<n>.<node>.next" of the same type. An index along it is such a state, too, the number of steps so far (f32,
+/// exact up to 2^24). A delay whose state is a scan's, and all indices but the first, have none of their own
+/// (state_source in ir/step.h). An operand `start` is not read: it is the state before the first step, see
+/// initial_state(). The last value along `walk` is the one of this step.
 ///
 /// Generation costs the same at every position this way, and the state is all that has to be kept, cloned or saved.
 /// NoStepForm (ir/step.h), at the location of the op, when it has no step form: it runs from the end, or needs all

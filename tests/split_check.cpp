@@ -76,7 +76,6 @@ void expect_split(const Graph& graph, const Bindings& bindings, const Arrays& va
   Arrays state = first_state(graph, walk, prefill, bindings, values);
   Arrays inputs = between(graph, walk, values, 0, split);
   inputs.insert(state.begin(), state.end());
-  inputs["position"] = {{}, {0}};
   Bindings part = bindings;
   part["L"] = split;
   Arrays outputs = evaluate(prefill, part, inputs);
@@ -101,7 +100,6 @@ void expect_split(const Graph& graph, const Bindings& bindings, const Arrays& va
       }
     }
     for (const auto& [name, value] : state) now[name] = value;
-    now["position"] = {{}, {static_cast<double>(t)}};
     Arrays found = evaluate(step, bindings, now);
     advance(state, found);
     for (const auto& [name, value] : found) {

@@ -83,6 +83,17 @@ TEST_F(Driver, WritesFromALearnedStart) {
   for (const char* chunk : {"0", "2"}) EXPECT_EQ(succeed(folder, write + chunk), "\xff\xff\xff") << chunk;
 }
 
+TEST_F(Driver, WritesWhatThePositionSays) {
+  folder.write("place.mb",
+               "free B, L\nmodel place<U = 256, V = 256>(bytes: u8[B, L]) {\n  param table: [U, V] = zeros\n"
+               "  position = iota<L> + 65\n  next = 2 * iota<L> - position\n"
+               "  return logits = gather<U>(table, bytes) - abs(iota<V> - next - 130)\n}\n");
+  succeed(folder, "mambac train place.mb --data train.txt --out place --steps 1 --batch 1 --context 8 "
+                  "--learning-rate 1e-9");
+  const std::string write = "mambac generate place --prompt abcd --bytes 3 --temperature 0 --chunk ";
+  for (const char* chunk : {"0", "2", "3"}) EXPECT_EQ(succeed(folder, write + chunk), "DEF") << chunk;
+}
+
 TEST_F(Driver, GeneratesForManyPromptsFromAnywhere) {
   succeed(folder, kTrain + std::string("--out run --steps 30"));
   folder.write("prompt.txt", learnable_text(300));
