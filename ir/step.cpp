@@ -9,6 +9,28 @@ namespace mambac {
 
 namespace {
 
+[[noreturn]] void no_step_form(const Node& node, const Dim& walk, const std::string& reason) {
+  throw NoStepForm(node.location, fmt::format("{} '{}' has no step form along {}: {}", name_of(node.op), node.name,
+                                              walk.name, reason));
+}
+
+/// Whether the value is made of what has the dimension.
+bool made_along(const Graph& graph, NodeId value, DimId dim) {
+  std::vector<bool> seen(graph.size());
+  std::vector<NodeId> open{value};
+  while (!open.empty()) {
+    const NodeId id = open.back();
+    open.pop_back();
+    if (seen[id.index]) continue;
+    seen[id.index] = true;
+    const Node& node = graph.node(id);
+    if (node.type.has(dim)) return true;
+    for (NodeId o : node.operands)
+      if (o.present()) open.push_back(o);
+  }
+  return false;
+}
+
 struct Rule {
   Builder& b;
   const Graph& from;
@@ -18,10 +40,7 @@ struct Rule {
   const std::function<NodeId(NodeId)>& mapped;
   StepState& state;
 
-  [[noreturn]] void fail(const std::string& reason) const {
-    throw NoStepForm(node.location, fmt::format("{} '{}' has no step form along {}: {}", name_of(node.op), node.name,
-                                                from.dim(walk).name, reason));
-  }
+  [[noreturn]] void fail(const std::string& reason) const { no_step_form(node, from.dim(walk), reason); }
   NodeId operand(std::string_view name) const {
     NodeId found = mambac::operand(node, name);
     return found.present() ? mapped(found) : NodeId{};
@@ -58,6 +77,7 @@ NodeId remembered(Rule& rule, StateSlot& slot) {
 /// A new piece of state for this node.
 StateSlot open_slot(Rule& rule) {
   if (rule.node.attrs.reverse) rule.fail("it runs from the end");
+  check_start(rule.from, rule.id, rule.walk);
   StateSlot slot;
   slot.name = fmt::format("state.{}", rule.state.slots.size());
   slot.origin = rule.id;
@@ -145,6 +165,13 @@ NodeId step_window(Rule& rule) {
 }
 
 }  // namespace
+
+void check_start(const Graph& graph, NodeId recurrence, DimId walk) {
+  const Node& node = graph.node(recurrence);
+  const NodeId start = operand(node, "start");
+  if (start.present() && made_along(graph, start, walk))
+    no_step_form(node, graph.dim(walk), "its start is made of the steps");
+}
 
 NodeId state_source(const Graph& graph, NodeId recurrence) {
   const Node& node = graph.node(recurrence);

@@ -20,6 +20,10 @@ class NoStepForm : public InputError {
 /// in its direction and with its start, the scan; of an index along a dimension the first such; else itself.
 NodeId state_source(const Graph& graph, NodeId recurrence);
 
+/// NoStepForm at the recurrence's location when its operand `start`, which is there before the first step, is made of
+/// values along `walk`.
+void check_start(const Graph& graph, NodeId recurrence, DimId walk);
+
 /// One piece of state that a step graph carries from step to step.
 struct StateSlot {
   std::string name;  // "state.0": an input of the step graph; "state.0.next" is the output that replaces it

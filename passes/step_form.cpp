@@ -98,6 +98,7 @@ Graph expose_state(const Graph& graph, DimId walk) {
       rewriter.map({i}, rewriter.to.append(std::move(node)));
       continue;
     }
+    check_start(from, {i}, walk);
     NodeId& now = inputs[state_source(from, {i})];
     const std::string name = state_name(states.size(), from.nodes()[i]);
     if (owns_state(from, {i}, walk)) now = builder.input(name, state_type(from, {i}, walk));

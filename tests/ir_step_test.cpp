@@ -90,6 +90,12 @@ TEST_F(Step, Scan) {
   EXPECT_EQ(graph.node(state.slots[1].origin).op, Op::Scan);
 }
 
+TEST_F(Step, AStartThatIsMadeOfTheStepsIsNone) {
+  const NodeId decay = in("decay", {D, N}), x = in("x", {B, L, D});
+  const NodeId last = b.at(b.scan(decay, x, L), L, -1);
+  expect_no_step(b.scan(decay, x, L, false, last), "its start is made of the steps");
+}
+
 TEST_F(Step, Delay) {
   NodeId x = in("x", {B, L, D}), start = in("start", {B, D}), packed = starts();
   expect_same(b.delay(x, L, false, start, packed));

@@ -5,6 +5,7 @@
 
 #include "ir/builder.h"
 #include "ir/print.h"
+#include "ir/step.h"
 #include "passes/step_form.h"
 #include "tests/mixer.h"
 #include "tests/random_graph.h"
@@ -55,6 +56,18 @@ TEST(StepForm, ADelayOfAScanHasTheStateOfTheScan) {
     const Arrays values = draw_values(g, bindings, {{"starts", {Range::mask, 0, 0.3}}}, 8);
     for (int64_t split : {1, 3, 7}) expect_split(g, bindings, values, split, same_start ? "same start" : "own start");
   }
+}
+
+/// Neither a step nor a part of the sequence has what comes later.
+TEST(StepForm, AStartThatIsMadeOfTheStepsIsRefused) {
+  Graph g;
+  Builder b(g);
+  const DimId L = g.add_dim("L", 0), D = g.add_dim("D", 3);
+  const NodeId x = b.input("x", {DType::f32, {L, D}});
+  const NodeId last = b.at(b.scan(b.constant(0.75), x, L), L, -1);
+  g.outputs() = {{"y", b.scan(b.constant(0.5), x, L, false, last)}};
+  EXPECT_THROW(step_form(g, L), NoStepForm);
+  EXPECT_THROW(expose_state(g, L), NoStepForm);
 }
 
 TEST(StepForm, ALongSequence) {
