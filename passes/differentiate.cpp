@@ -45,6 +45,11 @@ std::vector<NodeId> find_targets(const Graph& graph, const std::vector<std::stri
   return targets;
 }
 
+[[noreturn]] void refuse_name(const std::string& name, const char* what, const Location& where) {
+  throw InputError(where,
+                   fmt::format("the {} '{}' has the name of one that gradients need, expected another", what, name));
+}
+
 /// The state of one reverse accumulation over a copy of the forward graph, in which ids are those of the original.
 class Backward {
  public:
@@ -138,7 +143,10 @@ class Backward {
     NodeId grad = parts.empty() ? builder_.constant(0) : parts[0];
     grad = with_dims(builder_, grad, graph_.node(target).type.dims);
     if (graph_.node(grad).type.dtype != DType::f32) grad = builder_.cast(grad, DType::f32);
-    graph_.outputs().push_back({"grad." + target_name(graph_.node(target)), grad});
+    const std::string name = "grad." + target_name(graph_.node(target));
+    for (const Output& output : graph_.outputs())
+      if (output.name == name) refuse_name(name, "output", graph_.node(output.value).location);
+    graph_.outputs().push_back({name, grad});
   }
 
   Graph graph_;
@@ -173,7 +181,10 @@ Graph differentiate_with_seeds(const Graph& forward, const std::vector<std::stri
     const Node& node = forward.node(output.value);
     if (!is_float(node.type.dtype)) continue;
     backward.builder().location = node.location;
-    NodeId seed = backward.builder().input("seed." + output.name, {DType::f32, node.type.dims});
+    const std::string name = "seed." + output.name;
+    for (const Node& other : forward.nodes())
+      if (other.op == Op::Input && other.name == name) refuse_name(name, "input", other.location);
+    NodeId seed = backward.builder().input(name, {DType::f32, node.type.dims});
     backward.contribute(output.value, seed);
   }
   return backward.run();

@@ -140,6 +140,23 @@ TEST(Differentiate, Errors) {
   }
 }
 
+TEST(Differentiate, NamesThatGradientsNeedAreTheirs) {
+  for (const bool clashing_output : {true, false}) {
+    Graph graph;
+    Builder b(graph);
+    const DimId L = graph.add_dim("L", 0);
+    const NodeId x = b.input("x", {DType::f32, {L}}), y = b.input(clashing_output ? "y" : "seed.out", {DType::f32, {L}});
+    graph.outputs() = {{"out", b.Mul(x, y)}, {clashing_output ? "grad.x" : "other", y}};
+    try {
+      differentiate_with_seeds(graph);
+      FAIL() << clashing_output;
+    } catch (const InputError& error) {
+      const std::string expected = clashing_output ? "the output 'grad.x'" : "the input 'seed.out'";
+      EXPECT_NE(std::string(error.what()).find(expected), std::string::npos) << error.what();
+    }
+  }
+}
+
 TEST(DifferentiateRandom, AgreesWithFiniteDifferences) {
   for (uint64_t seed = 1000; seed < 1150; ++seed) {
     RandomGraph random = random_graph(seed, {.nodes = 14, .most_elements = 400});
