@@ -304,7 +304,8 @@ class PlannedExecutable : public Executable {
   std::unique_ptr<DeviceMemory> scratch_;
 };
 
-/// Empty entries for library kernels.
+}  // namespace
+
 std::vector<LoweredKernel> lower_all(const Graph& fused, const Layouts& layouts, DeviceKind kind,
                                      const Program::Scheduler& scheduler) {
   const trace::Span span("compile", "lower");
@@ -317,8 +318,6 @@ std::vector<LoweredKernel> lower_all(const Graph& fused, const Layouts& layouts,
   }
   return lowered;
 }
-
-}  // namespace
 
 Program::Scheduler schedules_of(const Device& device) {
   return [&device](const Graph& fused, int number) { return device.schedule(fused, number); };

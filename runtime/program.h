@@ -53,6 +53,10 @@ class Program {
 /// The default schedules of a device, which must outlive them.
 Program::Scheduler schedules_of(const Device& device);
 
+/// All kernels of a fused graph, lowered; empty entries for library kernels.
+std::vector<LoweredKernel> lower_all(const Graph& fused, const Layouts& layouts, DeviceKind kind,
+                                     const Program::Scheduler& scheduler);
+
 /// Bytes of the arena that the plan needs at these sizes, without binding or compiling anything.
 int64_t planned_arena_bytes(const Graph& fused, DeviceKind kind, const Program::Scheduler& scheduler,
                             const Bindings& bindings, bool constant_parameters);

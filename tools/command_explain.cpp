@@ -1,13 +1,11 @@
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "ir/error.h"
-#include "tools/arguments.h"
 #include "tools/commands.h"
-#include "tools/explain.h"
+#include "tools/explain_options.h"
 
 namespace mambac::tools {
 namespace {
@@ -31,63 +29,21 @@ from its machine code, too, and the least times on --gpu. --code lists loops, LL
 line of the model behind each line.)";
 
 struct Arguments {
-  ModelArguments model;
-  std::string kernel, graph = "train", dtype = "f32", device = "cpu", gpu;
-  int recompute = 0;
-  std::vector<std::string> schedule;
+  ExplainArguments explain;
+  std::string kernel;
   bool code = false, json = false;
 };
 
-/// Whether --set gave the size of every free dimension.
-bool is_bound(const Graph& graph, const Bindings& sizes) {
-  return std::ranges::all_of(
-      graph.dims(), [&](const Dim& dim) { return !dim.is_free() || dim.is_tiles() || sizes.contains(dim.name); });
-}
-
-void set_device(ExplainOptions& options, const Arguments& arguments) {
-  if (arguments.device == "cpu") {
-    if (!arguments.gpu.empty())
-      throw InputError("--gpu: found --device cpu, expected an architecture such as cuda:sm_90");
-    return;
-  }
-  options.device = DeviceKind::gpu;
-  options.pipeline = for_gpu(options.pipeline);
-  if (arguments.device == "cuda" && arguments.gpu.empty()) return;
-  options.architecture = architecture_named(arguments.device);
-  options.gpus = gpus_for(options.architecture, arguments.gpu);
-}
-
-ExplainOptions options_of(const Arguments& arguments, const Selection& selection) {
-  const GraphKind kind = kind_named(arguments.graph);
-  ExplainOptions options;
-  options.pipeline = options_for(kind, storage_named(arguments.dtype), selection.sizes);
-  const Graph source = source_graph(selection.model, kind);
-  options.pipeline.recompute = checked_recompute(arguments.recompute, kind, source);
-  options.sizes = selection.sizes;
-  options.sizes.emplace("B", 1);
-  options.sizes.emplace("L", 1024);
-  options.schedule = arguments.schedule;
-  options.code = arguments.code;
-  set_device(options, arguments);
-  options.measure = options.device == DeviceKind::cpu && is_bound(source, selection.sizes);
-  return options;
-}
-
-Json head_json(const Arguments& arguments, const ExplainOptions& options) {
-  return {{"model", arguments.model.spec},
-          {"graph", arguments.graph},
-          {"dtype", arguments.dtype},
-          {"device", arguments.device},
-          {"sizes", options.sizes}};
-}
-
 void run_explain(const Arguments& arguments) {
-  const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
-  Explainer explainer(selection.model, options_of(arguments, selection));
-  Json json = head_json(arguments, explainer.options());
+  const ModelArguments& model = arguments.explain.model;
+  const Selection selection = select_model(model.spec, model.settings);
+  ExplainOptions options = explain_options(arguments.explain, selection);
+  options.code = arguments.code;
+  Explainer explainer(selection.model, options);
+  Json json = explain_head(arguments.explain, options.sizes);
   if (arguments.kernel.empty()) {
     if (arguments.code) throw InputError("--code: found no KERNEL, expected the one whose code is listed");
-    if (!arguments.schedule.empty())
+    if (!arguments.explain.schedule.empty())
       throw InputError("--schedule: found no KERNEL, expected the one whose schedule is changed");
     if (!arguments.json) return print_kernels(explainer);
     json["kernels"] = kernels_json(explainer);
@@ -112,18 +68,9 @@ void run_explain(const Arguments& arguments) {
 void add_explain(Command app) {
   const Command command = app.add_command("explain", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  add_model(command, arguments->model);
+  add_explain_options(command, arguments->explain);
   command.add_option("KERNEL", arguments->kernel, "k5, or by its name; without, a table of all").type_name("");
-  command.add_option("--graph", arguments->graph, "train, prefill, step or eval").show_default().type_name("");
-  command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
-  add_recompute(command, arguments->recompute);
-  const Option device = command.add_option("--device", arguments->device, "cpu, cuda, or an architecture: cuda:sm_90");
-  device.show_default().type_name("");
-  command.add_option("--gpu", arguments->gpu, "with an architecture: h100 or h200; without, all that it has")
-      .needs(device)
-      .type_name("");
   command.add_flag("--code", arguments->code, "list its code, with the line of the model behind each line");
-  add_schedule(command, arguments->schedule);
   add_json(command, arguments->json);
   command.callback([arguments] { run_explain(*arguments); });
 }

@@ -9,6 +9,7 @@ void add_dump(Command app);
 void add_opt(Command app);
 void add_cost(Command app);
 void add_explain(Command app);
+void add_report(Command app);
 void add_compile(Command app);
 void add_run(Command app);
 /// Sets the exit code when something is wrong.

@@ -64,6 +64,7 @@ int run_commands(int argc, char** argv) {
   add_opt(line.top());
   add_cost(line.top());
   add_explain(line.top());
+  add_report(line.top());
   add_compile(line.top());
   add_run(line.top());
   add_compare(line.top(), exit_code);

@@ -30,12 +30,15 @@ std::string line_of(const std::string& text, int number) {
 }
 
 /// The graph fused as the pipeline does, with what fusion says of pairs of kernels.
-PipelineResult run_all(const Graph& source, const PipelineOptions& options, std::vector<Apart>& apart) {
+PipelineResult run_all(const Graph& source, const PipelineOptions& options, std::vector<Apart>& apart,
+                       const StageObserver& observer) {
+  if (observer) observer("source", source);
   const std::vector<const Stage*> stages = stages_after("source", options.kind);
   const auto fusing = std::ranges::find(stages, "fuse", &Stage::name);
-  PipelineResult result = run_stages(source, options, {stages.begin(), fusing});
+  PipelineResult result = run_stages(source, options, {stages.begin(), fusing}, observer);
   result.graph = fuse(result.graph, options.fuse, result.remarks, &apart);
-  result.graph = run_stages(result.graph, options, {fusing + 1, stages.end()}).graph;
+  if (observer) observer("fuse", result.graph);
+  result.graph = run_stages(result.graph, options, {fusing + 1, stages.end()}, observer).graph;
   return result;
 }
 
@@ -55,11 +58,11 @@ std::string_view name_of(ChoiceSource source) {
   return source == ChoiceSource::asked ? "--schedule" : "heuristic";
 }
 
-Explainer::Explainer(const Model& model, ExplainOptions options)
+Explainer::Explainer(const Model& model, ExplainOptions options, const StageObserver& observer)
     : model_(model),
       options_(std::move(options)),
       schedules_(options_.device, default_schedules(options_.device), options_.schedule) {
-  PipelineResult result = run_all(source_graph(model, options_.pipeline.kind), options_.pipeline, apart_);
+  PipelineResult result = run_all(source_graph(model, options_.pipeline.kind), options_.pipeline, apart_, observer);
   fused_ = std::move(result.graph);
   remarks_ = std::move(result.remarks);
 }

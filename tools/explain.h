@@ -114,14 +114,19 @@ struct ExplainOptions {
 
 class Explainer {
  public:
-  Explainer(const Model& model, ExplainOptions options);
+  /// `observer` is told of the passes' results, as run_pipeline tells it.
+  Explainer(const Model& model, ExplainOptions options, const StageObserver& observer = {});
 
   const Graph& graph() const { return fused_; }
   const ExplainOptions& options() const { return options_; }
+  const Model& model() const { return model_; }
+  Program::Scheduler scheduler() const { return schedules_.scheduler(); }
   /// All kernels of the graph.
   std::vector<KernelSummary> kernels() const;
   /// InputError for a setting of --schedule that is illegal, or for none of these kernels; failures of count_kernels.
   std::vector<KernelExplanation> explain(const std::vector<int>& numbers);
+  /// Code of a kernel in all forms that its device has; none of a call of the library.
+  std::vector<ListedCode> code_of(int number) const;
 
  private:
   KernelSummary summary_of(int number, const KernelWork& work) const;
@@ -130,7 +135,6 @@ class Explainer {
   std::vector<std::string> values_between(int producer, int consumer) const;
   Remarks remarks_on(int number) const;
   std::vector<ScheduleAxis> schedule_of(int number) const;
-  std::vector<ListedCode> code_of(int number) const;
   void add_roofline(KernelExplanation& explanation);
   void add_code(KernelExplanation& explanation, const CountedKernels& counted) const;
 

@@ -1,0 +1,68 @@
+#include "tools/explain_options.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "ir/error.h"
+
+namespace mambac::tools {
+namespace {
+
+/// Whether --set gave the size of every free dimension.
+bool is_bound(const Graph& graph, const Bindings& sizes) {
+  return std::ranges::all_of(
+      graph.dims(), [&](const Dim& dim) { return !dim.is_free() || dim.is_tiles() || sizes.contains(dim.name); });
+}
+
+void set_device(ExplainOptions& options, const ExplainArguments& arguments) {
+  if (arguments.device == "cpu") {
+    if (!arguments.gpu.empty())
+      throw InputError("--gpu: found --device cpu, expected an architecture such as cuda:sm_90");
+    return;
+  }
+  options.device = DeviceKind::gpu;
+  options.pipeline = for_gpu(options.pipeline);
+  if (arguments.device == "cuda" && arguments.gpu.empty()) return;
+  options.architecture = architecture_named(arguments.device);
+  options.gpus = gpus_for(options.architecture, arguments.gpu);
+}
+
+}  // namespace
+
+void add_explain_options(Command command, ExplainArguments& arguments) {
+  add_model(command, arguments.model);
+  command.add_option("--graph", arguments.graph, "train, prefill, step or eval").show_default().type_name("");
+  command.add_option("--dtype", arguments.dtype, "f32 or bf16").show_default().type_name("");
+  add_recompute(command, arguments.recompute);
+  const Option device = command.add_option("--device", arguments.device, "cpu, cuda, or an architecture: cuda:sm_90");
+  device.show_default().type_name("");
+  command.add_option("--gpu", arguments.gpu, "with an architecture: h100 or h200; without, all that it has")
+      .needs(device)
+      .type_name("");
+  add_schedule(command, arguments.schedule);
+}
+
+ExplainOptions explain_options(const ExplainArguments& arguments, const Selection& selection) {
+  const GraphKind kind = kind_named(arguments.graph);
+  ExplainOptions options;
+  options.pipeline = options_for(kind, storage_named(arguments.dtype), selection.sizes);
+  const Graph source = source_graph(selection.model, kind);
+  options.pipeline.recompute = checked_recompute(arguments.recompute, kind, source);
+  options.sizes = selection.sizes;
+  options.sizes.emplace("B", 1);
+  options.sizes.emplace("L", 1024);
+  options.schedule = arguments.schedule;
+  set_device(options, arguments);
+  options.measure = options.device == DeviceKind::cpu && is_bound(source, selection.sizes);
+  return options;
+}
+
+Json explain_head(const ExplainArguments& arguments, const Bindings& sizes) {
+  return {{"model", arguments.model.spec},
+          {"graph", arguments.graph},
+          {"dtype", arguments.dtype},
+          {"device", arguments.device},
+          {"sizes", sizes}};
+}
+
+}  // namespace mambac::tools

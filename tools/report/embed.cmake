@@ -1,0 +1,11 @@
+# cmake -DOUT=report_files.cpp -DFILES=a.html,b.js -P embed.cmake: the parts of the report's page as one C++ file.
+string(REPLACE "," ";" FILES "${FILES}")
+set(text "#include \"tools/report_files.h\"\n\n#include \"ir/error.h\"\n\nnamespace mambac::tools {\n\n")
+string(APPEND text "std::string_view report_file(std::string_view name) {\n")
+foreach(file IN LISTS FILES)
+  get_filename_component(name "${file}" NAME)
+  file(READ "${file}" content)
+  string(APPEND text "  if (name == \"${name}\") return R\"mambac(${content})mambac\";\n")
+endforeach()
+string(APPEND text "  throw InternalError(\"report: there is no such file\");\n}\n\n}  // namespace mambac::tools\n")
+file(WRITE "${OUT}" "${text}")
