@@ -8,7 +8,7 @@ const data = JSON.parse(fs.readFileSync(file, "utf8"));
 const index = page.makeIndex(data);
 
 // The views are at least a program.
-new Function(fs.readFileSync(folder + "/index.js", "utf8") + fs.readFileSync(folder + "/report.js", "utf8"));
+new Function(["index", "views", "pictures", "report"].map((name) => fs.readFileSync(`${folder}/${name}.js`, "utf8")).join(""));
 
 // From a line to its values, kernels and code, and back.
 const mixer = data.files.findIndex(([name]) => name === "mamba.mb");
@@ -16,6 +16,10 @@ const scan = data.files[mixer][1].split("\n").findIndex((line) => line.includes(
 const found = index.lines.get(mixer + ":" + scan);
 const kernels = page.kernelsOfLine(data, index, mixer, scan);
 assert(kernels.length >= 2, "forward and backward");
+data.kernels.forEach((kernel, k) => {
+  const has = found.kernels.has(k) || found.codes.has(kernel.code);
+  assert.strictEqual(page.touches(data, index, mixer + ":" + scan, k), has, "equal kernels have the same lines: k" + k);
+});
 for (const k of found.kernels) {
   assert(index.nodesOf[k].some((i) => data.nodes[i][3] === mixer && data.nodes[i][4] === scan));
   assert(kernels.some((one) => index.equal[one].includes(k)), "one of its code stands for k" + k);

@@ -158,7 +158,7 @@ std::string block_text(const Json& data) {
   safe.reserve(text.size() + text.size() / 64);
   for (size_t i = 0; i < text.size(); ++i) {
     const char next = i + 1 < text.size() ? text[i + 1] : ' ';
-    if (text[i] == '<' && (next == '/' || next == '!' || next == 's' || next == 'S'))
+    if (text[i] == '<' && (next == '/' || next == '!'))
       safe += "\\u003c";
     else
       safe += text[i];
@@ -198,7 +198,9 @@ Json report_json(const Report& report) {
 std::string report_page(const Json& data) {
   std::string page(report_file("report.html"));
   put(page, "style", report_file("report.css"));
-  put(page, "script", std::string(report_file("index.js")) + std::string(report_file("report.js")));
+  std::string script;
+  for (const char* name : {"index.js", "views.js", "pictures.js", "report.js"}) script += report_file(name);
+  put(page, "script", script);
   put(page, "data", block_text(data));
   return page;
 }

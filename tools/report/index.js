@@ -21,6 +21,22 @@ function stageTexts(stages) {
   return texts;
 }
 
+/** Lines of the same value beside each other, where their order allows: pairs of indices, -1 where there is none. */
+function pairedLines(old, made, ahead = 400) {
+  const nameOf = (line) => line.split(/: | = /, 1)[0];
+  const places = new Map(made.map((line, i) => [nameOf(line), i]));
+  const pairs = [];
+  let next = 0;
+  old.forEach((line, i) => {
+    const place = places.get(nameOf(line));
+    const found = place !== undefined && place >= next && place < next + ahead;
+    for (; found && next < place; next++) pairs.push([-1, next]);
+    pairs.push([i, found ? next++ : -1]);
+  });
+  for (; next < made.length; next++) pairs.push([-1, next]);
+  return pairs;
+}
+
 /** Rows of a side-by-side diff: [number, old line, number, new line, changed]; null: a gap between hunks. */
 function diffRows(before, stage, around = 3) {
   const rows = [];
@@ -37,11 +53,9 @@ function diffRows(before, stage, around = 3) {
     } else {
       same(at, begin);
     }
-    for (let k = 0; k < Math.max(end - begin, count); k++) {
-      const old = k < end - begin, made = k < count;
-      rows.push([old ? begin + k : -1, old ? before[begin + k] : "", made ? begin + shift + k : -1,
-                 made ? added[k] : "", true]);
-    }
+    for (const [from, to] of pairedLines(before.slice(begin, end), added))
+      rows.push([from < 0 ? -1 : begin + from, from < 0 ? "" : before[begin + from],
+                 to < 0 ? -1 : begin + shift + to, to < 0 ? "" : added[to], true]);
     shift += count - (end - begin);
     at = end;
   });
@@ -101,12 +115,19 @@ function kernelEdges(data) {
   return [...edges].map((edge) => edge.split(" ").map(Number));
 }
 
+/** Whether a kernel, or one that is equal to it, has values of a line of the model, or code for it. */
+function touches(data, index, key, kernel) {
+  const found = index.lines.get(key);
+  return Boolean(found) && (found.codes.has(data.kernels[kernel].code) || index.equal[kernel].some((k) => found.kernels.has(k)));
+}
+
 /** The kernels of a line of the model, and for each of their codes the first kernel only. */
 function kernelsOfLine(data, index, file, line) {
   const found = index.lines.get(lineKey(file, line));
   if (!found) return [];
   const seen = new Set();
-  return [...found.kernels].sort((a, b) => a - b).filter((k) => {
+  const all = new Set([...found.kernels, ...[...found.codes].map((c) => data.codes[c].kernel)]);
+  return [...all].sort((a, b) => a - b).filter((k) => {
     const kernel = data.kernels[k], key = kernel.code >= 0 ? kernel.code : kernel.code_name || kernel.name.replace(/^k\d+/, "");
     return !seen.has(key) && seen.add(key);
   });
@@ -207,5 +228,5 @@ function escapeHtml(text) {
 }
 
 if (typeof module !== "undefined")
-  module.exports = { stageTexts, diffRows, changeCounts, makeIndex, kernelsOfLine, sorted, foldedRows, graphColumns, shownEdges,
+  module.exports = { stageTexts, diffRows, changeCounts, makeIndex, touches, kernelsOfLine, sorted, foldedRows, graphColumns, shownEdges,
                      bytesByKernel, scaledText, secondsText, escapeHtml };
