@@ -119,7 +119,6 @@ class Explainer {
 
   const Graph& graph() const { return fused_; }
   const ExplainOptions& options() const { return options_; }
-  const Model& model() const { return model_; }
   Program::Scheduler scheduler() const { return schedules_.scheduler(); }
   /// All kernels of the graph.
   std::vector<KernelSummary> kernels() const;

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "codegen/kernel_name.h"
 #include "passes/plan.h"
@@ -63,38 +62,61 @@ std::map<std::pair<std::string, std::string>, int> named_kernels(const Graph& fu
   return numbers;
 }
 
+/// The runs of one graph among the spans of a trace.
+class Runs {
+ public:
+  Runs(const std::vector<Span>& spans, const Graph& fused)
+      : spans_(spans), graph_(fused.name), numbers_(named_kernels(fused)), constant_(constant_kernels(fused)) {
+    for (const Span& span : spans)
+      if (span.category == "kernel" || span.category == "library") kernels_.push_back(&span);
+    std::ranges::stable_sort(kernels_, {}, &Span::begin);
+  }
+
+  std::vector<TimedRun> find() const {
+    const auto first = std::ranges::min_element(spans_, {}, &Span::begin);
+    std::vector<TimedRun> runs;
+    for (const Span& span : spans_) {
+      if (span.category != "run" || span.name != graph_) continue;
+      std::vector<TimedKernel> kernels = kernels_in(span);
+      if (is_whole(kernels)) runs.push_back({span.begin - first->begin, span.seconds, std::move(kernels)});
+    }
+    return runs;
+  }
+
+ private:
+  /// None when one of them is of another graph.
+  std::vector<TimedKernel> kernels_in(const Span& run) const {
+    std::vector<TimedKernel> found;
+    for (auto at = std::ranges::lower_bound(kernels_, run.begin, {}, &Span::begin);
+         at != kernels_.end() && (*at)->begin <= run.begin + run.seconds; ++at) {
+      const Span& span = **at;
+      if (!run.encloses(span)) continue;
+      const auto number = numbers_.find({span.kernel, span.name});
+      if (number == numbers_.end()) return {};
+      found.push_back({number->second, span.begin - run.begin, span.seconds});
+    }
+    return found;
+  }
+
+  /// Constant kernels are in the first run only.
+  bool is_whole(const std::vector<TimedKernel>& kernels) const {
+    std::vector<bool> there = constant_;
+    for (const TimedKernel& one : kernels) there[static_cast<size_t>(one.kernel)] = true;
+    return !kernels.empty() && std::ranges::all_of(there, [](bool is) { return is; });
+  }
+
+  const std::vector<Span>& spans_;
+  const std::string graph_;
+  const std::map<std::pair<std::string, std::string>, int> numbers_;
+  const std::vector<bool> constant_;
+  std::vector<const Span*> kernels_;  // by time
+};
+
 }  // namespace
 
 std::vector<TimedRun> runs_in_trace(const std::string& text, const std::string& name, const Graph& fused) {
   const std::vector<Span> spans = spans_in(text, name);
-  const auto numbers = named_kernels(fused);
-  const std::vector<bool> constant = constant_kernels(fused);
-  std::vector<const Span*> kernels;
-  double start = spans.empty() ? 0 : spans.front().begin;
-  for (const Span& span : spans) {
-    start = std::min(start, span.begin);
-    if (span.category == "kernel" || span.category == "library") kernels.push_back(&span);
-  }
-  std::ranges::stable_sort(kernels, {}, &Span::begin);
-  std::vector<TimedRun> runs;
-  for (const Span& span : spans) {
-    if (span.category != "run" || span.name != fused.name) continue;
-    TimedRun run{span.begin - start, span.seconds, {}};
-    std::set<int> missing;
-    for (size_t k = 0; k < constant.size(); ++k)
-      if (!constant[k]) missing.insert(static_cast<int>(k));
-    auto at = std::ranges::lower_bound(kernels, span.begin, {}, &Span::begin);
-    bool known = true;
-    for (; at != kernels.end() && (*at)->begin <= span.begin + span.seconds; ++at) {
-      if (!span.encloses(**at)) continue;
-      const auto found = numbers.find({(*at)->kernel, (*at)->name});
-      known = known && found != numbers.end();
-      if (!known) break;
-      missing.erase(found->second);
-      run.kernels.push_back({found->second, (*at)->begin - span.begin, (*at)->seconds});
-    }
-    if (known && missing.empty()) runs.push_back(std::move(run));
-  }
+  std::vector<TimedRun> runs = Runs(spans, fused).find();
   if (runs.empty())
     throw InputError(
         fmt::format("--trace: '{}' has no run of all kernels of {}; expected a trace of the same model, "
