@@ -146,8 +146,8 @@ TEST(Report, IsOneFileThatRefersToNothing) {
   const std::string said = succeed(folder, "mambac report mambabyte:tiny --graph prefill --out page.html");
   EXPECT_TRUE(said.starts_with("page.html  ")) << said;
   const Page page = page_of(folder, "page.html");
-  for (const std::string part :
-       {"http:", "https:", "src=", "href=", "@import", "url(h", "url(/", "url(\"", "fetch(", "{{style", "{{script", "{{data"})
+  for (const std::string part : {"http:", "https:", "src=", "href=", "@import", "url(h", "url(/", "url(\"", "fetch(",
+                                 "{{style", "{{script", "{{data"})
     EXPECT_EQ(page.frame.find(part), std::string::npos) << part;
   EXPECT_NE(page.frame.find("default-src 'none'"), std::string::npos);
   EXPECT_LT(std::filesystem::file_size(folder / "page.html"), 2e6);

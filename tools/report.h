@@ -65,7 +65,7 @@ struct TimedRun {
 
 struct Report {
   ExplainArguments asked;
-  Bindings sizes;  // of all free dimensions
+  Bindings sizes;                                          // of all free dimensions
   std::vector<std::pair<std::string, std::string>> files;  // name and text, as Library::files
   std::vector<ReportStage> stages;                         // that changed the graph
   std::vector<ReportNode> nodes;
