@@ -118,6 +118,14 @@ TEST(Precision, WalksLeaveNarrowValuesForWalks) {
   for (NodeId id : after) EXPECT_EQ(narrow.node(id).type.dtype, DType::bf16) << narrow.node(id).name;
 }
 
+/// Two values lie between the walks of the graph, and both keep their type.
+void expect_two_stay_whole(const Graph& graph) {
+  Remarks remarks;
+  const Graph fused = fuse(graph, {}, remarks);
+  EXPECT_EQ(between_walks(fused).size(), 2U);
+  EXPECT_EQ(print(narrow_stores(fused, DType::bf16)), print(fused));
+}
+
 TEST(Precision, SumsOntoValuesFromElsewhereAndWhatScansReadStayWhole) {
   Graph graph;
   Builder b(graph);
@@ -126,10 +134,7 @@ TEST(Precision, SumsOntoValuesFromElsewhereAndWhatScansReadStayWhole) {
   const NodeId stream = b.Add(x, b.scan(decay, x, L));
   const NodeId back = b.scan(decay, b.Mul(stream, decay), L, true);
   graph.outputs().push_back({"out", b.Mul(stream, back)});
-  Remarks remarks;
-  const Graph fused = fuse(graph, {}, remarks);
-  EXPECT_EQ(between_walks(fused).size(), 2U);
-  EXPECT_EQ(print(narrow_stores(fused, DType::bf16)), print(fused));
+  expect_two_stay_whole(graph);
 }
 
 TEST(Precision, WhatIsComparedWithItsLargestStaysWhole) {
@@ -139,10 +144,7 @@ TEST(Precision, WhatIsComparedWithItsLargestStaysWhole) {
   const NodeId half = b.constant(0.5), x = b.Tanh(b.scan(half, b.input("x", {DType::f32, {L, D}}), L));
   const NodeId largest = b.op(Op::Eq, {x, b.op(Op::Amax, {x}, {.dims = {D}})});
   graph.outputs().push_back({"out", b.scan(half, largest, L)});
-  Remarks remarks;
-  const Graph fused = fuse(graph, {}, remarks);
-  EXPECT_EQ(between_walks(fused).size(), 2U);
-  EXPECT_EQ(print(narrow_stores(fused, DType::bf16)), print(fused));
+  expect_two_stay_whole(graph);
 }
 
 /// The largest value is an operand of a large contraction, too, which alone reads it rounded.
