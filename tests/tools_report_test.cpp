@@ -306,7 +306,8 @@ TEST(Report, MistakesAreNamedAndLeaveTheFileAlone) {
 /// The functions of the page that need no browser, on the data of a page.
 TEST(Report, TheScriptFindsWhatBelongsTogether) {
   const TemporaryFolder folder;
-  if (shell(folder, "command -v node").code != 0) GTEST_SKIP() << "node is not installed, which runs the page's scripts";
+  if (shell(folder, "command -v node").code != 0)
+    GTEST_SKIP() << "node is not installed, which runs the page's scripts";
   succeed(folder, "mambac report mambabyte:353m --set layers=6 --json >data.json");
   const Outcome outcome = shell(folder, "node '" MAMBAC_REPORT_TEST "' '" MAMBAC_REPORT_SCRIPTS "' data.json");
   EXPECT_EQ(outcome.code, 0) << outcome.error;
