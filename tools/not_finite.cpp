@@ -130,11 +130,9 @@ class Finder {
         return fmt::format("{}; what of kernel {} is so first cannot be looked at: {}", stored, group.name,
                            failure.what());
       }
-      return fmt::format(
-          "{} in memory, but not when kernel {} is compiled by itself with all its values stored: it depends on what "
-          "the "
-          "kernel stores",
-          stored, group.name);
+      return fmt::format("{} in memory, but not when kernel {} is compiled by itself with all its values stored: it "
+                         "depends on what the kernel stores",
+                         stored, group.name);
     }
     return "";
   }
