@@ -11,8 +11,7 @@ std::string remark_reference_markdown() {
       "# Remarks\n\n"
       "Generated from the table of reasons, `passes/remarks.def`, by `cmake --build build --target remark-reference`. "
       "`mambac dump MODEL --remarks` says where fusion stopped: the line of the model, the value that the line names "
-      "and "
-      "its op, what came of it, why, and the code of the reason. `mambac explain MODEL KERNEL` gives such a reason for "
+      "and its op, what came of it, why, and the code of the reason. `mambac explain MODEL KERNEL` gives such a reason for "
       "every neighbour of a kernel.\n\n"
       "## What came of it\n\n| | |\n|---|---|\n";
   for (const OutcomeInfo& outcome : outcome_table())
