@@ -1,7 +1,8 @@
-# mambac_library(NAME SOURCES file... [DEPENDS target...] [PRIVATE_DEPENDS target...])
+# mambac_library(NAME [JSON] SOURCES file... [DEPENDS target...] [PRIVATE_DEPENDS target...])
 #   a static library mambac_NAME with the alias mambac::NAME; included as "NAME/header.h".
-# mambac_test(NAME [SERIAL] [SOURCES file...] DEPENDS target...)
+# mambac_test(NAME [JSON] [SERIAL] [SOURCES file...] DEPENDS target...)
 #   a GoogleTest program of NAME.cpp (and SOURCES), each of its tests known to ctest. SERIAL: no other test runs beside.
+# JSON: most of its files use nlohmann/json, which is precompiled then.
 
 set(MAMBAC_WARNINGS -Wall -Wextra)
 if(MAMBAC_WERROR)
@@ -57,7 +58,7 @@ function(mambac_precompile target kind)
 endfunction()
 
 function(mambac_library name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "JSON" "" "SOURCES;DEPENDS;PRIVATE_DEPENDS")
   set(target mambac_${name})
   add_library(${target} STATIC ${arg_SOURCES})
   add_library(mambac::${name} ALIAS ${target})
@@ -66,23 +67,31 @@ function(mambac_library name)
                                               $<INSTALL_INTERFACE:include/mambac>)
   target_link_libraries(${target} PUBLIC ${arg_DEPENDS} PRIVATE ${arg_PRIVATE_DEPENDS})
   mambac_configure(${target})
-  set(kind library)
-  if(mambac_llvm IN_LIST arg_PRIVATE_DEPENDS)  # brings definitions
-    set(kind llvm)
+  if(arg_JSON)
+    target_link_libraries(${target} PRIVATE nlohmann_json::nlohmann_json)
+    mambac_precompile(${target} json ${MAMBAC_COMMON_HEADERS} <nlohmann/json.hpp>)
+  elseif(mambac_llvm IN_LIST arg_PRIVATE_DEPENDS)  # brings definitions
+    mambac_precompile(${target} llvm ${MAMBAC_COMMON_HEADERS})
+  else()
+    mambac_precompile(${target} library ${MAMBAC_COMMON_HEADERS})
   endif()
-  mambac_precompile(${target} ${kind} ${MAMBAC_COMMON_HEADERS})
   set_property(GLOBAL APPEND PROPERTY MAMBAC_LIBRARIES ${target})
 endfunction()
 
 function(mambac_test name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "" "SOURCES;DEPENDS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "JSON;SERIAL" "" "SOURCES;DEPENDS")
   add_executable(${name} ${name}.cpp ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_DEPENDS} fmt::fmt GTest::gtest_main)
   target_link_options(${name} PRIVATE ${MAMBAC_TEST_LINKER})
   mambac_configure(${name})
   # What takes a test's time lies in libraries. Its own statements are many, and run once.
   target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
-  mambac_precompile(${name} test ${MAMBAC_COMMON_HEADERS} <gtest/gtest.h>)
+  if(arg_JSON)
+    target_link_libraries(${name} PRIVATE nlohmann_json::nlohmann_json)
+    mambac_precompile(${name} json_test ${MAMBAC_COMMON_HEADERS} <gtest/gtest.h> <nlohmann/json.hpp>)
+  else()
+    mambac_precompile(${name} test ${MAMBAC_COMMON_HEADERS} <gtest/gtest.h>)
+  endif()
   # Tests run side by side: waiting threads must not spin. NVRTC ends threads of its own while the leak checker stops
   # all threads, which sometimes crashes the checker.
   set(without_leaks "")

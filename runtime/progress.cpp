@@ -10,7 +10,7 @@
 namespace mambac {
 namespace {
 
-constexpr double kBarInterval = 0.1, kLineInterval = 10;  // seconds
+constexpr double kBarInterval = 0.1, kFirstLine = 1, kLineInterval = 10;  // seconds
 constexpr int kBarWidth = 24;
 constexpr double kMemory = 0.95;  // of the moving means, per report
 
@@ -62,7 +62,8 @@ void Progress::update(const CountReport& report) {
 void Progress::show_when_due() {
   any_ = true;
   shown_ = false;
-  if (latest_.seconds - shown_at_ >= (terminal_ ? kBarInterval : kLineInterval)) show();
+  const double interval = terminal_ ? kBarInterval : any_shown_ ? kLineInterval : kFirstLine;
+  if (latest_.seconds - shown_at_ >= interval) show();
 }
 
 void Progress::note(const std::string& line) {
@@ -75,7 +76,7 @@ void Progress::finish() {
   if (any_ && !shown_) show();
   if (any_ && terminal_) fmt::print(stream_, "\n");
   std::fflush(stream_);
-  any_ = false;
+  any_ = any_shown_ = false;
 }
 
 std::string Progress::text() const {
@@ -85,7 +86,7 @@ std::string Progress::text() const {
 }
 
 void Progress::show() {
-  shown_ = true;
+  any_shown_ = shown_ = true;
   shown_at_ = latest_.seconds;
   const double fraction = std::clamp(latest_.fraction, 0.0, 1.0);
   if (terminal_) {

@@ -25,7 +25,8 @@ struct CountReport {
 
 class Progress {
  public:
-  /// On a terminal a bar is drawn anew up to ten times a second; otherwise a line is printed about every ten seconds.
+  /// On a terminal a bar is drawn anew up to ten times a second; otherwise a line is printed after a second and then
+  /// about every ten seconds.
   Progress(std::FILE* stream, bool terminal, bool colour);
   /// Standard error, a bar when it is a terminal, coloured unless the environment has a NO_COLOR that is not empty.
   static Progress on_stderr();
@@ -47,7 +48,9 @@ class Progress {
   bool terminal_, colour_;
   ProgressReport latest_;
   std::string counted_;  // of the latest CountReport
-  bool any_ = false, shown_ = false;
+  bool any_ = false;                 // reports came
+  bool any_shown_ = false;           // at least one was shown
+  bool shown_ = false;               // the latest was
   double shown_at_ = 0;              // seconds of the report shown last
   double bytes_per_second_ = 0;      // a moving mean
   double smooth_bits_per_byte_ = 0;  // a moving mean

@@ -39,11 +39,12 @@ int64_t count(const std::string& text, const std::string& what) {
   return found;
 }
 
-TEST(Progress, PlainLinesEveryTenSeconds) {
+TEST(Progress, PlainLinesAfterASecondAndEveryTenSeconds) {
   const std::string text = shown(false, false, hundred_seconds);
-  EXPECT_EQ(count(text, "\n"), 10);
+  EXPECT_EQ(count(text, "\n"), 11);  // at 1, 11, ... 91 and at the end
   EXPECT_EQ(count(text, "\x1b"), 0);
-  EXPECT_NE(text.find(" 50%  step 50  3.000 bits/byte  2.00 kB/s  0:50 left"), std::string::npos) << text;
+  EXPECT_EQ(text.find("  1%  step 1 "), 0u) << text;
+  EXPECT_NE(text.find(" 51%  step 51  3.000 bits/byte  2.00 kB/s  0:49 left"), std::string::npos) << text;
 }
 
 TEST(Progress, BarOnATerminal) {
@@ -60,8 +61,8 @@ TEST(Progress, PiecesAreCounted) {
     progress.finish();
   };
   const std::string text = shown(false, false, thirty);
-  EXPECT_EQ(count(text, "\n"), 3);
-  EXPECT_NE(text.find(" 37%  11 of 30 kernels  0:19 left\n"), std::string::npos) << text;
+  EXPECT_EQ(count(text, "\n"), 4);  // at 2, 12, 22 and 30
+  EXPECT_NE(text.find(" 40%  12 of 30 kernels  0:18 left\n"), std::string::npos) << text;
   EXPECT_NE(text.find("100%  30 of 30 kernels  0:00 left\n"), std::string::npos) << text;
   EXPECT_NE(shown(true, false, thirty).find("[============            ]  50%  15 of 30 kernels"), std::string::npos);
 }

@@ -1,6 +1,7 @@
 // The twin of device.cuh for the host: the same vocabulary (codegen/cuda/device_header.h), with every access checked. A
 // thread is a fiber of its runtime; whatever goes wrong is handed to mb_runtime::fault, which does not come back.
 #define MB_HOT inline __attribute__((always_inline))
+#define MB_CHECKED inline __attribute__((noinline))  // an access: inlined, it would double the time of compilation
 
 #define MB_KERNEL(threads, blocks_per_sm) static void
 #define MB_IN(T) mb_in<T>
@@ -107,12 +108,12 @@ struct mb_in {
     }
   }
   MB_HOT mb_word address(mb_long i) const { return (mb_word)(data + from + i); }
-  MB_HOT T read(mb_long i, int line) const { return touch(i, false, line), data[from + i]; }
+  MB_CHECKED T read(mb_long i, int line) const { return touch(i, false, line), data[from + i]; }
 };
 
 template <class T>
 struct mb_out : mb_in<T> {
-  MB_HOT void write(mb_long i, T value, int line) const {
+  MB_CHECKED void write(mb_long i, T value, int line) const {
     this->touch(i, true, line), this->data[this->from + i] = value;
   }
 };
@@ -163,7 +164,7 @@ struct mb_shared {
   MB_HOT void inside(mb_long i, int line) const {
     if (__builtin_expect((mb_word)i >= (mb_word)N, 0)) mb_report(mb_fault_outside, name, i, N, 0, line);
   }
-  MB_HOT T read(mb_long i, int line) const {
+  MB_CHECKED T read(mb_long i, int line) const {
     inside(i, line);
     mb_shadow& shadow = shadows[i];
     const mb_word key = self->key, write = shadow.write, read = shadow.read;
@@ -184,7 +185,7 @@ struct mb_shared {
     if (__builtin_expect(together(shadow.read, key), 0)) mb_report(mb_fault_race_late, name, i, N, shadow.read, line);
     return shadow;
   }
-  MB_HOT void write(mb_long i, T value, int line) const {
+  MB_CHECKED void write(mb_long i, T value, int line) const {
     mb_shadow& shadow = owned(i, line);
     if (__builtin_expect(shadow.write == mb_under_way, 0)) mb_report(mb_fault_copy, name, i, N, 0, line);
     shadow.write = self->key;
@@ -206,12 +207,12 @@ struct mb_local_part {
     if (__builtin_expect((mb_word)(from + i) >= (mb_word)count, 0))
       mb_report(mb_fault_outside, name, from + i, count, 0, line);
   }
-  MB_HOT T read(mb_long i, int line) const {
+  MB_CHECKED T read(mb_long i, int line) const {
     inside(i, line);
     if (__builtin_expect(!written[from + i], 0)) mb_report(mb_fault_unwritten, name, from + i, count, 0, line);
     return data[from + i];
   }
-  MB_HOT void write(mb_long i, T value, int line) const {
+  MB_CHECKED void write(mb_long i, T value, int line) const {
     inside(i, line);
     written[from + i] = 1;
     data[from + i] = value;
