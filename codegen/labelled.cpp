@@ -62,7 +62,10 @@ std::vector<LabelledLine> labelled_code(const loop::Kernel& kernel, std::string_
   return form == "llvm" ? labelled_llvm(kernel) : labelled_assembly(kernel);
 }
 
-std::string_view comment_mark(std::string_view form) { return form == "cuda" ? "//" : form == "llvm" ? ";" : "#"; }
+std::string_view comment_mark(std::string_view form) {
+  if (form == "llvm") return ";";
+  return form == "kernels" || form == "asm" ? "#" : "//";
+}
 
 std::string label_text(const loop::Origin& origin) {
   const std::string name = (origin.shared ? "walk of " : "") + origin.name;

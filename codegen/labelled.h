@@ -26,8 +26,9 @@ std::vector<LabelledLine> labelled_cuda(const loop::Kernel& kernel);
 std::vector<LabelledLine> labelled_llvm(const loop::Kernel& kernel);
 std::vector<LabelledLine> labelled_assembly(const loop::Kernel& kernel);
 
-/// These by name: "kernels", "llvm", "asm" or "cuda", and what begins a comment there.
+/// These by name: "kernels", "llvm", "asm" or "cuda".
 std::vector<LabelledLine> labelled_code(const loop::Kernel& kernel, std::string_view form);
+/// What begins a comment there, and in machine code of GPUs ("sass", "ptx").
 std::string_view comment_mark(std::string_view form);
 
 /// "mamba.mb:23 h", "mamba.mb:23 walk of h"; without a place the name alone.

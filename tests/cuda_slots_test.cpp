@@ -230,6 +230,25 @@ $__internal_0:
   EXPECT_EQ(count.special, 2);
 }
 
+/// "text | line", without the spaces at the beginning, for those whose text has a part of this kind.
+std::vector<std::string> rows_with(const std::vector<CodeLine>& lines, const std::string& part) {
+  std::vector<std::string> rows;
+  for (const CodeLine& line : lines)
+    if (line.text.find(part) != std::string::npos)
+      rows.push_back(fmt::format("{} | {}", line.text.substr(line.text.find_first_not_of(" \t")), line.line));
+  return rows;
+}
+
+TEST(MachineCode, ListsSassWithLinesOfTheSource) {
+  const std::vector<CodeLine> lines = sass_lines(kSass);
+  ASSERT_EQ(lines.size(), 1u + 26 + 8) << "the function, its instructions and labels";
+  EXPECT_EQ(lines[0].text, ".text.walk:");
+  EXPECT_EQ(rows_with(lines, "MUFU.EX2 R8"), std::vector<std::string>{"/*0060*/                   MUFU.EX2 R8, R8 ; | 108"});
+  EXPECT_EQ(rows_with(lines, "RET."), std::vector<std::string>{"/*0160*/                   RET.REL.NODEC R20 `(walk) ; | 0"});
+  EXPECT_TRUE(rows_with(lines, "//##").empty());
+  EXPECT_TRUE(sass_lines("\t.section .debug\n.L_x_1:\n/*0000*/ .byte 1 ;\n").empty());
+}
+
 constexpr const char* kPtx = R"(
 .visible .entry walk(
 	.param .u64 walk_param_0
@@ -284,6 +303,17 @@ TEST(MachineCode, ReadsPtx) {
   EXPECT_EQ(functions[0].instructions[5].targets, std::vector<int>{1});
   const Nest nest = tiles_of(constant(80));
   EXPECT_EQ(count_slots(functions[0], nest, nest.count(0, 0, {}), 101).slots, 1 + 10 * 5 + 2);
+}
+
+TEST(MachineCode, ListsPtxWithLinesOfTheSource) {
+  const std::vector<CodeLine> lines = ptx_lines(std::string(".version 9.0\n.target sm_90\n") + kPtx, 100);
+  ASSERT_FALSE(lines.empty());
+  EXPECT_EQ(lines[0].text, ".visible .entry walk(");
+  EXPECT_EQ(lines.back().text, "}");
+  EXPECT_EQ(rows_with(lines, "ex2"), std::vector<std::string>{"ex2.approx.ftz.f32 %f1, %f2; | 108"});
+  EXPECT_EQ(rows_with(lines, "inline asm"),
+            (std::vector<std::string>{"// begin inline asm | 108", "// end inline asm | 108"}));
+  EXPECT_TRUE(rows_with(lines, ".loc").empty());
 }
 
 void write_program(const std::filesystem::path& path) {

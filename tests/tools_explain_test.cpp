@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "tests/cuda_support.h"
+#include "tests/nvrtc_support.h"
 #include "tests/tools_support.h"
 
 namespace mambac::test {
@@ -197,6 +198,30 @@ TEST(Explain, ListsCodeAsTheDumpDoes) {
   EXPECT_TRUE(std::ranges::any_of(code[1]["lines"], [](const auto& line) {
     return line.contains("label") && line["label"].template get<std::string>().starts_with("mamba.mb:");
   }));
+}
+
+TEST(Explain, ListsMachineCodeOfAGpuWithItsLines) {
+  if (const std::string reason = without_nvrtc(); !reason.empty()) GTEST_SKIP() << reason;
+  const TemporaryFolder folder;
+  for (const std::string disassembler : {"", "MAMBAC_NVDISASM=none "}) {
+    const auto json = nlohmann::json::parse(
+        succeed(folder, disassembler + "mambac explain mambabyte:tiny k5 --graph prefill --device cuda:sm_90 "
+                                       "--set B=1 L=64 --code --json"));
+    const nlohmann::json& kernel = json["kernels"][0];
+    ASSERT_EQ(kernel["code"].size(), 3u);
+    const bool sass = kernel["machine_code"]["counted_in"] == "SASS";
+    EXPECT_FALSE(sass && !disassembler.empty());
+    EXPECT_EQ(kernel["code"][2]["form"], sass ? "sass" : "ptx");
+    const nlohmann::json& lines = kernel["code"][2]["lines"];
+    const auto labelled = std::ranges::count_if(lines, [](const auto& line) {
+      return line.contains("label") && line["label"].template get<std::string>().starts_with("mamba.mb:");
+    });
+    EXPECT_GT(labelled, static_cast<std::ptrdiff_t>(lines.size() / 2)) << kernel["code"][2]["form"];
+    EXPECT_TRUE(std::ranges::any_of(lines, [&](const auto& line) {
+      return line.contains("label") && line["label"].template get<std::string>().ends_with(" h") &&
+             line["text"].template get<std::string>().find(sass ? "FFMA" : "fma.rn") != std::string::npos;
+    })) << "the scan's multiply-add is the model's";
+  }
 }
 
 TEST(Explain, TheSameBytesEachTime) {

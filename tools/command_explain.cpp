@@ -25,8 +25,8 @@ that have it are explained. Why two kernels are two is what fusion says when it 
 lists the reasons. Work is counted at the sizes of --set, without them at B=1 L=1024. Where --set gives all sizes, this
 machine is measured for the least times of a kernel's bytes, exponentials and arithmetic. With --device cuda fusion and
 schedules are those of a GPU; with an architecture, cuda:sm_90, there are issue slots, registers, spills and occupancy
-from its machine code, too, and the least times on --gpu. --code lists loops, LLVM IR and assembly, or CUDA C++, with the
-line of the model behind each line.)";
+from its machine code, too, and the least times on --gpu. --code lists loops, LLVM IR and assembly, or CUDA C++ and its
+machine code, with the line of the model behind each line.)";
 
 struct Arguments {
   ExplainArguments explain;

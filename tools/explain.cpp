@@ -12,6 +12,7 @@
 #include "codegen/kernel_name.h"
 #include "ir/print.h"
 #include "runtime/cpu_info.h"
+#include "runtime/cuda/kernel_source.h"
 
 namespace mambac::tools {
 namespace {
@@ -84,18 +85,17 @@ std::vector<KernelExplanation> Explainer::explain(const std::vector<int>& number
     one.consumers = neighbours(number, &Apart::producer, &Apart::consumer);
     one.remarks = remarks_on(number);
     one.schedule = schedule_of(number);
-    if (options_.code) one.code = code_of(number);
     explanations.push_back(std::move(one));
   }
   schedules_.check_used();
-  if (options_.architecture.empty()) {
-    if (options_.measure)
-      for (KernelExplanation& one : explanations) add_roofline(one);
-    return explanations;
+  if (!options_.architecture.empty())
+    counted_ = count_kernels(fused_, options_.pipeline.kind, numbers, options_.sizes, options_.architecture,
+                             schedules_.scheduler());
+  for (KernelExplanation& one : explanations) {
+    if (counted_) add_gpu_code(one);
+    if (!counted_ && options_.measure) add_roofline(one);
+    if (options_.code) one.code = code_of(one.summary.number);
   }
-  const CountedKernels counted = count_kernels(fused_, options_.pipeline.kind, numbers, options_.sizes,
-                                               options_.architecture, schedules_.scheduler());
-  for (KernelExplanation& one : explanations) add_code(one, counted);
   return explanations;
 }
 
@@ -186,6 +186,20 @@ std::vector<ListedCode> Explainer::code_of(int number) const {
   for (const std::string_view form : gpu ? std::vector<std::string_view>{"kernels", "cuda"}
                                          : std::vector<std::string_view>{"kernels", "llvm", "asm"})
     listed.push_back({form, labelled_code(kernel, form), kernel.origins});
+  const int counted = counted_ ? counted_->numbers[static_cast<size_t>(number)] : -1;
+  if (counted >= 0)
+    listed.push_back(machine_code(counted_->kernels.all()[static_cast<size_t>(counted)], listed.back()));
+  return listed;
+}
+
+/// Its lines are there for what the lines of CUDA C++ are there for that they were made from.
+ListedCode Explainer::machine_code(const CudaKernel& kernel, const ListedCode& cuda) const {
+  ListedCode listed{counted_->counted_in == "SASS" ? "sass" : "ptx", {}, cuda.origins};
+  for (cuda::CodeLine& line : machine_lines(kernel, options_.architecture)) {
+    const int source = line.line - cuda::first_line_of_text();
+    const bool known = source >= 0 && source < static_cast<int>(cuda.lines.size());
+    listed.lines.push_back({std::move(line.text), known ? cuda.lines[static_cast<size_t>(source)].origin : -1});
+  }
   return listed;
 }
 
@@ -194,7 +208,8 @@ void Explainer::add_roofline(KernelExplanation& explanation) {
                                    machine_.times_of(explanation.summary.work)});
 }
 
-void Explainer::add_code(KernelExplanation& explanation, const CountedKernels& counted) const {
+void Explainer::add_gpu_code(KernelExplanation& explanation) const {
+  const CountedKernels& counted = *counted_;
   const auto number = static_cast<size_t>(explanation.summary.number);
   const GpuKernelCost cost = kernel_cost(counted, number, explanation.summary.work);
   for (const Gpu& gpu : options_.gpus)

@@ -84,7 +84,8 @@ struct GpuCode {
   std::vector<GpuStage> stages;
 };
 
-/// Code of a kernel: its loops ("kernels"), LLVM IR and assembly ("llvm", "asm") or CUDA C++ ("cuda").
+/// Code of a kernel: its loops ("kernels"), LLVM IR and assembly ("llvm", "asm") or CUDA C++ ("cuda") and, with an
+/// architecture, machine code ("sass", or "ptx" where there is no nvdisasm).
 struct ListedCode {
   std::string_view form;
   std::vector<LabelledLine> lines;
@@ -124,7 +125,8 @@ class Explainer {
   std::vector<KernelSummary> kernels() const;
   /// InputError for a setting of --schedule that is illegal, or for none of these kernels; failures of count_kernels.
   std::vector<KernelExplanation> explain(const std::vector<int>& numbers);
-  /// Code of a kernel in all forms that its device has; none of a call of the library.
+  /// Code of a kernel in all forms that its device has, machine code of a GPU only of kernels that were explained; none of
+  /// a call of the library.
   std::vector<ListedCode> code_of(int number) const;
 
  private:
@@ -135,7 +137,8 @@ class Explainer {
   Remarks remarks_on(int number) const;
   std::vector<ScheduleAxis> schedule_of(int number) const;
   void add_roofline(KernelExplanation& explanation);
-  void add_code(KernelExplanation& explanation, const CountedKernels& counted) const;
+  void add_gpu_code(KernelExplanation& explanation) const;
+  ListedCode machine_code(const CudaKernel& kernel, const ListedCode& cuda) const;
 
   const Model& model_;
   ExplainOptions options_;
@@ -144,6 +147,7 @@ class Explainer {
   Remarks remarks_;
   std::vector<Apart> apart_;
   Machine machine_;
+  std::optional<CountedKernels> counted_;  // with an architecture: what was explained last
 };
 
 void print_kernels(const Explainer& explainer);

@@ -30,13 +30,22 @@ class CodeReader {
   const std::filesystem::path& disassembler() const { return disassembler_; }
 
   std::vector<MachineFunction> read(const CudaKernel& kernel) const {
-    if (!disassembler_.empty()) return cuda::parse_sass(cuda::disassemble(disassembler_, kernel.code.cubin));
-    cuda::CompileRequest request = cuda::request_for(kernel.name, kernel.text, architecture_);
-    request.options = kLineTables;
-    return cuda::parse_ptx(cuda::Nvrtc::instance().ptx(request), cuda::first_line_of_text());
+    if (disassembler_.empty()) return cuda::parse_ptx(ptx(kernel), cuda::first_line_of_text());
+    return cuda::parse_sass(cuda::disassemble(disassembler_, kernel.code.cubin));
+  }
+
+  std::vector<cuda::CodeLine> lines(const CudaKernel& kernel) const {
+    if (disassembler_.empty()) return cuda::ptx_lines(ptx(kernel), cuda::first_line_of_text());
+    return cuda::sass_lines(cuda::disassemble(disassembler_, kernel.code.cubin));
   }
 
  private:
+  std::string ptx(const CudaKernel& kernel) const {
+    cuda::CompileRequest request = cuda::request_for(kernel.name, kernel.text, architecture_);
+    request.options = kLineTables;
+    return cuda::Nvrtc::instance().ptx(request);
+  }
+
   std::string architecture_;
   std::filesystem::path disassembler_;
 };
@@ -123,6 +132,10 @@ CountedKernels count_kernels(const Graph& fused, GraphKind kind, const std::vect
   compile_all(counted.kernels, architecture, kLineTables);
   counted.slots = counts_of(counted.kernels, reader, sizes);
   return counted;
+}
+
+std::vector<cuda::CodeLine> machine_lines(const CudaKernel& kernel, const std::string& architecture) {
+  return CodeReader(architecture).lines(kernel);
 }
 
 GpuKernelCost kernel_cost(const CountedKernels& counted, size_t number, const KernelWork& work) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runtime/cuda/issue_slots.h"
+#include "runtime/cuda/machine_code.h"
 #include "tools/arguments.h"
 #include "tools/cuda_kernels.h"
 #include "tools/gpus.h"
@@ -41,6 +42,10 @@ struct CountedKernels {
 /// code. Failures are those of compile_all and disassemble.
 CountedKernels count_kernels(const Graph& fused, GraphKind kind, const std::vector<int>& chosen, const Bindings& sizes,
                              const std::string& architecture, const Program::Scheduler& schedule);
+
+/// The machine code of one of these kernels, in the language of `counted_in`, with lines of the kernel's text behind
+/// cuda::first_line_of_text() - 1 others. Failures are those of disassemble.
+std::vector<cuda::CodeLine> machine_lines(const CudaKernel& kernel, const std::string& architecture);
 
 /// Of one launch of kernel `number` of the graph, whose work that is.
 GpuKernelCost kernel_cost(const CountedKernels& counted, size_t number, const KernelWork& work);

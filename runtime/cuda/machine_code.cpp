@@ -26,6 +26,11 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t\r") + 1 - begin);
 }
 
+/// Without the spaces at its end.
+std::string_view without_end(std::string_view text) {
+  return text.substr(0, text.find_last_not_of(" \t\r") + 1);
+}
+
 std::string_view first_word(std::string_view text) {
   return text.substr(0, text.find_first_of(" \t;"));
 }
@@ -89,6 +94,12 @@ Flow flow_of_sass(std::string_view opcode) {
     return Flow::branch;
   if (base == "CALL") return Flow::call;
   return base == "EXIT" || base == "RET" || base == "KILL" ? Flow::end : Flow::next;
+}
+
+/// What stands behind "/*0010*/", if it is closed.
+std::string_view after_address(std::string_view row) {
+  const size_t end = row.find("*/");
+  return end == std::string_view::npos ? std::string_view() : trimmed(row.substr(end + 2));
 }
 
 /// "@!P0 BRA `(.L_x_2)": what stands between the address and the semicolon.
@@ -173,37 +184,61 @@ void add_ptx(Body& body, std::string_view text, int line) {
   body.add(std::move(instruction), std::move(targets));
 }
 
+enum class Row : uint8_t { section, function, label, instruction };
+
+/// Calls visit(kind, row, line of the source) for these rows.
+template <typename Visit>
+void each_sass_row(std::string_view text, const Visit& visit) {
+  int line = 0;
+  while (!text.empty()) {
+    const std::string_view full = take_line(text), row = trimmed(full);
+    if (row.starts_with(".section")) {
+      line = 0;
+      visit(Row::section, full, line);
+    } else if (row.starts_with("//## File")) {
+      line = number_at(row.substr(row.rfind(' ') + 1));  // of several, the place inlined to comes last
+    } else if (row.ends_with(':')) {
+      if (row.starts_with('$')) line = 0;  // a function of the assembler's own
+      visit(row.starts_with(".text.") ? Row::function : Row::label, full, line);
+    } else if (row.starts_with("/*") && !after_address(row).empty()) {
+      visit(Row::instruction, full, line);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<MachineFunction> parse_sass(std::string_view text) {
   std::vector<MachineFunction> functions;
   Body body;
   std::string name;
-  int line = 0;
   const auto finish = [&] {
     if (!name.empty() && !body.empty()) functions.push_back(body.finish(name));
     body = {};
     name.clear();
-    line = 0;
   };
-  while (!text.empty()) {
-    const std::string_view row = trimmed(take_line(text));
-    if (row.starts_with(".section")) finish();
-    if (row.starts_with("//## File")) {
-      line = number_at(row.substr(row.rfind(' ') + 1));  // of several, the place inlined to comes last
-    } else if (row.starts_with(".text.") && row.ends_with(':')) {
-      name = row.substr(6, row.size() - 7);
-      body.label(name);
-    } else if (row.ends_with(':')) {
-      if (row.starts_with('$')) line = 0;  // a function of the assembler's own
-      body.label(row.substr(0, row.size() - 1));
-    } else if (row.starts_with("/*") && row.find("*/") != std::string_view::npos) {
-      const std::string_view instruction = trimmed(row.substr(row.find("*/") + 2));
-      if (!instruction.empty()) add_sass(body, instruction.substr(0, instruction.find(';')), line);
+  each_sass_row(text, [&](Row kind, std::string_view row, int line) {
+    row = trimmed(row);
+    if (kind == Row::section) return finish();
+    if (kind == Row::instruction) {
+      const std::string_view instruction = after_address(row);
+      return add_sass(body, instruction.substr(0, instruction.find(';')), line);
     }
-  }
+    if (kind == Row::function) name = row.substr(6, row.size() - 7);
+    body.label(kind == Row::function ? name : row.substr(0, row.size() - 1));
+  });
   finish();
   return functions;
+}
+
+std::vector<CodeLine> sass_lines(std::string_view text) {
+  std::vector<CodeLine> lines;
+  bool inside = false;
+  each_sass_row(text, [&](Row kind, std::string_view row, int line) {
+    inside = kind == Row::function || (inside && kind != Row::section);
+    if (inside) lines.push_back({std::string(without_end(row)), line});
+  });
+  return lines;
 }
 
 namespace {
@@ -214,7 +249,17 @@ class PtxReader {
   explicit PtxReader(int first_line) : places_(first_line) {}
 
   void take(std::string_view row) {
-    row = trimmed(row.substr(0, row.find("//")));
+    const bool was_inside = !name_.empty();
+    read(trimmed(row.substr(0, row.find("//"))));
+    if ((was_inside || !name_.empty()) && !trimmed(row).starts_with(".loc") && !trimmed(row).empty())
+      lines.push_back({std::string(without_end(row)), line_});
+  }
+
+  std::vector<MachineFunction> functions;
+  std::vector<CodeLine> lines;
+
+ private:
+  void read(std::string_view row) {
     if (depth_ == 0) return outside(row);
     depth_ += static_cast<int>(std::count(row.begin(), row.end(), '{') - std::count(row.begin(), row.end(), '}'));
     if (depth_ <= 0) return finish();
@@ -227,9 +272,6 @@ class PtxReader {
     }
   }
 
-  std::vector<MachineFunction> functions;
-
- private:
   void outside(std::string_view row) {
     if (const size_t at = row.find(".entry "); at != std::string_view::npos)
       name_ = row.substr(at + 7, row.find('(') - at - 7);
@@ -266,6 +308,12 @@ std::vector<MachineFunction> parse_ptx(std::string_view text, int first_line) {
   PtxReader reader(first_line);
   while (!text.empty()) reader.take(take_line(text));
   return std::move(reader.functions);
+}
+
+std::vector<CodeLine> ptx_lines(std::string_view text, int first_line) {
+  PtxReader reader(first_line);
+  while (!text.empty()) reader.take(take_line(text));
+  return std::move(reader.lines);
 }
 
 bool is_special(const Instruction& instruction) {

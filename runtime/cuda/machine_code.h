@@ -36,6 +36,16 @@ std::vector<MachineFunction> parse_sass(std::string_view text);
 /// inlined to. InternalError when a branch leads nowhere.
 std::vector<MachineFunction> parse_ptx(std::string_view text, int first_line);
 
+/// A line of such a text, and that of the source behind it, as in Instruction; 0: not known.
+struct CodeLine {
+  std::string text;
+  int line = 0;
+};
+
+/// The functions, labels and instructions of SASS. Of PTX the functions as they stand there, without the line table.
+std::vector<CodeLine> sass_lines(std::string_view text);
+std::vector<CodeLine> ptx_lines(std::string_view text, int first_line);
+
 /// Whether it is for the special-function unit: exponentials, logarithms, reciprocals and their like.
 bool is_special(const Instruction& instruction);
 

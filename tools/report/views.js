@@ -97,7 +97,8 @@ function placeLabel(file, line) {
   return file < 0 ? "" : `<span class="label">${html(data.files[file][0])}:${line}</span>`;
 }
 
-const FORM_NAMES = { kernels: "loops", llvm: "LLVM IR", asm: "machine code", cuda: "CUDA C++" };
+const FORM_NAMES = { kernels: "loops", llvm: "LLVM IR", asm: "machine code", cuda: "CUDA C++", sass: "machine code",
+                     ptx: "PTX" };
 
 function drawCode(kernel) {
   const code = data.codes[kernel.code];
