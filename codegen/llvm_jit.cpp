@@ -14,6 +14,7 @@
 #include <llvm/Support/raw_ostream.h>
 #include <llvm/Support/thread.h>
 #include <llvm/Target/TargetMachine.h>
+#include <llvm/Transforms/Scalar/EarlyCSE.h>
 
 #include <atomic>
 #include <future>
@@ -80,6 +81,16 @@ void on_big_stacks(size_t threads, const F& work) {
   for (llvm::thread& t : running) t.join();
 }
 
+/// Nothing is optimised, but equal subexpressions are one: choosing instructions takes most of the time, and there are
+/// fewer then.
+llvm::ModulePassManager few_passes() {
+  llvm::FunctionPassManager passes;
+  passes.addPass(llvm::EarlyCSEPass());
+  llvm::ModulePassManager all;
+  all.addPass(llvm::createModuleToFunctionPassAdaptor(std::move(passes)));
+  return all;
+}
+
 /// The lanes are vectors already and the schedule says what is unrolled, so LLVM's vectorisers and unroller stay off:
 /// unrolling doubled the time of compilation and gained nothing; nor did O3 over O2. A list of nine passes in the place
 /// of O2 took a third less time, but kernels of it seemed slower (docs/performance.md).
@@ -103,7 +114,9 @@ void optimise(llvm::Module& module, llvm::TargetMachine& machine, llvm::Optimiza
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, components, modules);
-  builder.buildPerModuleDefaultPipeline(level).run(module, modules);
+  llvm::ModulePassManager passes =
+      level == llvm::OptimizationLevel::O0 ? few_passes() : builder.buildPerModuleDefaultPipeline(level);
+  passes.run(module, modules);
 }
 
 std::string code(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeGenFileType type) {
