@@ -23,6 +23,25 @@ int tile_for(const Graph& fused, int number, int wanted) {
   return wanted;
 }
 
+/// Steps of a sweep that are written out: fewer of a kernel of many ops, whose compilation takes longer than its code
+/// grows and which has work for all pipes in one step. What exp and its like are made of counts as 16 instructions.
+int steps_written_out(const Graph& fused, int number) {
+  constexpr int64_t kMost = 8, kInstructions = 16384, kOfExponential = 16;
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  if (group.kind != KernelGroup::walk) return kMost;
+  int64_t instructions = 1;
+  for (const Node& node : fused.nodes()) {
+    if (node.kernel != number) continue;
+    int64_t each = std::max(1, info(node.op).flops) + kOfExponential * info(node.op).exponentials;
+    for (const DimId d : group.inner)
+      if (node.type.has(d) || contains(reduced_dims(node), d)) each *= std::max<int64_t>(1, fused.dim(d).size);
+    instructions += each;
+  }
+  int64_t steps = kMost;
+  while (steps > 1 && steps * instructions > kInstructions) steps /= 2;
+  return static_cast<int>(steps);
+}
+
 /// Two lanes for a channel with many states: B * D channels are few threads for a GPU, and half the states leave
 /// registers to those that wait for memory.
 int pieces_for(const Graph& fused, int number, Schedule schedule) {
@@ -220,7 +239,7 @@ Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) 
   Schedule schedule;
   schedule.width = width;
   schedule.tile = 8;
-  schedule.unroll = 8;
+  schedule.unroll = steps_written_out(fused, number);
   if (group.kind == KernelGroup::walk && group.lane != DimId{}) {
     // Two tasks for each sequence: rows of memory stay long, so that they can be read ahead.
     const int64_t blocks = (fused.dim(group.lane).size + width - 1) / width;
@@ -244,7 +263,7 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
   const int64_t lanes = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
   Schedule schedule;
   schedule.ahead = 0;
-  schedule.unroll = 8;
+  schedule.unroll = steps_written_out(fused, number);
   schedule.blocks_per_task = 1;
   schedule.slots_per_task = 32;
   if (group.kind == KernelGroup::walk) {
