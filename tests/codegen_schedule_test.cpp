@@ -429,6 +429,28 @@ TEST(Schedules, SpansAreWholeTilesOfWalksWithoutScans) {
   expect_refused(layer, scan, {.tile = 8, .steps_per_task = 16});
 }
 
+/// What is written out is compiled in more than its share of the time.
+TEST(Schedules, WalksOfManyOpsWriteFewStepsOut) {
+  const auto steps_of = [](int ops) {
+    Graph graph;
+    Builder b(graph);
+    const DimId B = graph.add_dim("B", 0), L = graph.add_dim("L", 0), D = graph.add_dim("D", 64);
+    const NodeId x = b.input("x", {DType::f32, {B, L, D}});
+    NodeId h = b.scan(b.Sigmoid(x), x, L);
+    for (int i = 0; i < ops; ++i) h = b.Tanh(b.Mul(h, x));
+    graph.outputs() = {{"h", h}};
+    const Graph layer = fused(graph);
+    EXPECT_EQ(layer.kernels.size(), 1u);
+    EXPECT_EQ(default_schedule(layer, 0, {16}).unroll, default_gpu_schedule(layer, 0).unroll);
+    return default_schedule(layer, 0, {16}).unroll;
+  };
+  EXPECT_EQ(steps_of(20), 8);
+  EXPECT_EQ(steps_of(150), 4);
+  EXPECT_EQ(steps_of(2000), 1);
+  const Graph layer = fused(mixer_case().graph);
+  EXPECT_EQ(default_schedule(layer, kernel_of(layer, Op::Scan), {16}).unroll, 8);
+}
+
 /// By axis and value: what a device refuses, although no value would be wrong, and how it says so.
 TEST(Schedules, OutOfBoundsAreRefused) {
   const Graph layer = fused(mixer_case().graph);
