@@ -26,20 +26,22 @@ int tile_for(const Graph& fused, int number, int wanted) {
 /// Steps of a sweep that are written out: fewer of a kernel of many ops, whose compilation takes longer than its code
 /// grows and which has work for all pipes in one step. What exp and its like are made of counts as 16 instructions.
 int steps_written_out(const Graph& fused, int number) {
-  constexpr int64_t kMost = 8, kInstructions = 16384, kOfExponential = 16;
+  constexpr int kMost = 8, kOfExponential = 16;
+  constexpr double kInstructions = 16384;
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   if (group.kind != KernelGroup::walk) return kMost;
-  int64_t instructions = 1;
+  double instructions = 1;
   for (const Node& node : fused.nodes()) {
     if (node.kernel != number) continue;
-    int64_t each = std::max(1, info(node.op).flops) + kOfExponential * info(node.op).exponentials;
+    double each = std::max(1, info(node.op).flops) + kOfExponential * info(node.op).exponentials;
     for (const DimId d : group.inner)
-      if (node.type.has(d) || contains(reduced_dims(node), d)) each *= std::max<int64_t>(1, fused.dim(d).size);
+      if (node.type.has(d) || contains(reduced_dims(node), d))
+        each *= static_cast<double>(std::max<int64_t>(1, fused.dim(d).size));
     instructions += each;
   }
-  int64_t steps = kMost;
+  int steps = kMost;
   while (steps > 1 && steps * instructions > kInstructions) steps /= 2;
-  return static_cast<int>(steps);
+  return steps;
 }
 
 /// Two lanes for a channel with many states: B * D channels are few threads for a GPU, and half the states leave
