@@ -243,8 +243,10 @@ TEST(MachineCode, ListsSassWithLinesOfTheSource) {
   const std::vector<CodeLine> lines = sass_lines(kSass);
   ASSERT_EQ(lines.size(), 1u + 26 + 8) << "the function, its instructions and labels";
   EXPECT_EQ(lines[0].text, ".text.walk:");
-  EXPECT_EQ(rows_with(lines, "MUFU.EX2 R8"), std::vector<std::string>{"/*0060*/                   MUFU.EX2 R8, R8 ; | 108"});
-  EXPECT_EQ(rows_with(lines, "RET."), std::vector<std::string>{"/*0160*/                   RET.REL.NODEC R20 `(walk) ; | 0"});
+  EXPECT_EQ(rows_with(lines, "MUFU.EX2 R8"),
+            std::vector<std::string>{"/*0060*/                   MUFU.EX2 R8, R8 ; | 108"});
+  EXPECT_EQ(rows_with(lines, "RET."),
+            std::vector<std::string>{"/*0160*/                   RET.REL.NODEC R20 `(walk) ; | 0"});
   EXPECT_TRUE(rows_with(lines, "//##").empty());
   EXPECT_TRUE(sass_lines("\t.section .debug\n.L_x_1:\n/*0000*/ .byte 1 ;\n").empty());
 }

@@ -125,8 +125,8 @@ class Explainer {
   std::vector<KernelSummary> kernels() const;
   /// InputError for a setting of --schedule that is illegal, or for none of these kernels; failures of count_kernels.
   std::vector<KernelExplanation> explain(const std::vector<int>& numbers);
-  /// Code of a kernel in all forms that its device has, machine code of a GPU only of kernels that were explained; none of
-  /// a call of the library.
+  /// Code of a kernel in all forms that its device has, machine code of a GPU only of kernels that were explained; none
+  /// of a call of the library.
   std::vector<ListedCode> code_of(int number) const;
 
  private:
