@@ -105,6 +105,7 @@ def a_pass_shows_its_diff(page):
     summary = stage.locator("summary")
     summary.click()
     less, more = map(int, re.search(r"−(\d+) \+(\d+) lines", summary.text_content()).groups())
+    stage.locator(".side").first.wait_for()
     while stage.locator("[data-more]").count() > 0:
         stage.locator("[data-more]").click()
     shown = (stage.locator(".side .less").count(), stage.locator(".side .more").count())
