@@ -4,6 +4,7 @@ report_browser.py MAMBAC CHROMIUM FOLDER. tools/check-report installs what this 
 """
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +25,9 @@ def expect(holds, what, found=""):
 def mambac(*arguments):
     """Runs the driver; the seconds that it took."""
     start = time.monotonic()
-    subprocess.run([MAMBAC, *arguments], cwd=FOLDER, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ran = subprocess.run([MAMBAC, *arguments], cwd=FOLDER, capture_output=True, text=True)
+    if ran.returncode != 0:
+        expect(False, "mambac " + " ".join(arguments), ran.stderr)
     return time.monotonic() - start
 
 
@@ -131,6 +134,7 @@ def keys_and_colours(page):
 
 
 def a_trace_is_a_timeline(browser):
+    shutil.rmtree(FOLDER / "run", ignore_errors=True)
     (FOLDER / "text").write_text("the state of a scan is a sum of decays. " * 400)
     mambac("train", "mambabyte:tiny", "--data", "text", "--batch", "2", "--context", "64", "--steps", "3", "--out", "run",
            "--trace", "trace.json")
