@@ -205,8 +205,9 @@ TEST(Explain, ListsMachineCodeOfAGpuWithItsLines) {
   const TemporaryFolder folder;
   for (const std::string disassembler : {"", "MAMBAC_NVDISASM=none "}) {
     const auto json = nlohmann::json::parse(
-        succeed(folder, disassembler + "mambac explain mambabyte:tiny k5 --graph prefill --device cuda:sm_90 "
-                                       "--set B=1 L=64 --code --json"));
+        succeed(folder, "MAMBAC_CACHE=cache " + disassembler +
+                            "mambac explain mambabyte:tiny k5 --graph prefill --device cuda:sm_90 --set B=1 L=64 "
+                            "--code --json"));
     const nlohmann::json& kernel = json["kernels"][0];
     ASSERT_EQ(kernel["code"].size(), 3u);
     const bool sass = kernel["machine_code"]["counted_in"] == "SASS";

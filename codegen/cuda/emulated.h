@@ -1,7 +1,7 @@
 // The twin of device.cuh for the host: the same vocabulary (codegen/cuda/device_header.h), with every access checked. A
 // thread is a fiber of its runtime; whatever goes wrong is handed to mb_runtime::fault, which does not come back.
 #define MB_HOT inline __attribute__((always_inline))
-#define MB_CHECKED inline __attribute__((noinline))  // an access: inlined, it would double the time of compilation
+#define MB_CHECKED inline __attribute__((noinline))  // an access: inlined, compilation takes half as long again
 
 #define MB_KERNEL(threads, blocks_per_sm) static void
 #define MB_IN(T) mb_in<T>
