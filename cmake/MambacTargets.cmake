@@ -4,6 +4,9 @@
 #   a GoogleTest program of NAME.cpp (and SOURCES), each of its tests known to ctest. SERIAL: no other test runs beside.
 # JSON: most of its files use nlohmann/json, which is precompiled then.
 
+# mambac_embed(FUNCTION HEADER namespace file...): FUNCTION.cpp in the build's folder, which defines what room/header.h
+#   declares: the files' texts (ir/embedded.h).
+
 set(MAMBAC_WARNINGS -Wall -Wextra)
 if(MAMBAC_WERROR)
   list(APPEND MAMBAC_WARNINGS -Werror)
@@ -55,6 +58,16 @@ function(mambac_precompile target kind)
     target_precompile_headers(${target} PRIVATE ${ARGN})
     set_property(GLOBAL PROPERTY MAMBAC_PRECOMPILED_${kind} ${target})
   endif()
+endfunction()
+
+function(mambac_embed function header namespace)
+  set(out ${CMAKE_CURRENT_BINARY_DIR}/${function}.cpp)
+  list(JOIN ARGN "," files)
+  add_custom_command(OUTPUT ${out}
+    COMMAND ${CMAKE_COMMAND} -DOUT=${out} -DHEADER=${header} -DFUNCTION=${function} -DNAMESPACE=${namespace}
+            -DFILES=${files} -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
+    DEPENDS ${ARGN} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
+    COMMENT "Embedding files: ${function}" VERBATIM)
 endfunction()
 
 function(mambac_library name)

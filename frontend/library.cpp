@@ -21,13 +21,6 @@ constexpr size_t kMaxFiles = 100;
 constexpr uintmax_t kMaxFileBytes = uintmax_t{64} << 20;
 constexpr const char* kPrelude = "prelude.mb";
 
-const ShippedModel* find_shipped(std::string_view file) {
-  for (const ShippedModel& model : shipped_models()) {
-    if (model.file == file) return &model;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 std::string read_text_file(const std::string& path, const Location& wanted_at) {
@@ -49,7 +42,7 @@ std::string read_text_file(const std::string& path, const Location& wanted_at) {
 
 Library::Library(const std::string& text, const std::string& file_name) {
   add(text, file_name);
-  if (file_name != kPrelude) add(std::string(find_shipped(kPrelude)->text), kPrelude);
+  if (file_name != kPrelude) add(std::string(find_embedded(shipped_models(), kPrelude)->text), kPrelude);
   for (auto& block : files_.back()->blocks) block->from_prelude = true;
   check_unique_blocks();
 }
@@ -65,17 +58,17 @@ void Library::add(std::string text, const std::string& file_name) {
 
 void Library::import(const Import& import, const std::string& importer) {
   const auto beside = std::filesystem::path(importer).parent_path() / import.path;
-  const bool importer_shipped = find_shipped(importer) != nullptr;
+  const bool importer_shipped = find_embedded(shipped_models(), importer) != nullptr;
   std::error_code error;
   if (!importer_shipped && std::filesystem::exists(beside, error)) {
     const std::string path = beside.lexically_normal().string();
     if (!seen_.contains(path)) add(read_text_file(path, import.location), path);
     return;
   }
-  const ShippedModel* model = find_shipped(import.path);
+  const EmbeddedFile* model = find_embedded(shipped_models(), import.path);
   if (model == nullptr) {
     std::vector<std::string> names;
-    for (const ShippedModel& known : shipped_models()) names.emplace_back(known.file);
+    for (const EmbeddedFile& known : shipped_models()) names.emplace_back(known.file);
     throw InputError(import.location,
                      fmt::format("there is no file '{}' beside '{}' and no shipped model of that name{}", import.path,
                                  importer, did_you_mean(import.path, names)));

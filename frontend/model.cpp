@@ -18,8 +18,8 @@ constexpr std::string_view kTrainPrefix = "train.";
 constexpr const char* kSavedPreset = "saved";
 namespace fs = std::filesystem;
 
-const ShippedModel* find_shipped(std::string_view name) {
-  for (const ShippedModel& model : shipped_models()) {
+const EmbeddedFile* find_shipped(std::string_view name) {
+  for (const EmbeddedFile& model : shipped_models()) {
     if (model.file.substr(0, model.file.size() - 3) == name) return &model;
   }
   return nullptr;
@@ -128,18 +128,18 @@ Model load_model(std::string_view spec) {
   if (!plain && preset.empty())
     throw InputError(fmt::format("found '{}', expected the name of a preset after ':'", whole));
   if (fs::exists(name, error)) return model_from_text(read_text_file(name), name, preset);
-  if (const ShippedModel* shipped = find_shipped(name)) {
+  if (const EmbeddedFile* shipped = find_shipped(name)) {
     return model_from_text(std::string(shipped->text), std::string(shipped->file), preset);
   }
   std::vector<std::string> known;
-  for (const ShippedModel& model : shipped_models()) known.emplace_back(model.file.substr(0, model.file.size() - 3));
+  for (const EmbeddedFile& model : shipped_models()) known.emplace_back(model.file.substr(0, model.file.size() - 3));
   throw InputError(fmt::format("there is no file, checkpoint folder or shipped model '{}'{}; shipped are: {}", name,
                                did_you_mean(name, known), fmt::join(known, ", ")));
 }
 
 std::vector<std::string> shipped_model_names() {
   std::vector<std::string> names;
-  for (const ShippedModel& shipped : shipped_models()) {
+  for (const EmbeddedFile& shipped : shipped_models()) {
     const std::string name(shipped.file.substr(0, shipped.file.size() - 3));
     if (name == "prelude" || name == "sampling") continue;  // what models are trained and write with
     names.push_back(name);

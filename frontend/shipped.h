@@ -1,16 +1,10 @@
-// The model texts of models/, which every build carries within itself.
+// The model texts of models/.
 #pragma once
 
-#include <span>
-#include <string_view>
+#include "ir/embedded.h"
 
 namespace mambac {
 
-struct ShippedModel {
-  std::string_view file;  // "mamba.mb"
-  std::string_view text;
-};
-
-std::span<const ShippedModel> shipped_models();
+std::span<const EmbeddedFile> shipped_models();
 
 }  // namespace mambac

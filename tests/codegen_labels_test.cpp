@@ -102,8 +102,8 @@ bool is_in_model(const Graph& fused, const Origin& origin) {
   if (!node || name_of(fused.node(*node).op) != origin.op) return false;
   if (fused.node(*node).location.str() != origin.location.str()) return false;
   if (!origin.location.known()) return is_added_mean(fused, origin.name);
-  const auto file = std::ranges::find(shipped_models(), *origin.location.file, &ShippedModel::file);
-  return file != shipped_models().end() &&
+  const EmbeddedFile* file = find_embedded(shipped_models(), *origin.location.file);
+  return file != nullptr &&
          origin.location.line <= std::count(file->text.begin(), file->text.end(), '\n');
 }
 

@@ -42,7 +42,7 @@ block m(x: f32[B, L, D], a: f32[D, N]) {
 class Fuzzer {
  public:
   explicit Fuzzer(uint64_t seed) : random_(seed) {
-    for (const ShippedModel& model : shipped_models()) {
+    for (const EmbeddedFile& model : shipped_models()) {
       if (model.file != "prelude.mb") definitions_.emplace_back(model.text);
     }
     for (const char* name : {"mingru:tiny", "rg-lru:tiny", "s5-diagonal:tiny", "mambabyte:tiny"}) {

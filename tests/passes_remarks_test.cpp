@@ -247,7 +247,7 @@ TEST(Remarks, EveryReasonHasAGraphThatGivesItAndOneThatDoesNot) {
 /// The lines of the shipped texts, by file.
 std::map<std::string, int> shipped_lines() {
   std::map<std::string, int> lines;
-  for (const ShippedModel& model : shipped_models())
+  for (const EmbeddedFile& model : shipped_models())
     lines[std::string(model.file)] = static_cast<int>(std::ranges::count(model.text, '\n'));
   return lines;
 }

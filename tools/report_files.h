@@ -1,11 +1,10 @@
-// The files of tools/report/, which every build carries within itself.
+// The files of tools/report/.
 #pragma once
 
-#include <string_view>
+#include "ir/embedded.h"
 
 namespace mambac::tools {
 
-/// The text of a file by its name. InternalError for another.
-std::string_view report_file(std::string_view name);
+std::span<const EmbeddedFile> report_files();
 
 }  // namespace mambac::tools

@@ -174,6 +174,12 @@ void put(std::string& page, const std::string& name, std::string_view text) {
   page.replace(at, mark.size(), text);
 }
 
+std::string_view page_part(std::string_view name) {
+  const EmbeddedFile* part = find_embedded(report_files(), name);
+  check(part != nullptr, "report: there is no such part of the page");
+  return part->text;
+}
+
 }  // namespace
 
 Json report_json(const Report& report) {
@@ -196,10 +202,10 @@ Json report_json(const Report& report) {
 }
 
 std::string report_page(const Json& data) {
-  std::string page(report_file("report.html"));
-  put(page, "style", report_file("report.css"));
+  std::string page(page_part("report.html"));
+  put(page, "style", page_part("report.css"));
   std::string script;
-  for (const char* name : {"index.js", "views.js", "pictures.js", "report.js"}) script += report_file(name);
+  for (const char* name : {"index.js", "views.js", "pictures.js", "report.js"}) script += page_part(name);
   put(page, "script", script);
   put(page, "data", block_text(data));
   return page;

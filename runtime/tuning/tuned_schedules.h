@@ -1,0 +1,53 @@
+// Which schedule a kernel gets: a record's where there is one, else the device's own.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/program.h"
+#include "runtime/tuning/kernel_key.h"
+#include "runtime/tuning/tuning_record.h"
+
+namespace mambac {
+
+/// Where a record comes from.
+enum class RecordSource : uint8_t { shipped, user, pinned };
+
+struct TunedChoice {
+  const TuningRecord* record = nullptr;  // null: there is none, and the schedule is the device's own
+  RecordSource source{};
+  double distance = 0;  // of the record's sizes from those that were asked for; see TunedSchedules
+};
+
+/// The records of one device, searched by kernel and sizes.
+///
+/// The record of a kernel whose sizes are nearest serves, where its distance is at most kFarthest: the sum over the free
+/// dimensions, and the number of threads, of |log2(size / record's size)|. Of equally near ones that of the user comes
+/// before the shipped one, then the larger sizes. A record whose schedule is illegal for the kernel is passed over.
+class TunedSchedules {
+ public:
+  static constexpr double kFarthest = 6;
+
+  struct Layer {
+    RecordSource source;
+    TuningFile file;
+  };
+  TunedSchedules(std::vector<Layer> layers, int threads);
+
+  bool empty() const { return by_kernel_.empty(); }
+  TunedChoice find(const Graph& fused, int number, DeviceKind kind, const Bindings& sizes) const;
+
+  /// The device's own schedules where there is no record for a kernel. Both must outlive what is returned.
+  Program::Scheduler scheduler(const Device& device, const Bindings& sizes) const;
+
+ private:
+  struct Entry {
+    RecordSource source;
+    TuningRecord record;
+  };
+  std::multimap<std::string, Entry> by_kernel_;  // by digest
+  int threads_;
+};
+
+}  // namespace mambac

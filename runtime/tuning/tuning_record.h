@@ -1,0 +1,48 @@
+// What tuning found out about one kernel at one shape on one device, and the text that keeps it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "codegen/schedule.h"
+#include "ir/type.h"
+
+namespace mambac {
+
+struct TuningRecord {
+  std::string kernel;  // KernelKey::digest: what the kernel computes, whatever its schedule
+  std::string name;    // in emitted code, for people
+  Bindings sizes;      // of the free dimensions that the kernel depends on
+  int threads = 0;     // of the CPU's; 0 on a GPU
+  Schedule schedule;   // the best one
+  Schedule heuristic;  // what the device would have chosen
+  double seconds = 0;            // of a launch, the median
+  double spread = 0;             // half of the median's 95% interval, relative to it
+  double heuristic_seconds = 0;  // measured by turns with it
+  double predicted_seconds = 0;  // by the cost model; 0: it has none
+  double error = 0;              // the largest against the reference, in units of what is tolerated
+  std::string architecture;      // "znver4", "sm_90"
+  std::string toolkit;           // "LLVM 19.1.7", "NVRTC 13.0"
+  std::string driver;            // "13.0"; empty on a CPU
+  std::string date;              // "2026-11-27"
+
+  bool operator==(const TuningRecord&) const = default;
+};
+
+/// All records of one device.
+struct TuningFile {
+  std::string device;  // "AMD znver4", "NVIDIA H200": which machines share records
+  std::vector<TuningRecord> records;
+};
+
+/// JSON, one record a line, in the order of names, kernels and sizes: a file that people read, compare and send. Of a
+/// schedule the axes that are not as in Schedule{} are written.
+std::string tuning_text(const TuningFile& file);
+
+/// InputError that names `path` and what is wrong: no JSON, another format, an unknown axis, a value that is none.
+TuningFile parse_tuning(const std::string& text, const std::string& path);
+
+/// Of two records of one kernel, sizes and threads the later one stays (of equal dates that of `from`).
+void merge(TuningFile& into, const TuningFile& from);
+
+}  // namespace mambac
