@@ -229,6 +229,7 @@ Jit::~Jit() = default;
 
 int Jit::native_width() const { return parts_->width; }
 const std::string& Jit::description() const { return parts_->description; }
+std::string Jit::processor() const { return parts_->description.substr(0, parts_->description.find(' ')); }
 
 CompiledKernel Jit::compile(const loop::Kernel& kernel) {
   return compile(std::vector<const loop::Kernel*>{&kernel}).front();

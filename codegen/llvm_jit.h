@@ -55,6 +55,8 @@ class Jit {
 
   /// f32 values in one vector register: 16, 8 or 4.
   int native_width() const;
+  /// LLVM's name of the processor, "znver4".
+  std::string processor() const;
   /// The processor and the instruction sets that decide the code, one line; part of a cache's key.
   const std::string& description() const;
 

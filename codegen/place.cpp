@@ -9,6 +9,11 @@ namespace mambac {
 
 namespace {
 
+/// Of states at tiles: in the graph of a kernel alone they are inputs.
+bool has_tiles(const Graph& graph, const Type& type) {
+  return std::ranges::any_of(type.dims, [&](DimId d) { return graph.dim(d).is_tiles(); });
+}
+
 std::vector<DimId> channels_last(const Graph& graph, const Type& type) {
   std::vector<DimId> free, fixed;
   for (DimId d : type.dims) (graph.dim(d).is_free() ? free : fixed).push_back(d);
@@ -22,7 +27,8 @@ std::vector<DimId> channels_last(const Graph& graph, const Type& type) {
 Layouts::Layouts(const Graph& fused) {
   for (uint32_t i = 0; i < fused.size(); ++i) {
     const Node& node = fused.node(NodeId{i});
-    if (node.op == Op::ChunkStarts) special_[i] = channels_last(fused, node.type);
+    if (node.op == Op::ChunkStarts || (node.op == Op::Input && has_tiles(fused, node.type)))
+      special_[i] = channels_last(fused, node.type);
     if (!is_join(node)) continue;
     for (size_t k = 0; k < node.operands.size(); ++k)
       joins_[node.operands[k].index] = {NodeId{i}, static_cast<int>(k)};

@@ -1,6 +1,7 @@
 #include "passes/kernel_alone.h"
 
 #include "passes/contraction.h"
+#include "passes/fuse.h"
 #include "passes/rewrite.h"
 
 namespace mambac {
@@ -31,7 +32,8 @@ void bring(Rewriter& r, NodeId id) {
 
 }  // namespace
 
-Graph kernel_alone(const Graph& fused, int number) {
+Graph kernel_alone(const Graph& fused, int number, Stored stored) {
+  const std::vector<bool> in_memory = values_in_memory(fused);
   Rewriter r(fused);
   r.to.kernels = {fused.kernels[static_cast<size_t>(number)]};
   for (uint32_t i = 0; i < fused.size(); ++i) {
@@ -40,7 +42,8 @@ Graph kernel_alone(const Graph& fused, int number) {
     for (NodeId operand : node.operands) bring(r, operand);
     const NodeId now = r.copy(NodeId{i});
     r.to.node(now).kernel = 0;
-    if (is_float(node.type.dtype)) r.to.outputs().push_back({node.name, now});
+    if (stored == Stored::in_memory ? in_memory[i] : is_float(node.type.dtype))
+      r.to.outputs().push_back({node.name, now});
   }
   return std::move(r.to);
 }

@@ -1,6 +1,7 @@
 #include "runtime/cpu_device.h"
 
 #include <fmt/format.h>
+#include <omp.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -66,6 +67,10 @@ class CpuDevice : public Device {
  public:
   explicit CpuDevice(Jit& jit) : jit_(jit) {}
   std::string name() const override { return "cpu"; }
+  DeviceModel model() const override {
+    const std::string processor = jit_.processor();
+    return {"CPU " + processor, processor, compiler_library(), "", omp_get_max_threads()};
+  }
   std::unique_ptr<DeviceMemory> allocate(int64_t bytes) override { return std::make_unique<CpuMemory>(bytes); }
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }

@@ -56,6 +56,7 @@ void Progress::update(const CountReport& report) {
   latest_.seconds = report.seconds;
   latest_.fraction = static_cast<double>(report.done) / static_cast<double>(std::max<int64_t>(report.all, 1));
   latest_.seconds_left = latest_.fraction > 0 ? report.seconds / latest_.fraction - report.seconds : 0;
+  if (report.most_seconds > 0) latest_.seconds_left = std::max(0.0, report.most_seconds - report.seconds);
   show_when_due();
 }
 

@@ -21,6 +21,7 @@ struct CountReport {
   int64_t done = 0, all = 1;
   std::string pieces;  // "kernels"
   double seconds = 0;  // since the work began
+  double most_seconds = 0;  // above 0: the work ends then, if not before
 };
 
 class Progress {

@@ -42,7 +42,8 @@ class FaultyDevice : public Device {
     for (const loop::Kernel* kernel : kernels) wrong.push_back(*kernel);
     std::vector<const loop::Kernel*> pointers;
     for (loop::Kernel& kernel : wrong) {
-      for (loop::Stage& stage : kernel.stages) plant(stage, stage.body, fault_);
+      if (!fault_.where || fault_.where(kernel.schedule))
+        for (loop::Stage& stage : kernel.stages) plant(stage, stage.body, fault_);
       pointers.push_back(&kernel);
     }
     return cpu_device().compile(pointers);

@@ -1,6 +1,7 @@
 // The CPU with a planted mistake in its kernels.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "ir/op.h"
@@ -12,6 +13,7 @@ struct PlantedFault {
   Op op;  // whose result is multiplied by the factor, wherever a kernel computes it
   double factor = 1.01;
   int compilations = -1;  // so many calls of Device::compile have the fault, later ones have not; below 0: all
+  std::function<bool(const Schedule&)> where{};  // kernels under such schedules have it; empty: all
 };
 
 std::unique_ptr<Device> faulty_device(const PlantedFault& fault);

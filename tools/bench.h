@@ -10,6 +10,7 @@
 #include "tools/compile.h"
 #include "tools/kernel_work.h"
 #include "tools/port_memory.h"
+#include "tools/schedule_option.h"
 
 namespace mambac::tools {
 
@@ -27,10 +28,10 @@ struct PreparedRow {
   double weight_bytes = 0;  // above 0: the row's floor is reading so many bytes, not the sum over its kernels
 };
 
-/// Where rows run, and under which schedules; an empty one: the device's own.
+/// Where rows run, and what is changed of its schedules.
 struct BenchTarget {
-  Device& device;
-  Program::Scheduler schedule;
+  Target target;
+  const ScheduleSettings& settings;
 };
 
 struct BenchRow {

@@ -33,7 +33,9 @@ const Bindings kEight{{"B", 8}, {"L", 2048}}, kEightLong{{"B", 8}, {"L", 8192}};
 
 BenchPart make_part(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                     const BenchTarget& target) {
-  BenchPart part{compile(source, options, sizes, target.device, target.schedule), {}};
+  BenchPart part{compile(source, options, sizes, target.target,
+                         target.settings.scheduler(target.target.scheduler(sizes))),
+                 {}};
   part.work = kernel_work(part.compiled->program->graph(), sizes);
   return part;
 }
@@ -131,8 +133,8 @@ PreparedRow train_row(const BenchTarget& target, const std::string& name, const 
   PreparedRow row;
   row.tokens = tokens_of(sizes);
   PipelineOptions options = options_for(GraphKind::train, DType::bf16, sizes);
-  options.recompute = fitting_recompute(training, options, sizes, target.device,
-                                       room_for_values(target.device, layout));
+  options.recompute = fitting_recompute(training, options, sizes, target.target,
+                                       room_for_values(target.target.device(), layout));
   row.parts.push_back(make_part(training, options, sizes, target));
   const auto add_optimiser = [&](const char* block, int64_t parameters) {
     row.parts.push_back(make_part(instantiate_block(model, block, {{"P", parameters}}), plain, {}, target));
@@ -145,7 +147,7 @@ PreparedRow train_row(const BenchTarget& target, const std::string& name, const 
   Executable& norm = **row.parts[1].compiled;
   const std::vector<int64_t> shape{layout.size()};
   for (const char* name : {"param", "grad", "m", "v"})
-    row.memory.place({{name, DType::f32, shape, layout.size()}}, target.device);
+    row.memory.place({{name, DType::f32, shape, layout.size()}}, target.target.device());
   bind_update(**row.parts[2].compiled, row.memory, 0);
   bind_update(**row.parts[3].compiled, row.memory, layout.decayed());
   row.memory.bind(norm);

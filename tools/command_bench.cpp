@@ -38,7 +38,7 @@ struct Arguments {
   std::vector<std::string> names;
   bool list = false, kernels = false, json = false;
   int rounds = 5;
-  std::string device;
+  std::string device, tuned;
   std::vector<std::string> schedule;
   TraceArguments trace;
 };
@@ -123,10 +123,9 @@ void run_bench(const Arguments& arguments) {
   if (arguments.list) return print_list(arguments.json);
   const bool floors = arguments.device == "cpu";
   const std::vector<const BenchRow*> rows = chosen(arguments.names, !floors);
-  const ChosenDevice device(arguments.device);
-  const auto chosen_by_device = [&](const Graph& fused, int number) { return device->schedule(fused, number); };
-  const ScheduleSettings settings(device->kind(), chosen_by_device, arguments.schedule);
-  const BenchTarget target{*device, settings.scheduler()};
+  const ChosenDevice device(arguments.device, arguments.tuned);
+  const ScheduleSettings settings(device->kind(), schedules_of(*device), arguments.schedule);
+  const BenchTarget target{device.target(), settings};
   talk(fmt::format("{}, {} threads{}", cpu_info().model, omp_get_max_threads(), floors ? "" : ", " + device->name()));
   if (!arguments.json)
     fmt::print("{:<24}{:>14}{}\n", "", "median",
@@ -154,6 +153,7 @@ void add_bench(Command app) {
       .show_default()
       .positive();
   add_device(command, arguments->device);
+  add_tuned(command, arguments->tuned);
   add_schedule(command, arguments->schedule);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);

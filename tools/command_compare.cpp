@@ -62,7 +62,7 @@ std::vector<NamedDevice> open_devices(const std::string& pair) {
   std::vector<NamedDevice> devices;
   const auto [first, second] = device_pair(pair);
   for (const std::string& name : {first, second})
-    if (name != "reference") devices.push_back({name, std::make_unique<ChosenDevice>(name)});
+    if (name != "reference") devices.push_back({name, std::make_unique<ChosenDevice>(name, "off")});
   return devices;
 }
 

@@ -26,14 +26,14 @@ The text is read in windows of --context bytes that start every --stride bytes; 
 window that reaches it. A smaller stride lets each byte see more of the text before it and takes longer.)";
 
 struct Arguments {
-  std::string checkpoint, data, dtype, device;
+  std::string checkpoint, data, dtype, device, tuned;
   int64_t context = 0, batch = 0, stride = 0;
   TraceArguments trace;
   bool json = false;
 };
 
 void run_eval(const Arguments& arguments) {
-  const ChosenDevice device(arguments.device);
+  const ChosenDevice device(arguments.device, arguments.tuned);
   const Checkpoint checkpoint = load_checkpoint(arguments.checkpoint);
   const int64_t context = arguments.context > 0 ? arguments.context : checkpoint.options.context;
   const int64_t batch = arguments.batch > 0 ? arguments.batch : checkpoint.options.batch;
@@ -46,7 +46,7 @@ void run_eval(const Arguments& arguments) {
   const Bindings sizes{{"B", batch}, {"L", context}};
   PipelineOptions options = options_for(GraphKind::eval, storage, sizes);
   options.narrow_parameters = true;
-  const auto compiled = compile(graph, options, sizes, *device);
+  const auto compiled = compile(graph, options, sizes, device.target());
   const Weights weights(SafetensorsFile(checkpoint.weights), weight_ports(**compiled), *device);
   weights.bind(**compiled);
 
@@ -92,6 +92,7 @@ void add_eval(Command app) {
       .positive();
   command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training").type_name("");
   add_device(command, arguments->device);
+  add_tuned(command, arguments->tuned);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);
   command.callback([arguments] { traced(arguments->trace, "eval", [&] { run_eval(*arguments); }); });

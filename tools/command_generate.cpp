@@ -36,7 +36,7 @@ standard output as it comes, the prompt itself not; several are written one afte
 constexpr int64_t kMostRows = 16;
 
 struct Arguments {
-  std::string checkpoint, prompt_file, dtype, device;
+  std::string checkpoint, prompt_file, dtype, device, tuned;
   std::vector<std::string> prompts;
   GenerateOptions options;
   int64_t chunk = 256;
@@ -61,35 +61,35 @@ struct Writer {
   size_t planned_bytes = 0;
 };
 
-Writer make_writer(const Checkpoint& checkpoint, DType storage, int64_t rows, int64_t chunk, Device& device) {
+Writer make_writer(const Checkpoint& checkpoint, DType storage, int64_t rows, int64_t chunk, const Target& target) {
   const Graph source = source_graph(checkpoint.model, GraphKind::step);
   check_reads_bytes(source);
   Writer writer;
   const Bindings sizes{{"B", rows}, {"L", std::max<int64_t>(chunk, 1)}};
-  writer.step = compile(source, options_for(GraphKind::step, storage, sizes), sizes, device);
+  writer.step = compile(source, options_for(GraphKind::step, storage, sizes), sizes, target);
   const SafetensorsFile file(checkpoint.weights);
-  writer.weights.emplace(file, weight_ports(**writer.step), device);
+  writer.weights.emplace(file, weight_ports(**writer.step), target.device());
   writer.weights->bind(**writer.step);
   writer.planned_bytes = writer.weights->bytes() + (**writer.step).planned_bytes();
-  if (!device.memory_is_host()) {
+  if (!target.device().memory_is_host()) {
     const Graph sampling = inference_graph(load_model("sampling"));
-    writer.sampler = compile(sampling, options_for(GraphKind::eval, DType::f32, sizes), {{"B", rows}}, device);
+    writer.sampler = compile(sampling, options_for(GraphKind::eval, DType::f32, sizes), {{"B", rows}}, target);
     writer.planned_bytes += (**writer.sampler).planned_bytes();
   }
   if (chunk == 0) return writer;
-  writer.prefill = compile(source, options_for(GraphKind::prefill, storage, sizes), sizes, device);
+  writer.prefill = compile(source, options_for(GraphKind::prefill, storage, sizes), sizes, target);
   writer.weights->bind(**writer.prefill);
   writer.planned_bytes += (**writer.prefill).planned_bytes();
   return writer;
 }
 
 /// Where recurrences of the model do not start with 0, the state before the first byte.
-void begin(State& state, const Checkpoint& checkpoint, DType storage, const Bindings& sizes, Device& device) {
+void begin(State& state, const Checkpoint& checkpoint, DType storage, const Bindings& sizes, const Target& target) {
   const Graph source = source_graph(checkpoint.model, GraphKind::step);
   const Graph first = first_state(source, options_for(GraphKind::step, storage, sizes));
   if (first.outputs().empty()) return;
-  const auto compiled = compile(first, options_for(GraphKind::eval, storage, sizes), sizes, device);
-  const Weights weights(SafetensorsFile(checkpoint.weights), weight_ports(**compiled), device);
+  const auto compiled = compile(first, options_for(GraphKind::eval, storage, sizes), sizes, target);
+  const Weights weights(SafetensorsFile(checkpoint.weights), weight_ports(**compiled), target.device());
   weights.bind(**compiled);
   state.begin_with(**compiled);
 }
@@ -115,7 +115,7 @@ void report_json(const std::vector<std::string>& prompts, const std::vector<std:
 void run_generate(const Arguments& arguments) {
   note_seed("generate", arguments.options.seed);
   check_options(arguments.options.sampling);
-  const ChosenDevice device(arguments.device);
+  const ChosenDevice device(arguments.device, arguments.tuned);
   const std::vector<std::string> prompts = read_prompts(arguments);
   const Checkpoint checkpoint = load_checkpoint(arguments.checkpoint);
   const DType storage = arguments.dtype.empty() ? checkpoint.options.storage : storage_named(arguments.dtype);
@@ -123,11 +123,11 @@ void run_generate(const Arguments& arguments) {
   size_t longest = 0;
   for (const std::string& prompt : prompts) longest = std::max(longest, prompt.size());
   const bool parallel = arguments.chunk > 0 && static_cast<int64_t>(longest) >= arguments.chunk;
-  const Writer writer = make_writer(checkpoint, storage, rows, parallel ? arguments.chunk : 0, *device);
+  const Writer writer = make_writer(checkpoint, storage, rows, parallel ? arguments.chunk : 0, device.target());
   const MemoryUse before = memory_use();
   const auto if_any = [](const std::unique_ptr<Compiled>& compiled) { return compiled ? &**compiled : nullptr; };
   Generator generator(if_any(writer.prefill), **writer.step, if_any(writer.sampler));
-  begin(generator.state(), checkpoint, storage, {{"B", rows}}, *device);
+  begin(generator.state(), checkpoint, storage, {{"B", rows}}, device.target());
 
   const bool stream = prompts.size() == 1 && !arguments.json;
   std::vector<std::string> written(prompts.size());
@@ -185,6 +185,8 @@ void add_generate(Command app) {
       .show_default();
   command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training").type_name("");
   add_device(command, arguments->device);
+  add_tuned(command, arguments->tuned);
+  add_tuned(command, arguments->tuned);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);
   command.callback([arguments] { traced(arguments->trace, "generate", [&] { run_generate(*arguments); }); });

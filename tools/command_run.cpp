@@ -38,7 +38,7 @@ a seed that is not given is 1. Each result goes to NAME.npy, each gradient to gr
 interpreter of the op table in float64.)";
 
 struct Arguments {
-  std::string file, block, out, device, dtype = "f32";
+  std::string file, block, out, device, tuned, dtype = "f32";
   std::vector<std::string> inputs, settings;
   bool grad = false, check_nan = false, json = false;
   uint64_t seed = 0;
@@ -144,8 +144,8 @@ Arrays run_reference(const Arguments& arguments, Graph graph, const Bindings& si
 }
 
 Arrays run_compiled(const Arguments& arguments, const Graph& graph, const Bindings& sizes, const Arrays& values) {
-  const ChosenDevice device(arguments.device);
-  const auto compiled = compile(graph, run_options(arguments), sizes, *device);
+  const ChosenDevice device(arguments.device, arguments.tuned);
+  const auto compiled = compile(graph, run_options(arguments), sizes, device.target());
   PortMemory memory;
   memory.bind(**compiled);
   fill_inputs(graph, **compiled, memory, values);
@@ -210,6 +210,7 @@ void add_run(Command app) {
   command.add_flag("--grad", arguments->grad, "gradients by all inputs and parameters, too");
   command.add_option("--out", arguments->out, "folder for the results").required().type_name("DIR");
   add_device(command, arguments->device, true);
+  add_tuned(command, arguments->tuned);
   command.add_option("--dtype", arguments->dtype, "f32 or bf16").show_default().type_name("");
   command.add_flag("--check-nan", arguments->check_nan,
                    "when a result is not finite, stop and say where the first NaN or infinity is made");

@@ -29,7 +29,7 @@ killed and resumed ends in the same bits as one that was not. A run may go on wi
 
 struct Arguments {
   ModelArguments model;
-  std::string data, valid, out, device;
+  std::string data, valid, out, device, tuned;
   bool resume = false, check_nan = false, json = false;
   std::map<std::string, std::string> options;  // by name in the table of training options
   std::vector<std::string> references;
@@ -113,7 +113,7 @@ std::function<std::string(Executable&)> finder(const CompiledTraining& compiled,
 }
 
 int run_train(const Arguments& arguments) {
-  const ChosenDevice device(arguments.device);
+  const ChosenDevice device(arguments.device, arguments.tuned);
   Selection selection = select_model(arguments.model.spec, arguments.model.settings);
   TrainOptions options = options_of(arguments, selection);
   note_seed("train", options.settings.seed);
@@ -134,7 +134,7 @@ int run_train(const Arguments& arguments) {
   talk(fmt::format("{}: {} parameters, batch {}, context {}, {}; compiling", selection.model.name, layout.count(),
                    options.batch, options.context, name_of(options.storage)));
   const CompiledTraining compiled =
-      compile_training(selection.model, training, options, layout, valid.has_value(), *device);
+      compile_training(selection.model, training, options, layout, valid.has_value(), device.target());
   if (compiled.recompute > 0)
     talk(fmt::format("the backward pass computes {} of the model's {} parts again, so that the rest fits into memory",
                      compiled.recompute, recomputable_parts(training, "loss") + 1));
@@ -200,6 +200,7 @@ void add_train(Command app, int& exit_code) {
   command.add_flag("--check-nan", arguments->check_nan,
                    "when a loss or gradient is not finite, say where the first NaN or infinity is made");
   add_device(command, arguments->device);
+  add_tuned(command, arguments->tuned);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);
   command.callback([arguments, &exit_code] {

@@ -16,6 +16,7 @@ void add_run(Command app);
 void add_compare(Command app, int& exit_code);
 /// Sets the exit code when training is interrupted.
 void add_train(Command app, int& exit_code);
+void add_tune(Command app, int& exit_code);
 void add_eval(Command app);
 void add_generate(Command app);
 void add_bench(Command app);

@@ -106,15 +106,16 @@ int64_t room_for_values(const Device& device, const ParameterLayout& parameters)
   return room - room / 16;
 }
 
-int fitting_recompute(const Graph& source, PipelineOptions options, const Bindings& sizes, const Device& device,
+int fitting_recompute(const Graph& source, PipelineOptions options, const Bindings& sizes, const Target& target,
                       int64_t bytes) {
+  const Device& device = target.device();
   const trace::Span span("compile", "choose what to compute again");
   options.fuse = device_options(device.fuse_options(), options.fuse);
   const auto fits = [&](int parts) {
     options.recompute = parts;
     const Graph fused = noted_pipeline(source, options).graph;
     const CodeNote note(fused, options, "kernels", device.kind());
-    return planned_arena_bytes(fused, device.kind(), schedules_of(device), sizes, options.narrow_parameters) <= bytes;
+    return planned_arena_bytes(fused, device.kind(), target.scheduler(sizes), sizes, options.narrow_parameters) <= bytes;
   };
   if (fits(0)) return 0;
   int low = 1, high = recomputable_parts(source, options.loss);
@@ -139,13 +140,16 @@ std::unique_ptr<Program> compile_kernels(Graph fused, const PipelineOptions& opt
 }  // namespace
 
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
-                                  Device& device, const Program::Scheduler& schedule) {
+                                  const Target& target, const Program::Scheduler& schedule) {
+  Device& device = target.device();
   const trace::Span span("compile", fmt::format("compile {} for {}", source.name, name_of(options.kind)));
   PipelineOptions fitting = options;
   fitting.fuse = device_options(device.fuse_options(), options.fuse);
   PipelineResult result = noted_pipeline(source, fitting);
   auto compiled = std::make_unique<Compiled>();
-  compiled->program = compile_kernels(std::move(result.graph), fitting, schedule, device);
+  notice_untuned(target, result.graph, sizes);
+  compiled->program =
+      compile_kernels(std::move(result.graph), fitting, schedule ? schedule : target.scheduler(sizes), device);
   compiled->remarks = std::move(result.remarks);
   ExecutableOptions how;
   how.constant_parameters = options.narrow_parameters;  // of graphs that do not train

@@ -9,6 +9,7 @@
 #include "passes/pipeline.h"
 #include "runtime/program.h"
 #include "runtime/parameters.h"
+#include "tools/target.h"
 
 namespace mambac::tools {
 
@@ -62,12 +63,12 @@ int64_t room_for_values(const Device& device, const ParameterLayout& parameters)
 
 /// The fewest parts of a training graph to compute again (PipelineOptions::recompute) with which its plan takes at most
 /// so many bytes; all that there are when it always takes more.
-int fitting_recompute(const Graph& source, PipelineOptions options, const Bindings& sizes, const Device& device,
+int fitting_recompute(const Graph& source, PipelineOptions options, const Bindings& sizes, const Target& target,
                       int64_t bytes);
 
-/// Runs the pipeline, compiles every kernel for the device, which must outlive the result, and makes an executable for
-/// these sizes. `schedule` empty: the device's own.
+/// Runs the pipeline, compiles every kernel for the target, whose parts must outlive the result, and makes an executable
+/// for these sizes. `schedule` empty: the target's.
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
-                                  Device& device, const Program::Scheduler& schedule = {});
+                                  const Target& target, const Program::Scheduler& schedule = {});
 
 }  // namespace mambac::tools

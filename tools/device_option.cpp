@@ -82,7 +82,7 @@ std::string used_text(const std::optional<int64_t>& used, const std::string& dev
   return used ? fmt::format(", used {}", byte_text(static_cast<double>(*used))) : ", on " + device;
 }
 
-ChosenDevice::ChosenDevice(const std::string& name) {
+ChosenDevice::ChosenDevice(const std::string& name, const std::string& tuned) {
   if (name == "cuda-emulated")
     owned_ = emulated_cuda_device();
   else if (const auto ordinal = cuda_ordinal(name))
@@ -90,6 +90,7 @@ ChosenDevice::ChosenDevice(const std::string& name) {
   else
     check(name == "cpu", "ChosenDevice: no name of a device");
   device_ = owned_ ? owned_.get() : &cpu_device();
+  tuned_ = tuned_schedules(tuned, device_->model());
 }
 
 }  // namespace mambac::tools

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "runtime/device.h"
-#include "tools/command_line.h"
+#include "tools/target.h"
 
 namespace mambac::tools {
 
@@ -26,18 +26,20 @@ std::pair<std::string, std::string> device_pair(const std::string& devices);
 /// ", used 3.1 MB" of the host's memory, or where it lies instead: ", on cuda:0".
 std::string used_text(const std::optional<int64_t>& used, const std::string& device);
 
-/// A device that was asked for by name, for as long as this object lives.
+/// A device that was asked for by name, and the tuned schedules for it, for as long as this object lives.
 class ChosenDevice {
  public:
-  /// `name` as add_device lets it pass, but for "reference", which is no device. EnvironmentError when the machine has
-  /// no such GPU.
-  explicit ChosenDevice(const std::string& name);
+  /// `name` as add_device lets it pass, but for "reference", which is no device; `tuned` is a --tuned. EnvironmentError
+  /// when the machine has no such GPU.
+  ChosenDevice(const std::string& name, const std::string& tuned);
   Device& operator*() const { return *device_; }
   Device* operator->() const { return device_; }
+  Target target() const { return {*device_, tuned_.get()}; }
 
  private:
   std::unique_ptr<Device> owned_;
   Device* device_;
+  std::unique_ptr<TunedSchedules> tuned_;
 };
 
 }  // namespace mambac::tools

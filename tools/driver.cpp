@@ -69,6 +69,7 @@ int run_commands(int argc, char** argv) {
   add_run(line.top());
   add_compare(line.top(), exit_code);
   add_train(line.top(), exit_code);
+  add_tune(line.top(), exit_code);
   add_eval(line.top());
   add_generate(line.top());
   add_bench(line.top());

@@ -43,8 +43,19 @@ PipelineResult run_all(const Graph& source, const PipelineOptions& options, std:
   return result;
 }
 
-Program::Scheduler default_schedules(DeviceKind device) {
-  return device == DeviceKind::gpu ? Program::Scheduler(default_gpu_schedule) : schedules_of(cpu_device());
+Program::Scheduler schedules_for(const ExplainOptions& options) {
+  const auto own = options.device == DeviceKind::gpu ? Program::Scheduler(default_gpu_schedule)
+                                                     : schedules_of(cpu_device());
+  return options.tuned ? options.tuned->scheduler(own, options.device, options.sizes) : own;
+}
+
+ChoiceSource source_of(RecordSource source) {
+  switch (source) {
+    case RecordSource::shipped: return ChoiceSource::shipped;
+    case RecordSource::user: return ChoiceSource::user;
+    case RecordSource::pinned: break;
+  }
+  return ChoiceSource::pinned;
 }
 
 }  // namespace
@@ -56,13 +67,20 @@ size_t KernelSummary::ops() const {
 }
 
 std::string_view name_of(ChoiceSource source) {
-  return source == ChoiceSource::asked ? "--schedule" : "heuristic";
+  switch (source) {
+    case ChoiceSource::heuristic: return "heuristic";
+    case ChoiceSource::shipped: return "shipped record";
+    case ChoiceSource::user: return "user's record";
+    case ChoiceSource::pinned: return "pinned record";
+    case ChoiceSource::asked: break;
+  }
+  return "--schedule";
 }
 
 Explainer::Explainer(const Model& model, ExplainOptions options, const StageObserver& observer)
     : model_(model),
       options_(std::move(options)),
-      schedules_(options_.device, default_schedules(options_.device), options_.schedule) {
+      schedules_(options_.device, schedules_for(options_), options_.schedule) {
   PipelineResult result = run_all(source_graph(model, options_.pipeline.kind), options_.pipeline, apart_, observer);
   fused_ = std::move(result.graph);
   remarks_ = std::move(result.remarks);
@@ -85,6 +103,7 @@ std::vector<KernelExplanation> Explainer::explain(const std::vector<int>& number
     one.consumers = neighbours(number, &Apart::producer, &Apart::consumer);
     one.remarks = remarks_on(number);
     one.schedule = schedule_of(number);
+    if (const TuningRecord* record = tuned_choice(number).record) one.record = *record;
     explanations.push_back(std::move(one));
   }
   schedules_.check_used();
@@ -167,12 +186,19 @@ Remarks Explainer::remarks_on(int number) const {
   return found;
 }
 
+TunedChoice Explainer::tuned_choice(int number) const {
+  if (!options_.tuned) return {};
+  return options_.tuned->find(fused_, number, options_.device, options_.sizes);
+}
+
 std::vector<ScheduleAxis> Explainer::schedule_of(int number) const {
   if (fused_.kernels[static_cast<size_t>(number)].kind == KernelGroup::library) return {};
   const std::set<std::string> asked = schedules_.asked(fused_, number);
+  const TunedChoice tuned = tuned_choice(number);
+  const ChoiceSource chosen = tuned.record != nullptr ? source_of(tuned.source) : ChoiceSource::heuristic;
   std::vector<ScheduleAxis> axes;
   for (const auto& [name, value] : schedules_.scheduler()(fused_, number).values())
-    axes.push_back({name, value, asked.contains(name) ? ChoiceSource::asked : ChoiceSource::heuristic});
+    axes.push_back({name, value, asked.contains(name) ? ChoiceSource::asked : chosen});
   return axes;
 }
 

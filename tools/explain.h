@@ -51,6 +51,9 @@ struct Neighbour {
 /// Where a choice comes from: an entry for all that can make one.
 enum class ChoiceSource : uint8_t {
   heuristic,  // the device's default for such a kernel
+  shipped,    // a record that every build carries
+  user,       // a record of the user's
+  pinned,     // a record of --tuned FILE
   asked,      // --schedule
 };
 std::string_view name_of(ChoiceSource source);
@@ -97,6 +100,7 @@ struct KernelExplanation {
   std::vector<Neighbour> producers, consumers;
   Remarks remarks;                     // about ops of this kernel
   std::vector<ScheduleAxis> schedule;  // empty: a call of the library
+  std::optional<TuningRecord> record;  // that the schedule comes from
   std::vector<Roofline> rooflines;     // of this machine, or of GPUs
   std::vector<ListedCode> code;        // with ExplainOptions::code
   std::optional<GpuCode> gpu;          // nothing on a CPU, without an architecture, and of a call of the library
@@ -111,6 +115,7 @@ struct ExplainOptions {
   std::vector<Gpu> gpus;     // whose rooflines are given
   bool code = false;         // code is listed
   std::vector<std::string> schedule;
+  std::shared_ptr<const TunedSchedules> tuned;  // null: none
 };
 
 class Explainer {
@@ -135,6 +140,7 @@ class Explainer {
   std::vector<Neighbour> neighbours(int number, int Apart::*self, int Apart::*other) const;
   std::vector<std::string> values_between(int producer, int consumer) const;
   Remarks remarks_on(int number) const;
+  TunedChoice tuned_choice(int number) const;
   std::vector<ScheduleAxis> schedule_of(int number) const;
   void add_roofline(KernelExplanation& explanation);
   void add_gpu_code(KernelExplanation& explanation) const;

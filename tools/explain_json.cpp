@@ -65,6 +65,13 @@ Json schedule_json(const std::vector<ScheduleAxis>& schedule) {
   return axes;
 }
 
+Json record_json(const std::optional<TuningRecord>& record) {
+  if (!record) return nullptr;
+  return {{"kernel", record->kernel},   {"sizes", record->sizes},
+          {"threads", record->threads}, {"seconds", record->seconds},
+          {"heuristic_seconds", record->heuristic_seconds}, {"date", record->date}};
+}
+
 Json rooflines_json(const std::vector<Roofline>& rooflines) {
   Json list = Json::array();
   for (const Roofline& roofline : rooflines) {
@@ -122,6 +129,7 @@ Json explanation_json(const KernelExplanation& explanation) {
   json["remarks"] = Json::array();
   for (const Remark& remark : explanation.remarks) json["remarks"].push_back(remark_json(remark));
   json["schedule"] = schedule_json(explanation.schedule);
+  json["record"] = record_json(explanation.record);
   json["rooflines"] = rooflines_json(explanation.rooflines);
   json["machine_code"] = code_json(explanation.gpu);
   if (!explanation.code.empty()) json["code"] = listed_json(explanation.code);

@@ -18,6 +18,7 @@ void set_device(ExplainOptions& options, const ExplainArguments& arguments) {
   if (arguments.device == "cpu") {
     if (!arguments.gpu.empty())
       throw InputError("--gpu: found --device cpu, expected an architecture such as cuda:sm_90");
+    options.tuned = tuned_schedules(arguments.tuned, cpu_device().model());
     return;
   }
   options.device = DeviceKind::gpu;
@@ -40,6 +41,7 @@ void add_explain_options(Command command, ExplainArguments& arguments) {
       .needs(device)
       .type_name("");
   add_schedule(command, arguments.schedule);
+  add_tuned(command, arguments.tuned);
 }
 
 ExplainOptions explain_options(const ExplainArguments& arguments, const Selection& selection) {

@@ -9,12 +9,12 @@ namespace mambac::tools {
 /// What chooses a graph, a device and schedules.
 struct ExplainArguments {
   ModelArguments model;
-  std::string graph = "train", dtype = "f32", device = "cpu", gpu;
+  std::string graph = "train", dtype = "f32", device = "cpu", gpu, tuned;
   int recompute = 0;
   std::vector<std::string> schedule;
 };
 
-/// Declares MODEL, --set, --graph, --dtype, --recompute, --device, --gpu and --schedule.
+/// Declares MODEL, --set, --graph, --dtype, --recompute, --device, --gpu, --schedule and --tuned.
 void add_explain_options(Command command, ExplainArguments& arguments);
 
 /// What an Explainer is told, without code. InputError for what is no graph, type, device or number of parts.

@@ -63,13 +63,20 @@ void print_remarks(const Remarks& remarks) {
                mambac::name_of(remark.op), remark.text, info(remark.outcome).name, info(remark.code).name);
 }
 
-void print_schedule(const std::vector<ScheduleAxis>& schedule) {
+void print_record(const TuningRecord& record) {
+  fmt::print("  record {} at {}, {}: {:.2f} times as fast as the heuristic there\n", record.kernel.substr(0, 12),
+             record.sizes.empty() ? "fixed sizes" : sizes_text(record.sizes), record.date,
+             record.heuristic_seconds / record.seconds);
+}
+
+void print_schedule(const std::vector<ScheduleAxis>& schedule, const std::optional<TuningRecord>& record) {
   if (schedule.empty()) return;
   std::map<ChoiceSource, std::vector<std::string>> by_source;
   for (const ScheduleAxis& axis : schedule)
     by_source[axis.source].push_back(fmt::format("{}={}", axis.name, axis.value));
   fmt::print("schedule\n");
   for (const auto& [source, axes] : by_source) fmt::print("  {}: {}\n", name_of(source), fmt::join(axes, " "));
+  if (record) print_record(*record);
 }
 
 void print_work(const KernelWork& work, const Bindings& sizes) {
@@ -130,7 +137,7 @@ void print_explanation(const KernelExplanation& explanation, const Explainer& ex
   print_neighbours("reads what these leave", explanation.producers);
   print_neighbours("leaves what these read", explanation.consumers);
   print_remarks(explanation.remarks);
-  print_schedule(explanation.schedule);
+  print_schedule(explanation.schedule, explanation.record);
   print_work(summary.work, explainer.options().sizes);
   print_rooflines(explanation.rooflines);
   if (explanation.gpu) print_code(*explanation.gpu);

@@ -83,8 +83,7 @@ struct ScheduleSettings::State {
   std::set<std::string> kernels{};  // that were scheduled, by their names in emitted code
   int last = 0;                     // the highest number among them
 
-  Schedule schedule(const Graph& fused, int number) {
-    Schedule schedule = chosen(fused, number);
+  Schedule change(Schedule schedule, const Graph& fused, int number) {
     const std::string name = kernel_name(fused, number);
     kernels.insert(name);
     last = std::max(last, number);
@@ -106,8 +105,12 @@ ScheduleSettings::ScheduleSettings(DeviceKind kind, Program::Scheduler chosen, c
   note_schedule(settings);
 }
 
-Program::Scheduler ScheduleSettings::scheduler() const {
-  return [state = state_](const Graph& fused, int number) { return state->schedule(fused, number); };
+Program::Scheduler ScheduleSettings::scheduler() const { return scheduler(state_->chosen); }
+
+Program::Scheduler ScheduleSettings::scheduler(const Program::Scheduler& chosen) const {
+  return [state = state_, chosen](const Graph& fused, int number) {
+    return state->change(chosen(fused, number), fused, number);
+  };
 }
 
 std::set<std::string> ScheduleSettings::asked(const Graph& fused, int number) const {

@@ -28,6 +28,8 @@ class ScheduleSettings {
 
   /// InputError, when it is called, for what is illegal for a kernel.
   Program::Scheduler scheduler() const;
+  /// The same over another choice than that of the device.
+  Program::Scheduler scheduler(const Program::Scheduler& chosen) const;
   /// The axes of a kernel that settings are for.
   std::set<std::string> asked(const Graph& fused, int number) const;
   /// InputError when a setting is for none of the kernels that were scheduled so far.

@@ -8,25 +8,25 @@ TrainingGraphs CompiledTraining::graphs() const {
 }
 
 CompiledTraining compile_training(const Model& model, const Graph& training, const TrainOptions& options,
-                                  const ParameterLayout& layout, bool with_valid, Device& device) {
+                                  const ParameterLayout& layout, bool with_valid, const Target& target) {
   const Bindings sizes{{"B", options.batch}, {"L", options.context}};
   const Graph loss = with_output(training, "loss");
   CompiledTraining compiled;
   const auto optimiser = [&](const char* block, int64_t parameters) {
     if (parameters == 0) return std::unique_ptr<Compiled>();
     const Graph graph = instantiate_block(model, block, {{"P", parameters}});
-    return compile(graph, options_for(GraphKind::eval, DType::f32, {}), {}, device);
+    return compile(graph, options_for(GraphKind::eval, DType::f32, {}), {}, target);
   };
   compiled.norm = optimiser("sum_squares", layout.size());
   compiled.update_decayed = optimiser("adamw", layout.decayed());
   compiled.update_others = optimiser("adamw", layout.size() - layout.decayed());
   if (options.settings.accumulate > 1) compiled.add = optimiser("accumulate", layout.size());
-  if (with_valid) compiled.valid = compile(loss, options_for(GraphKind::eval, options.storage, sizes), sizes, device);
+  if (with_valid) compiled.valid = compile(loss, options_for(GraphKind::eval, options.storage, sizes), sizes, target);
   PipelineOptions gradients = options_for(GraphKind::train, options.storage, sizes);
   compiled.recompute = gradients.recompute =
       options.recompute ? checked_recompute(*options.recompute, GraphKind::train, loss)
-                        : fitting_recompute(loss, gradients, sizes, device, room_for_values(device, layout));
-  compiled.gradients = compile(loss, gradients, sizes, device);
+                        : fitting_recompute(loss, gradients, sizes, target, room_for_values(target.device(), layout));
+  compiled.gradients = compile(loss, gradients, sizes, target);
   return compiled;
 }
 

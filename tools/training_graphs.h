@@ -15,8 +15,8 @@ struct CompiledTraining {
 };
 
 /// Compiles what a run with these options needs. `training` and `layout` are those of the model (training_graph,
-/// layout_of); with_valid: held-out data will be measured. The device must outlive the result.
+/// layout_of); with_valid: held-out data will be measured. The target's parts must outlive the result.
 CompiledTraining compile_training(const Model& model, const Graph& training, const TrainOptions& options,
-                                  const ParameterLayout& layout, bool with_valid, Device& device);
+                                  const ParameterLayout& layout, bool with_valid, const Target& target);
 
 }  // namespace mambac::tools

@@ -85,6 +85,11 @@ class ProgramDevice : public mambac::Device {
 
   std::string name() const override { return fmt::format("cuda:{}", device_.info().ordinal); }
 
+  DeviceModel model() const override {
+    return {device_.info().name, device_.info().architecture(), "NVRTC " + Nvrtc::instance().version(),
+            Driver::instance().version_text(), 0};
+  }
+
   std::unique_ptr<mambac::DeviceMemory> allocate(int64_t bytes) override {
     return std::make_unique<ProgramMemory>(device_, static_cast<size_t>(std::max<int64_t>(bytes, 1)));
   }

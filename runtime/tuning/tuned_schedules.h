@@ -39,7 +39,7 @@ class TunedSchedules {
   TunedChoice find(const Graph& fused, int number, DeviceKind kind, const Bindings& sizes) const;
 
   /// The device's own schedules where there is no record for a kernel. Both must outlive what is returned.
-  Program::Scheduler scheduler(const Device& device, const Bindings& sizes) const;
+  Program::Scheduler scheduler(const Program::Scheduler& own, DeviceKind kind, const Bindings& sizes) const;
 
  private:
   struct Entry {

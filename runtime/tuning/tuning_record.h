@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "codegen/schedule.h"
-#include "ir/type.h"
+#include "ir/graph.h"
 
 namespace mambac {
 

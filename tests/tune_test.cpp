@@ -1,0 +1,329 @@
+// The tuner: what it tries, what it rejects, what it keeps.
+#include <gtest/gtest.h>
+
+#include "codegen/schedule_space.h"
+#include "frontend/model.h"
+#include "passes/kernel_alone.h"
+#include "runtime/cpu_device.h"
+#include "runtime/tuning/kernel_key.h"
+#include "tests/faulty_device.h"
+#include "tests/schedule_cases.h"
+#include "tests/temporary_folder.h"
+#include "tools/kernel_set.h"
+#include "tools/tune_model.h"
+#include "tools/tune_search.h"
+
+namespace mambac::tools {
+namespace {
+
+using test::faulty_device;
+
+// ---- times ---------------------------------------------------------------------------------------------------------
+
+TEST(Interval, OfFewValuesIsTheirRangeAndOfManyIsNarrower) {
+  const Interval few = interval_of({3, 1, 2});
+  EXPECT_EQ(few.median, 2);
+  EXPECT_EQ(few.low, 1);
+  EXPECT_EQ(few.high, 3);
+  std::vector<double> values;
+  for (int i = 0; i < 25; ++i) values.push_back(i);
+  const Interval many = interval_of(values);
+  EXPECT_EQ(many.median, 12);
+  EXPECT_EQ(many.low, 7);    // ranks of Conover's table for n = 25
+  EXPECT_EQ(many.high, 18);
+}
+
+/// A contender whose times are a base and a disturbance, the same for all in a round.
+struct Runner {
+  double base;
+  int* round;
+  int calls = 0;
+  double operator()() {
+    ++calls;
+    const double noise = 1 + 0.5 * ((*round * 7919) % 10) / 10.0;
+    return base * noise;
+  }
+};
+
+RaceResult race_of(std::vector<Runner>& runners, const RaceOptions& options, int& round) {
+  std::vector<std::function<double()>> contenders;
+  for (size_t i = 0; i < runners.size(); ++i)
+    contenders.push_back([&runners, &round, i] {
+      if (i == 0) ++round;
+      return runners[i]();
+    });
+  return race(contenders, options);
+}
+
+TEST(Race, FindsTheFastestThroughNoiseThatAllShare) {
+  int round = 0;
+  std::vector<Runner> runners{{1.0, &round}, {0.8, &round}, {2.0, &round}};
+  const RaceResult result = race_of(runners, {}, round);
+  EXPECT_EQ(result.best, 1u);
+  EXPECT_NEAR(result.ratios[1].median, 0.8, 1e-9);
+  EXPECT_EQ(runners[2].calls, 5) << "what is surely slower is measured no more";
+}
+
+TEST(Race, OfATieIsWonByTheFirst) {
+  int round = 0;
+  std::vector<Runner> runners{{1.0, &round}, {0.985, &round}};
+  EXPECT_EQ(race_of(runners, {}, round).best, 0u);
+}
+
+TEST(Race, StopsWhenItIsTold) {
+  int round = 0;
+  std::vector<Runner> runners{{1.0, &round}, {0.9, &round}};
+  RaceOptions options;
+  options.stop = [] { return true; };
+  race_of(runners, options, round);
+  EXPECT_EQ(runners[1].calls, 1);
+}
+
+// ---- the space -----------------------------------------------------------------------------------------------------
+
+std::vector<Graph> fused_cases(DeviceKind kind) {
+  FuseOptions options = kind == DeviceKind::gpu ? gpu_fuse_options() : FuseOptions{};
+  std::vector<Graph> graphs;
+  for (const test::Case& one : {test::mixer_case(), test::mixer_gradients_case(), test::scans_case(true)}) {
+    Remarks remarks;
+    graphs.push_back(fuse(one.graph, options, remarks));
+  }
+  return graphs;
+}
+
+Schedule own_schedule(const Graph& fused, int number, DeviceKind kind) {
+  return kind == DeviceKind::gpu ? default_gpu_schedule(fused, number) : default_schedule(fused, number, {16, true});
+}
+
+TEST(ScheduleSpace, HasLegalSchedulesEachOnce) {
+  for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::gpu})
+    for (const Graph& fused : fused_cases(kind))
+      for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
+        if (fused.kernels[static_cast<size_t>(k)].kind == KernelGroup::library) continue;
+        const Schedule own = own_schedule(fused, k, kind);
+        std::set<std::string> seen{own.str()};
+        std::vector<Schedule> all = coarse_schedules(fused, k, own, kind);
+        for (const Schedule& schedule : all) {
+          EXPECT_EQ(why_illegal(fused, k, schedule, kind), "") << schedule.str();
+          EXPECT_TRUE(seen.insert(schedule.str()).second) << schedule.str();
+        }
+        const std::vector<Schedule> near = neighbours(fused, k, own, own, kind);
+        EXPECT_FALSE(near.empty());
+        for (const Schedule& schedule : near) {
+          EXPECT_EQ(why_illegal(fused, k, schedule, kind), "") << schedule.str();
+          EXPECT_NE(schedule, own);
+        }
+      }
+}
+
+TEST(ScheduleSpace, CountsWhatIsWrittenOut) {
+  const Graph fused = fused_cases(DeviceKind::cpu)[0];
+  const auto statements = [&](int tile) {
+    Schedule schedule = own_schedule(fused, 0, DeviceKind::cpu);
+    int walk = 0;
+    while (fused.kernels[static_cast<size_t>(walk)].kind != KernelGroup::walk) ++walk;
+    schedule = own_schedule(fused, walk, DeviceKind::cpu);
+    schedule.tile = tile;
+    schedule.states_in_registers = true;
+    schedule.blocks_per_task = 1;
+    return statements_written_out(lower(fused, Layouts(fused), walk, schedule, DeviceKind::cpu).kernel);
+  };
+  EXPECT_GT(statements(8), 4 * statements(1));
+}
+
+// ---- keys ----------------------------------------------------------------------------------------------------------
+
+Graph fused_model(const std::string& name, GraphKind kind, const FuseOptions& fusion = {}) {
+  PipelineOptions options = options_for(kind, DType::bf16, {{"B", 1}});
+  options.fuse = device_options(fusion, options.fuse);
+  const Graph source = source_graph(load_model(name), kind);
+  return run_pipeline(kind == GraphKind::train ? with_output(source, "loss") : source, options).graph;
+}
+
+TEST(KernelKey, DoesNotDependOnNamesAndPlaces) {
+  Graph fused = fused_model("mambabyte:tiny", GraphKind::train);
+  std::vector<std::string> before, names;
+  for (size_t k = 0; k < fused.kernels.size(); ++k) before.push_back(kernel_key(fused, static_cast<int>(k)).digest());
+  for (size_t i = 0; i < fused.size(); ++i) names.push_back("other" + std::to_string(i));
+  for (const Output& output : fused.outputs()) ASSERT_TRUE(output.value.present());
+  fused.rename(names, Graph());
+  for (uint32_t i = 0; i < fused.size(); ++i) fused.node(NodeId{i}).location = {};
+  for (size_t k = 0; k < fused.kernels.size(); ++k)
+    EXPECT_EQ(kernel_key(fused, static_cast<int>(k)).digest(), before[k]) << fused.kernels[k].name;
+}
+
+TEST(KernelKey, LayersShareAndSizesDiffer) {
+  const Graph tiny = fused_model("mambabyte:tiny", GraphKind::prefill);
+  std::map<std::string, int> keys;
+  for (size_t k = 0; k < tiny.kernels.size(); ++k) ++keys[kernel_key(tiny, static_cast<int>(k)).digest()];
+  EXPECT_LT(keys.size(), tiny.kernels.size());
+  const Graph other = fused_model("mamba-lm:tiny", GraphKind::prefill);
+  for (size_t k = 0; k < other.kernels.size(); ++k) {
+    if (other.kernels[k].kind != KernelGroup::walk) continue;
+    const KernelKey key = kernel_key(other, static_cast<int>(k));
+    EXPECT_EQ(sizes_for(other, key, {{"B", 2}, {"L", 8}, {"X", 3}}), (Bindings{{"B", 2}, {"L", 8}}));
+  }
+}
+
+/// What a kernel is timed by is what the program runs: the same loops, but for kernels that write into a part of what
+/// others write, too.
+TEST(KernelAlone, HasTheLoopsThatItHasInTheProgram) {
+  size_t same = 0, all = 0;
+  for (const char* model : {"mambabyte:tiny", "mamba-lm:tiny", "rg-lru:tiny"})
+    for (const GraphKind kind : {GraphKind::train, GraphKind::prefill, GraphKind::step}) {
+      const Graph fused = fused_model(model, kind);
+      for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
+        if (fused.kernels[static_cast<size_t>(k)].kind == KernelGroup::library) continue;
+        const Schedule own = own_schedule(fused, k, DeviceKind::cpu);
+        const Graph alone = kernel_alone(fused, k, Stored::in_memory);
+        const auto text = [&](const Graph& graph, int number) {
+          const loop::Kernel kernel = lower(graph, Layouts(graph), number, own, DeviceKind::cpu).kernel;
+          return kernel_text(kernel.name, loop::print(kernel)).content;
+        };
+        ++all;
+        if (text(fused, k) == text(alone, 0)) ++same;
+        else RecordProperty(std::string(model) + fused.kernels[static_cast<size_t>(k)].name, "other loops");
+      }
+    }
+  std::cout << same << " of " << all << " kernels have the same loops alone\n";
+  EXPECT_GE(same * 10, all * 8);
+}
+
+// ---- the search ----------------------------------------------------------------------------------------------------
+
+/// The forward walk of a small mixer.
+Graph small_walk() {
+  Remarks remarks;
+  const Graph fused = fuse(test::mixer_case(64, 4).graph, {}, remarks);
+  int walk = -1;
+  for (size_t k = 0; k < fused.kernels.size(); ++k)
+    for (const Node& node : fused.nodes())
+      if (node.kernel == static_cast<int>(k) && node.op == Op::Scan) walk = static_cast<int>(k);
+  return kernel_alone(fused, walk, Stored::in_memory);
+}
+
+const Bindings kSizes{{"B", 2}, {"L", 64}};
+
+TEST(Trial, TellsRightResultsFromWrongOnes) {
+  const Graph walk = small_walk();
+  KernelTask right(walk, kSizes, cpu_device(), false);
+  KernelTrial good(right, cpu_device().schedule(walk, 0));
+  EXPECT_LE(good.error(), 1);
+  EXPECT_GT(good.seconds(), 0);
+  const auto faulty = faulty_device({Op::Mul, 1.05});
+  KernelTask wrong(walk, kSizes, *faulty, false);
+  KernelTrial bad(wrong, cpu_device().schedule(walk, 0));
+  EXPECT_GT(bad.error(), 1);
+}
+
+TEST(Search, RejectsAndReportsAWrongSchedule) {
+  const Graph walk = small_walk();
+  const Schedule own = cpu_device().schedule(walk, 0);
+  const auto is_planted = [&](const Schedule& schedule) { return schedule.unroll != own.unroll || schedule.tile != own.tile; };
+  const auto faulty = faulty_device({Op::Mul, 1.05, -1, is_planted});
+  KernelTask task(walk, kSizes, *faulty, false);
+  SearchOptions options;
+  options.first = 6;
+  const SearchResult result = search_schedules(task, nullptr, options);
+  EXPECT_FALSE(is_planted(result.best)) << result.best.str();
+  int planted = 0;
+  for (const TriedSchedule& tried : result.tried) {
+    if (!is_planted(tried.schedule)) continue;
+    ++planted;
+    EXPECT_NE(tried.wrong, "") << tried.schedule.str();
+    EXPECT_EQ(tried.ratio, 0) << "what is wrong is not timed";
+  }
+  EXPECT_GT(planted, 0);
+}
+
+TEST(Search, DoesNotTryAgainWhatIsKnown) {
+  const Graph walk = small_walk();
+  KernelTask task(walk, kSizes, cpu_device(), false);
+  SearchOptions options;
+  options.first = 4;
+  options.most_moves = 0;
+  const SearchResult first = search_schedules(task, nullptr, options);
+  ASSERT_EQ(first.tried.size(), 4u);
+  options.known = first.tried;
+  size_t tried = 0;
+  options.tried = [&](const TriedSchedule& one) {
+    ++tried;
+    for (const TriedSchedule& known : first.tried) EXPECT_NE(one.schedule, known.schedule);
+  };
+  const SearchResult second = search_schedules(task, nullptr, options);
+  EXPECT_EQ(second.tried.size(), first.tried.size() + tried);
+}
+
+// ---- records -------------------------------------------------------------------------------------------------------
+
+std::vector<KernelToTune> tiny_kernels(Device& device) {
+  return kernels_to_tune(load_model("mambabyte:tiny"), {{GraphKind::step}, DType::f32, {{"B", 1}}, 0, "scan"}, device);
+}
+
+TuneOptions quiet() {
+  TuneOptions options;
+  options.budget = 30;
+  options.note = [](const std::string&) {};
+  return options;
+}
+
+TEST(Tune, KeepsARecordThatProgramsUse) {
+  const TemporaryFolder place;
+  const TuningFolder folder(place / "tuned");
+  std::vector<KernelToTune> kernels = tiny_kernels(cpu_device());
+  ASSERT_FALSE(kernels.empty());
+  const auto tuned = tune_kernels(kernels, cpu_device(), nullptr, folder, quiet());
+  for (const TunedKernel& one : tuned) {
+    ASSERT_TRUE(one.record.has_value()) << one.kernel.task.name;
+    EXPECT_GT(one.tried, 0u);
+    EXPECT_LE(one.record->seconds, one.record->heuristic_seconds);
+    EXPECT_LE(one.record->error, 1);
+  }
+  const TuningFile file = folder.read(cpu_device().model().name);
+  EXPECT_EQ(file.records.size(), tuned.size());
+  const TunedSchedules schedules({{RecordSource::user, file}}, cpu_device().model().threads);
+  const Graph fused = fused_model("mambabyte:tiny", GraphKind::step);
+  for (const TunedKernel& one : tune_kernels(kernels, cpu_device(), nullptr, folder, quiet()))
+    EXPECT_TRUE(one.had_record) << "a second run has nothing to do";
+}
+
+TEST(Tune, GoesOnAfterAnInterruption) {
+  const TemporaryFolder place;
+  const TuningFolder folder(place / "tuned");
+  std::vector<KernelToTune> kernels = tiny_kernels(cpu_device());
+  size_t logged = 0;
+  TuneOptions options = quiet();
+  const TuneLog log(folder.path_of(cpu_device().model().name).replace_extension(".tried.jsonl"));
+  options.stop = [&] { return (logged = log.read().size()) > 0; };  // once something was tried
+  const auto interrupted = tune_kernels(kernels, cpu_device(), nullptr, folder, options);
+  EXPECT_GT(logged, 0u);
+  for (const TunedKernel& one : interrupted) EXPECT_FALSE(one.record.has_value());
+  const size_t before = log.read().size();
+  tune_kernels(kernels, cpu_device(), nullptr, folder, quiet());
+  std::set<std::string> seen;
+  for (const LoggedTrial& trial : log.read())
+    EXPECT_TRUE(seen.insert(trial.task.kernel + trial.tried.schedule.str()).second) << "tried twice";
+  EXPECT_GT(log.read().size(), before);
+}
+
+TEST(TuneLog, PassesOverALineThatWasCutOff) {
+  const TemporaryFolder place;
+  const TuneLog log(place / "tried.jsonl");
+  LoggedTrial trial{{"k", "name", {{"B", 1}}, 2}, {Schedule{}, 0.5, 0.01, 2, 0.1, ""}};
+  log.add(trial);
+  trial.tried.schedule.tile = 4;
+  trial.tried.error = HUGE_VAL;
+  trial.tried.wrong = "wrong";
+  log.add(trial);
+  std::string text = contents(log.path());
+  ASSERT_EQ(log.read().size(), 2u);
+  EXPECT_EQ(log.read()[1].tried.schedule.tile, 4);
+  EXPECT_EQ(log.read()[1].tried.wrong, "wrong");
+  for (size_t cut = 1; cut < text.size(); cut += 7) {
+    place.write("tried.jsonl", text.substr(0, text.size() - cut));
+    EXPECT_LE(log.read().size(), 1u) << cut;
+  }
+}
+
+}  // namespace
+}  // namespace mambac::tools

@@ -1,0 +1,184 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "ir/error.h"
+#include "runtime/interrupt.h"
+#include "runtime/progress.h"
+#include "tools/arguments.h"
+#include "tools/byte_model.h"
+#include "tools/commands.h"
+#include "tools/device_option.h"
+#include "tools/tune_model.h"
+#include "tools/trace_option.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr const char* kDescription =
+    R"(Finds the fastest schedule of each kernel of a model on a device, and keeps it for all commands and processes.
+
+  mambac tune mamba-lm:130m --set B=1 L=2048
+  mambac tune mambabyte:353m --device cuda --graph train --dtype bf16 --set B=8 L=8192 --budget 5m
+  mambac tune mambabyte:353m --kernels scan --again
+  mambac tune list
+
+Each kernel runs by itself on memory of its own: at first under the schedule that the device would choose, then under
+those of the whole space that the cost model finds best, then under neighbours of the best. Results are held against the
+reference before anything is timed; times are taken by turns until they can be told apart. Records are kept after each
+kernel: after an interruption or the end of the budget, the same command goes on where it was. They are in $MAMBAC_TUNED,
+or else $XDG_DATA_HOME/mambac/tuned, or else ~/.local/share/mambac/tuned, one file for each kind of device, which may be
+sent to others. docs/tuning.md has more.)";
+
+struct Arguments {
+  ModelArguments model;
+  std::string device, graph = "all", dtype, budget = "10m", kernels;
+  bool again = false, json = false;
+  int recompute = 0;
+  TraceArguments trace;
+};
+
+/// "90s", "10m", "2h", or seconds.
+double seconds_in(const std::string& text) {
+  double number = 0;
+  const char* end = text.data() + text.size();
+  const auto [last, error] = std::from_chars(text.data(), end, number);
+  const std::string unit(last, end);
+  const double scale = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
+  if (error != std::errc() || scale == 0 || !(number > 0))
+    throw InputError(fmt::format("--budget: found '{}', expected a time such as 90s, 10m or 2h", text));
+  return number * scale;
+}
+
+std::vector<GraphKind> graphs_named(const std::string& text) {
+  if (text == "all") return {GraphKind::train, GraphKind::prefill, GraphKind::step};
+  return {kind_named(text)};
+}
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+struct Sums {
+  double heuristic = 0, tuned = 0;  // seconds of all launches
+  size_t records = 0, left = 0, wrong = 0;
+};
+
+Sums sums_of(const std::vector<TunedKernel>& kernels) {
+  Sums sums;
+  for (const TunedKernel& one : kernels) {
+    const int n = one.kernel.launches;
+    sums.heuristic += n * (one.record ? one.record->heuristic_seconds : one.kernel.seconds);
+    sums.tuned += n * (one.record ? one.record->seconds : one.kernel.seconds);
+    sums.records += one.record ? 1 : 0;
+    sums.left += one.record || one.had_record ? 0 : 1;
+    sums.wrong += one.wrong;
+  }
+  return sums;
+}
+
+Json kernel_json(const TunedKernel& one) {
+  Json json = {{"name", one.kernel.task.name},
+               {"kernel", one.kernel.task.kernel},
+               {"sizes", one.kernel.task.sizes},
+               {"launches", one.kernel.launches},
+               {"tried", one.tried},
+               {"rejected", one.wrong},
+               {"state", one.record ? "tuned" : one.had_record ? "had a record" : "left"}};
+  if (!one.record) return json;
+  json["heuristic_s"] = one.record->heuristic_seconds;
+  json["tuned_s"] = one.record->seconds;
+  json["ratio"] = one.record->heuristic_seconds / one.record->seconds;
+  return json;
+}
+
+void report(const std::vector<TunedKernel>& kernels, const std::filesystem::path& file, bool json) {
+  const Sums sums = sums_of(kernels);
+  if (json) {
+    Json list = Json::array();
+    for (const TunedKernel& one : kernels) list.push_back(kernel_json(one));
+    return print_json({{"file", file.string()},
+                       {"kernels", list},
+                       {"heuristic_s", sums.heuristic},
+                       {"tuned_s", sums.tuned}});
+  }
+  fmt::print("{} of {} kernels tuned{}; one run of all launches: {:.3f} ms -> {:.3f} ms, {:.2f}x\n", sums.records,
+             kernels.size(), sums.left > 0 ? fmt::format(", {} left for want of time (the same command goes on)", sums.left) : "",
+             1e3 * sums.heuristic, 1e3 * sums.tuned, sums.heuristic / sums.tuned);
+  if (sums.wrong > 0) fmt::print("{} schedules gave wrong results and were rejected\n", sums.wrong);
+  fmt::print("records: {}\n", file.string());
+}
+
+TuneModelOptions options_of(const Arguments& arguments, const Selection& selection) {
+  TuneModelOptions options;
+  options.graphs = graphs_named(arguments.graph);
+  options.storage = arguments.dtype.empty() ? trained_options(selection.model).storage : storage_named(arguments.dtype);
+  options.sizes = selection.sizes;
+  options.sizes.emplace("B", 1);
+  options.sizes.emplace("L", 2048);
+  options.recompute = arguments.recompute;
+  options.kernels = arguments.kernels;
+  return options;
+}
+
+int run_tune(const Arguments& arguments) {
+  if (arguments.model.spec.empty()) miss_argument("MODEL");
+  const double budget = seconds_in(arguments.budget), begun = now();
+  const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
+  const TuneModelOptions what = options_of(arguments, selection);
+  const ChosenDevice device(arguments.device, "off");
+  const std::filesystem::path folder = TuningFolder::default_folder();
+  if (folder.empty())
+    throw EnvironmentError("records have no place: neither $MAMBAC_TUNED nor $XDG_DATA_HOME nor $HOME names one");
+  std::vector<KernelToTune> kernels = kernels_to_tune(selection.model, what, *device);
+  if (kernels.empty())
+    throw InputError(fmt::format("--kernels: no kernel has '{}' in its name; 'mambac explain {}' lists them",
+                                 arguments.kernels, arguments.model.spec));
+  const TuningFolder records(folder);
+  const InterruptGuard guard;
+  Progress progress = Progress::on_stderr();
+  TuneOptions options;
+  options.budget = budget;
+  options.again = arguments.again;
+  options.stop = [] { return InterruptGuard::signal() != 0; };
+  options.note = [&](const std::string& line) { progress.note(line); };
+  options.progress = [&](const TuneProgress& at) {
+    progress.update(CountReport{static_cast<int64_t>(at.done), static_cast<int64_t>(at.all),
+                                fmt::format("kernels, {:.2f}x so far, at {},", at.heuristic_seconds / at.seconds, at.kernel),
+                                now() - begun, budget});
+  };
+  const std::vector<TunedKernel> tuned = tune_kernels(std::move(kernels), *device, nullptr, records, options);
+  progress.finish();
+  report(tuned, records.path_of(device->model().name), arguments.json);
+  return InterruptGuard::signal() != 0 ? 128 + InterruptGuard::signal() : 0;
+}
+
+}  // namespace
+
+void add_tune(Command app, int& exit_code) {
+  const Command command = app.add_command("tune", kDescription);
+  auto arguments = std::make_shared<Arguments>();
+  command.add_option("MODEL", arguments->model.spec, "a definition, a shipped model, or a checkpoint").type_name("");
+  add_settings(command, arguments->model.settings);
+  command.add_option("--graph", arguments->graph, "train, prefill, step, eval, or all of the first three")
+      .show_default()
+      .type_name("");
+  command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: as the model is trained").type_name("");
+  command.add_option("--budget", arguments->budget, "the time to spend: 90s, 10m, 2h").show_default().type_name("TIME");
+  command.add_option("--kernels", arguments->kernels, "those with this in their name only").type_name("");
+  command.add_flag("--again", arguments->again, "kernels that have a record for these sizes, too");
+  add_recompute(command, arguments->recompute);
+  add_device(command, arguments->device);
+  add_trace(command, arguments->trace);
+  add_json(command, arguments->json);
+  command.callback([arguments, &exit_code] {
+    traced(arguments->trace, "tune", [&] { exit_code = run_tune(*arguments); });
+  });
+}
+
+}  // namespace mambac::tools

@@ -1,0 +1,225 @@
+#include "tools/tune_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <map>
+
+#include "codegen/kernel_name.h"
+#include "ir/trace.h"
+#include "passes/kernel_alone.h"
+#include "passes/plan.h"
+#include "tools/tune_search.h"
+
+namespace mambac::tools {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::string today() {
+  const std::time_t time = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&time, &parts);
+  return fmt::format("{:04}-{:02}-{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
+}
+
+/// A fused graph that the model's commands run.
+struct Part {
+  Graph fused;
+  bool constant_parameters = false;
+};
+
+class Collector {
+ public:
+  Collector(const Model& model, const TuneModelOptions& options, Device& device)
+      : model_(model), options_(options), device_(device) {}
+
+  std::vector<KernelToTune> collect() {
+    for (const GraphKind kind : options_.graphs) {
+      PipelineOptions pipeline = options_for(kind, options_.storage, options_.sizes);
+      pipeline.recompute = kind == GraphKind::train ? options_.recompute : 0;
+      const Graph source = source_graph(model_, kind);
+      add(kind == GraphKind::train ? with_output(source, "loss") : source, pipeline);
+      if (kind == GraphKind::train) add_optimiser(source);
+    }
+    return std::move(kernels_);
+  }
+
+ private:
+  void add_optimiser(const Graph& training) {
+    const ParameterLayout layout = layout_of(training);
+    const auto add_block = [&](const char* block, int64_t parameters) {
+      if (parameters > 0)
+        add(instantiate_block(model_, block, {{"P", parameters}}), options_for(GraphKind::eval, DType::f32, {}));
+    };
+    add_block("sum_squares", layout.size());
+    add_block("adamw", layout.decayed());
+    add_block("adamw", layout.size() - layout.decayed());
+  }
+
+  void add(const Graph& source, PipelineOptions pipeline) {
+    pipeline.fuse = device_options(device_.fuse_options(), pipeline.fuse);
+    const Graph fused = run_pipeline(source, pipeline).graph;
+    std::vector<bool> constant(fused.kernels.size());
+    if (pipeline.narrow_parameters) constant = constant_kernels(fused);
+    for (size_t k = 0; k < fused.kernels.size(); ++k)
+      if (!constant[k]) add_kernel(fused, static_cast<int>(k), pipeline.narrow_parameters);
+  }
+
+  void add_kernel(const Graph& fused, int number, bool constant_parameters) {
+    const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+    const bool library = group.kind == KernelGroup::library;
+    const std::string name = library ? group.name : kernel_name(fused, number);
+    if (name.find(options_.kernels) == std::string::npos) return;
+    const KernelKey key = kernel_key(fused, number);
+    const TuneTask task{key.digest(), name, sizes_for(fused, key, options_.sizes), device_.model().threads};
+    const auto known = std::ranges::find_if(kernels_, [&](const KernelToTune& one) {
+      return one.task.kernel == task.kernel && one.task.sizes == task.sizes;
+    });
+    if (known != kernels_.end()) {
+      ++known->launches;
+      return;
+    }
+    kernels_.push_back({kernel_alone(fused, number, Stored::in_memory), task, group.kind, 1, constant_parameters});
+  }
+
+  const Model& model_;
+  const TuneModelOptions& options_;
+  Device& device_;
+  std::vector<KernelToTune> kernels_;
+};
+
+class Tuner {
+ public:
+  Tuner(Device& device, CostModel* model, const TuningFolder& folder, const TuneOptions& options)
+      : device_(device),
+        model_(model),
+        folder_(folder),
+        options_(options),
+        begun_(now()),
+        log_(folder.path_of(device.model().name).replace_extension(".tried.jsonl")) {}
+
+  std::vector<TunedKernel> run(std::vector<KernelToTune> kernels) {
+    std::filesystem::create_directories(folder_.folder());
+    known_ = folder_.read(device_.model().name);
+    for (KernelToTune& kernel : kernels) {
+      if (axes_of_kernel(kernel).empty() && kernel.kind == KernelGroup::library) continue;
+      tuned_.push_back({std::move(kernel), {}, false, 0, 0});
+    }
+    for (TunedKernel& one : tuned_) look_at(one);
+    std::ranges::stable_sort(tuned_, std::greater(), [](const TunedKernel& one) { return weight(one); });
+    for (size_t i = 0; i < tuned_.size() && !stopped(); ++i) tune(i);
+    return std::move(tuned_);
+  }
+
+ private:
+  static double weight(const TunedKernel& one) { return one.kernel.seconds * one.kernel.launches; }
+  double left() const { return options_.budget - (now() - begun_); }
+  bool stopped() const { return left() <= 0 || (options_.stop && options_.stop()); }
+  std::vector<AxisValues> axes_of_kernel(const KernelToTune& kernel) const {
+    return axes_of(kernel.alone, 0, device_.schedule(kernel.alone, 0), device_.kind());
+  }
+
+  /// How long a launch takes, which decides when its turn comes.
+  void look_at(TunedKernel& one) {
+    one.had_record = !options_.again && std::ranges::any_of(known_.records, [&](const TuningRecord& record) {
+      return record.kernel == one.kernel.task.kernel && record.sizes == one.kernel.task.sizes &&
+             record.threads == one.kernel.task.threads;
+    });
+    if (stopped()) return;
+    report(one.kernel.task.name, 0);
+    const trace::Span span("tune", "look at " + one.kernel.task.name);
+    KernelTask task(one.kernel.alone, one.kernel.task.sizes, device_, one.kernel.constant_parameters);
+    KernelTrial trial(task, device_.schedule(one.kernel.alone, 0));
+    trial.seconds();
+    one.kernel.seconds = trial.seconds();
+  }
+
+  void tune(size_t i) {
+    TunedKernel& one = tuned_[i];
+    report(one.kernel.task.name, i);
+    if (one.had_record) return;
+    double rest = 0;
+    for (size_t k = i; k < tuned_.size(); ++k)
+      if (!tuned_[k].had_record) rest += std::sqrt(weight(tuned_[k]));  // what takes long is not all that counts
+    const double until = now() + left() * std::sqrt(weight(one)) / rest;
+    const trace::Span span("tune", one.kernel.task.name);
+    KernelTask task(one.kernel.alone, one.kernel.task.sizes, device_, one.kernel.constant_parameters);
+    SearchOptions search;
+    search.known = log_.of(one.kernel.task);
+    search.stop = [&] { return now() > until || stopped(); };
+    search.tried = [&](const TriedSchedule& tried) {
+      log_.add({one.kernel.task, tried});
+      ++one.tried;
+      if (tried.wrong.empty()) return;
+      ++one.wrong;
+      options_.note(fmt::format("{}: rejected {}: {}", one.kernel.task.name, tried.schedule.str(), tried.wrong));
+    };
+    const SearchResult found = search_schedules(task, model_, search);
+    if (options_.stop && options_.stop()) return;  // what was tried is in the log
+    keep(one, found);
+    report(one.kernel.task.name, i + 1);
+  }
+
+  void keep(TunedKernel& one, const SearchResult& found) {
+    const DeviceModel model = device_.model();
+    TuningRecord record{.kernel = one.kernel.task.kernel,
+                        .name = one.kernel.task.name,
+                        .sizes = one.kernel.task.sizes,
+                        .threads = one.kernel.task.threads,
+                        .schedule = found.best,
+                        .heuristic = found.heuristic,
+                        .seconds = found.seconds,
+                        .spread = found.spread,
+                        .heuristic_seconds = found.heuristic_seconds,
+                        .predicted_seconds = found.predicted,
+                        .error = found.error,
+                        .architecture = model.architecture,
+                        .toolkit = model.toolkit,
+                        .driver = model.driver,
+                        .date = today()};
+    if (const auto damaged = folder_.merge({model.name, {record}}))
+      options_.note(fmt::format("the file of records was damaged; it is kept as '{}'", damaged->string()));
+    options_.note(fmt::format("{:<60} {:>9.3f} ms -> {:>9.3f} ms  {:.2f}x  ({} schedules)", record.name,
+                              1e3 * record.heuristic_seconds, 1e3 * record.seconds,
+                              record.heuristic_seconds / record.seconds, one.tried));
+    one.record = std::move(record);
+  }
+
+  void report(const std::string& kernel, size_t done) {
+    if (!options_.progress) return;
+    TuneProgress progress{done, tuned_.size(), 0, 0, kernel};
+    for (const TunedKernel& one : tuned_) {
+      const int n = one.kernel.launches;
+      progress.heuristic_seconds += n * (one.record ? one.record->heuristic_seconds : one.kernel.seconds);
+      progress.seconds += n * (one.record ? one.record->seconds : one.kernel.seconds);
+    }
+    options_.progress(progress);
+  }
+
+  Device& device_;
+  CostModel* model_;
+  const TuningFolder& folder_;
+  const TuneOptions& options_;
+  const double begun_;
+  const TuneLog log_;
+  TuningFile known_;
+  std::vector<TunedKernel> tuned_;
+};
+
+}  // namespace
+
+std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOptions& options, Device& device) {
+  return Collector(model, options, device).collect();
+}
+
+std::vector<TunedKernel> tune_kernels(std::vector<KernelToTune> kernels, Device& device, CostModel* model,
+                                      const TuningFolder& folder, const TuneOptions& options) {
+  return Tuner(device, model, folder, options).run(std::move(kernels));
+}
+
+}  // namespace mambac::tools

@@ -1,0 +1,67 @@
+// The kernels that a model's programs have, each once, and the tuning of all of them within a time.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "runtime/tuning/tuning_folder.h"
+#include "tools/compile.h"
+#include "tools/cost_model.h"
+#include "tools/tune_log.h"
+
+namespace mambac::tools {
+
+/// A kernel that is tuned for all its launches.
+struct KernelToTune {
+  Graph alone;  // Stored::in_memory
+  TuneTask task;
+  KernelGroup::Kind kind{};
+  int launches = 0;
+  bool constant_parameters = false;
+  double seconds = 0;  // of a launch under the device's own schedule, measured once
+};
+
+struct TuneModelOptions {
+  std::vector<GraphKind> graphs;  // train (with the optimiser), prefill, step, eval
+  DType storage = DType::f32;
+  Bindings sizes;                 // B and L
+  int recompute = 0;
+  std::string kernels;            // of which a part of the name in emitted code is this; empty: all
+};
+
+/// Those of the programs that train, eval and generate make of the model at these sizes, in the order of their first
+/// launch. Kernels that run once for constant parameters are left out.
+std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOptions& options, Device& device);
+
+/// How far tuning has come.
+struct TuneProgress {
+  size_t done = 0, all = 0;
+  double heuristic_seconds = 0, seconds = 0;  // of a run of all kernels, those that are not done as they are
+  std::string kernel;                         // at which it is
+};
+
+struct TuneOptions {
+  double budget = 600;  // seconds
+  bool again = false;   // kernels that have a record for these sizes, too
+  std::function<bool()> stop;  // an interruption
+  std::function<void(const TuneProgress&)> progress;
+  std::function<void(const std::string&)> note;  // a line: a kernel that is done, a schedule that was rejected
+};
+
+struct TunedKernel {
+  KernelToTune kernel;
+  std::optional<TuningRecord> record;  // nothing: its turn did not come, or it had one already
+  bool had_record = false;
+  size_t tried = 0, wrong = 0;
+};
+
+/// Tunes kernels, those that take the longest in all first, each for its share of the time; after each its record is
+/// merged into the folder, so that an interruption loses none. `model` may be null. Failures are those of TuningFolder
+/// and of the device; a kernel that cannot be tried by itself is noted and left as it is.
+std::vector<TunedKernel> tune_kernels(std::vector<KernelToTune> kernels, Device& device, CostModel* model,
+                                      const TuningFolder& folder, const TuneOptions& options);
+
+}  // namespace mambac::tools

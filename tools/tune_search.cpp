@@ -1,0 +1,190 @@
+#include "tools/tune_search.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "tools/kernel_set.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr double kTie = 0.02;
+constexpr int64_t kMostStatements = 12000;  // written out: a compiler takes seconds for so many
+
+class Search {
+ public:
+  Search(KernelTask& task, CostModel* model, const SearchOptions& options)
+      : task_(task), model_(model), options_(options), layouts_(task.graph()) {
+    result_.heuristic = result_.best = task.device().schedule(task.graph(), 0);
+    const loop::Kernel own = lowered(result_.heuristic);
+    in_place_ = in_place(own);
+    most_statements_ = std::max(kMostStatements, 2 * statements_written_out(own));
+    seen_.insert(code_of(own));
+    for (const TriedSchedule& known : options.known) remember(known);
+  }
+
+  SearchResult run() {
+    heuristic_ = std::make_unique<KernelTrial>(task_, result_.heuristic);
+    const double error = heuristic_->error();
+    if (!(error <= 1))
+      throw InternalError(fmt::format("tune: the device's own schedule gives wrong results: {:.3g} times what is "
+                                      "tolerated ({})", error, result_.heuristic.str()));
+    result_.error = error;
+    try_some(coarse_schedules(task_.graph(), 0, result_.heuristic, kind()), options_.first);
+    for (int move = 0; move < options_.most_moves && !stopped(); ++move) {
+      const Schedule before = result_.best;
+      try_some(neighbours(task_.graph(), 0, result_.heuristic, before, kind()), options_.around);
+      if (result_.best == before) break;
+    }
+    settle();
+    return std::move(result_);
+  }
+
+ private:
+  DeviceKind kind() const { return task_.device().kind(); }
+  bool stopped() {
+    if (options_.stop && options_.stop()) result_.complete = false;
+    return !result_.complete;
+  }
+  loop::Kernel lowered(const Schedule& schedule) const {
+    loop::Kernel library;
+    library.schedule = schedule;
+    if (task_.graph().kernels[0].kind == KernelGroup::library) return library;
+    return lower(task_.graph(), layouts_, 0, schedule, kind()).kernel;
+  }
+  /// Schedules that give the same code are one. What is not in the loops but in what is made of them counts, too.
+  static std::string code_of(const loop::Kernel& kernel) {
+    const Schedule& s = kernel.schedule;
+    return kernel_text(kernel.name, loop::print(kernel)).content +
+           fmt::format(" {} {} {} {} {} {}", s.interleave, s.tiles_ahead, s.copies_ahead, s.blocks_per_sm, s.exp_on_fma,
+                       s.begins_early);
+  }
+  /// Callers rely on what may be computed in the place of an input.
+  static std::vector<std::vector<int>> in_place(const loop::Kernel& kernel) {
+    std::vector<std::vector<int>> places;
+    for (const loop::Buffer& buffer : kernel.buffers)
+      if (buffer.written) places.push_back(buffer.in_place_of);
+    return places;
+  }
+
+  void remember(const TriedSchedule& tried) {
+    seen_.insert(code_of(lowered(tried.schedule)));
+    result_.tried.push_back(tried);
+    if (tried.wrong.empty() && tried.ratio > 0 && tried.ratio < best_ratio_ * (1 - kTie)) {
+      best_ratio_ = tried.ratio;
+      result_.best = tried.schedule;
+    }
+  }
+
+  /// Those whose code is new and not too much.
+  std::vector<TriedSchedule> fresh(const std::vector<Schedule>& schedules) {
+    std::vector<TriedSchedule> fresh;
+    std::set<std::string> codes;
+    for (const Schedule& schedule : schedules) {
+      const loop::Kernel kernel = lowered(schedule);
+      const std::string code = code_of(kernel);
+      if (seen_.contains(code) || !codes.insert(code).second) continue;
+      if (statements_written_out(kernel) > most_statements_ || in_place(kernel) != in_place_) continue;
+      fresh.emplace_back().schedule = schedule;
+    }
+    return fresh;
+  }
+
+  /// The most promising ones first, so many of them.
+  std::vector<TriedSchedule> promising(std::vector<TriedSchedule> all, size_t most) {
+    if (model_ != nullptr && !all.empty()) {
+      std::vector<Schedule> schedules;
+      for (const TriedSchedule& one : all) schedules.push_back(one.schedule);
+      const std::vector<Prediction> predictions = model_->predict(task_.graph(), 0, schedules, task_.sizes());
+      for (size_t i = 0; i < all.size(); ++i) all[i].predicted = predictions[i].seconds;
+      std::ranges::stable_sort(all, {}, &TriedSchedule::predicted);
+    } else if (all.size() > most) {
+      std::vector<TriedSchedule> regular;
+      for (size_t i = 0; i < most; ++i) regular.push_back(all[i * all.size() / most]);
+      return regular;
+    }
+    all.resize(std::min(all.size(), most));
+    return all;
+  }
+
+  void try_some(const std::vector<Schedule>& schedules, size_t most) {
+    std::vector<TriedSchedule> chosen = promising(fresh(schedules), most);
+    if (chosen.empty() || stopped()) return;
+    std::vector<Schedule> ahead;
+    for (const TriedSchedule& one : chosen) ahead.push_back(one.schedule);
+    compile_ahead(task_, ahead);
+    std::vector<std::unique_ptr<KernelTrial>> trials{};
+    std::vector<std::function<double()>> contenders{[this] { return heuristic_->seconds(); }};
+    std::vector<size_t> timed;  // of `chosen`
+    for (size_t i = 0; i < chosen.size() && !stopped(); ++i) {
+      auto trial = check(chosen[i]);
+      if (!trial) continue;
+      timed.push_back(i);
+      trials.push_back(std::move(trial));
+      contenders.push_back([trial = trials.back().get()] { return trial->seconds(); });
+    }
+    const RaceResult times = race(contenders, {.most_rounds = 9, .tie = kTie, .stop = [this] { return stopped(); }});
+    for (size_t i = 0; i < timed.size(); ++i) {
+      const Interval& ratio = times.ratios[i + 1];
+      chosen[timed[i]].ratio = ratio.median;
+      chosen[timed[i]].spread = (ratio.high - ratio.low) / 2 / ratio.median;
+    }
+    for (const TriedSchedule& one : chosen) {
+      if (one.wrong.empty() && one.ratio == 0) continue;  // the search was stopped before
+      remember(one);
+      if (options_.tried) options_.tried(one);
+    }
+  }
+
+  /// A trial whose results are right; null, and the reason, of another.
+  std::unique_ptr<KernelTrial> check(TriedSchedule& one) {
+    auto trial = std::make_unique<KernelTrial>(task_, one.schedule);
+    one.error = trial->error();
+    if (one.error <= 1) return trial;
+    one.wrong = fmt::format("its results differ by {:.3g} times what is tolerated", one.error);
+    return nullptr;
+  }
+
+  /// The best against the device's own once more, with more rounds: what looked best of many was lucky, too.
+  void settle() {
+    constexpr int kLeast = 9, kMost = 31;
+    KernelTrial best(task_, result_.best);
+    const RaceResult times = race({[&] { return heuristic_->seconds(); }, [&] { return best.seconds(); }},
+                                  {.least_rounds = kLeast, .most_rounds = kMost, .tie = kTie, .stop = {}});
+    const Interval& ratio = times.ratios[1];
+    result_.heuristic_seconds = times.seconds[0];
+    result_.seconds = times.seconds[0] * ratio.median;
+    result_.spread = (ratio.high - ratio.low) / 2 / ratio.median;
+    if (result_.best == result_.heuristic || ratio.high > 1 || ratio.median > 0.99) {
+      result_.best = result_.heuristic;
+      result_.seconds = result_.heuristic_seconds;
+    }
+    for (const TriedSchedule& one : result_.tried)
+      if (one.schedule == result_.best) result_.error = one.error;
+    if (model_ != nullptr)
+      result_.predicted = model_->predict(task_.graph(), 0, {result_.best}, task_.sizes()).front().seconds;
+  }
+
+  KernelTask& task_;
+  CostModel* model_;
+  const SearchOptions& options_;
+  const Layouts layouts_;
+  SearchResult result_;
+  std::unique_ptr<KernelTrial> heuristic_;
+  std::vector<std::vector<int>> in_place_;
+  int64_t most_statements_ = 0;
+  double best_ratio_ = 1;
+  std::set<std::string> seen_;  // codes
+};
+
+}  // namespace
+
+SearchResult search_schedules(KernelTask& task, CostModel* model, const SearchOptions& options) {
+  return Search(task, model, options).run();
+}
+
+}  // namespace mambac::tools

@@ -1,0 +1,181 @@
+#include "tools/tune_trial.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "runtime/cpu_info.h"
+#include "tools/port_values.h"
+#include "tools/random_inputs.h"
+#include "tools/value_check.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr uint64_t kSeed = 1;
+constexpr int64_t kLargestCache = int64_t{128} << 20;
+constexpr int64_t kSample = int64_t{1} << 18;  // elements
+constexpr double kBeyond = 1e30;  // what grows so far is compared no further
+
+struct Tolerance {
+  double relative, absolute;
+};
+
+/// The bars of the hand-written kernels' own tests (docs/design.md).
+Tolerance tolerance_of(const Graph& alone) {
+  DType narrowest = DType::f32;
+  for (const Node& node : alone.nodes())
+    if (is_float(node.type.dtype) && bytes_of(node.type.dtype) < bytes_of(narrowest)) narrowest = node.type.dtype;
+  if (narrowest == DType::f32) return {6e-4, 2e-3};
+  return narrowest == DType::f16 ? Tolerance{3e-3, 5e-3} : Tolerance{3e-2, 5e-2};
+}
+
+double error_of(const std::vector<double>& found, const std::vector<double>& expected, const Tolerance& tolerance) {
+  std::vector<double> compared;
+  for (const double x : expected)
+    if (std::abs(x) < kBeyond) compared.push_back(x);
+  const double typical = root_mean_square(compared);
+  double worst = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    if (!(std::abs(expected[i]) < kBeyond)) continue;
+    const double allowed = tolerance.relative * std::abs(expected[i]) + tolerance.absolute * typical;
+    const double error = difference(found[i], expected[i]) / std::max(allowed, 1e-30);
+    worst = std::max(worst, std::isnan(error) ? std::numeric_limits<double>::infinity() : error);
+  }
+  return worst;
+}
+
+/// Outputs are poisoned: what a kernel does not write is not a number then.
+void poison(const Executable& executable, const PortMemory& memory) {
+  for (const Port& port : executable.outputs())
+    memory.at(port.name).fill([&](char* to) { std::fill_n(to, memory.at(port.name).bytes(), char(0xff)); });
+}
+
+bool reads_parameters(const Graph& alone) {
+  return std::ranges::any_of(alone.nodes(), [](const Node& node) { return node.op == Op::Param; });
+}
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+Program::Scheduler always(const Schedule& schedule) {
+  return [schedule](const Graph&, int) { return schedule; };
+}
+
+}  // namespace
+
+KernelTask::KernelTask(Graph alone, Bindings sizes, Device& device, bool constant_parameters)
+    : alone_(std::move(alone)),
+      sizes_(std::move(sizes)),
+      small_sizes_(with_default_sizes(alone_, {})),
+      device_(device),
+      options_{.constant_parameters = constant_parameters} {
+  for (uint32_t i = 0; i < alone_.size(); ++i)
+    if (Node& node = alone_.node(NodeId{i}); node.op == Op::Param) node.param.checkpoint_name = node.name;
+  for (auto& [name, size] : small_sizes_)
+    if (const auto own = sizes_.find(name); own != sizes_.end()) size = std::min(size, own->second);
+  small_inputs_ = random_inputs(alone_, small_sizes_, {"", kSeed});
+  small_outputs_ = evaluate(alone_, small_sizes_, small_inputs_, {.round_storage = true});
+  // Weights come from memory in a step that reads all of them; activations are in the cache when they were just made.
+  cold_ = device.memory_is_host() && reads_parameters(alone_);
+}
+
+void KernelTask::fill(const Executable& executable) {
+  if (filled_) return;
+  filled_ = true;
+  Filling filling;
+  for (const Node& node : alone_.nodes())
+    for (const DimId d : node.attrs.dims)
+      if (node.op == Op::Gather || node.op == Op::Scatter)
+        filling.below = std::min(filling.below, alone_.dim(d).is_free() ? filling.below : alone_.dim(d).size);
+  fill_inputs(alone_, executable, memory_, filling);
+}
+
+void KernelTask::evict() {
+  if (evictor_.empty())
+    evictor_.resize(static_cast<size_t>(std::min(2 * cpu_info().l3_bytes + (int64_t{8} << 20), kLargestCache)));
+  const auto bytes = static_cast<int64_t>(evictor_.size());
+#pragma omp parallel for schedule(static)
+  for (int64_t i = 0; i < bytes; i += 64) ++evictor_[static_cast<size_t>(i)];
+}
+
+KernelTrial::KernelTrial(KernelTask& task, const Schedule& schedule)
+    : task_(task),
+      program_(task.alone_, always(schedule), task.device_),
+      executable_(program_.instantiate(task.sizes_, task.options_)) {
+  task_.memory_.bind(*executable_);
+  task_.fill(*executable_);
+}
+
+double KernelTrial::small_error() const {
+  const std::unique_ptr<Executable> small = program_.instantiate(task_.small_sizes_, task_.options_);
+  PortMemory memory;
+  memory.bind(*small);
+  fill_inputs(task_.alone_, *small, memory, task_.small_inputs_);
+  poison(*small, memory);
+  small->run();
+  const Arrays outputs = read_outputs(*small, memory);
+  double worst = 0;
+  for (const auto& [name, expected] : task_.small_outputs_)
+    worst = std::max(worst, error_of(outputs.at(name).data, expected.data, tolerance_of(task_.alone_)));
+  return worst;
+}
+
+double KernelTrial::sample_error() {
+  poison(*executable_, task_.memory_);
+  executable_->run();
+  const bool first = task_.samples_.empty();
+  if (first)
+    for (const Port& port : executable_->outputs())
+      for (int64_t quarter = 0; quarter < (port.elements > 4 * kSample ? 4 : 1); ++quarter) {
+        const int64_t all = port.elements, count = std::min(all, kSample);
+        task_.samples_.push_back({port.name, quarter * (all - count) / 3, count, {}});
+      }
+  double worst = 0;
+  for (KernelTask::Sample& sample : task_.samples_) {
+    const auto port = std::ranges::find(executable_->outputs(), sample.output, &Port::name);
+    const auto bytes = static_cast<int64_t>(bytes_of(port->dtype));
+    std::vector<char> memory(static_cast<size_t>(sample.count * bytes));
+    task_.memory_.at(sample.output).part(sample.first * bytes, sample.count * bytes).download(memory.data());
+    std::vector<double> values = numbers_of(port->dtype, memory.data(), sample.count);
+    if (first) sample.values = std::move(values);
+    else worst = std::max(worst, error_of(values, sample.values, tolerance_of(task_.alone_)));
+  }
+  return worst;
+}
+
+double KernelTrial::error() { return std::max(small_error(), sample_error()); }
+
+double KernelTrial::seconds() {
+  constexpr double kLongEnough = 1e-3;
+  const bool host = task_.device_.memory_is_host();
+  double spent = 0;
+  int64_t runs = 0;
+  for (; runs == 0 || spent < kLongEnough; ++runs) {
+    if (task_.cold_) task_.evict();
+    if (host) {
+      const double begin = now();
+      executable_->run();
+      spent += now() - begin;
+    } else {
+      spent += executable_->run_timed().front().seconds;
+    }
+  }
+  return spent / static_cast<double>(runs);
+}
+
+void compile_ahead(KernelTask& task, const std::vector<Schedule>& schedules) {
+  if (task.graph().kernels[0].kind == KernelGroup::library) return;
+  const Layouts layouts(task.graph());
+  std::vector<LoweredKernel> lowered;
+  std::vector<const loop::Kernel*> kernels;
+  lowered.reserve(schedules.size());
+  for (const Schedule& schedule : schedules)
+    lowered.push_back(lower(task.graph(), layouts, 0, schedule, task.device().kind()));
+  for (const LoweredKernel& one : lowered) kernels.push_back(&one.kernel);
+  task.device().compile(kernels);
+}
+
+}  // namespace mambac::tools
