@@ -171,10 +171,14 @@ int stored_interval(const Graph& fused, const Node& states) {
   return static_cast<int>(fused.dim(tiles_of(fused, states)).divisor);
 }
 
-std::string why_illegal(const Graph& fused, int number, const Schedule& schedule, DeviceKind kind) {
+std::string why_illegal(const Schedule& schedule, DeviceKind kind) {
   if (kind == DeviceKind::cpu)
     if (std::string reason = why_illegal_on_cpu(schedule); !reason.empty()) return reason;
-  if (std::string reason = why_out_of_bounds(schedule, kind); !reason.empty()) return reason;
+  return why_out_of_bounds(schedule, kind);
+}
+
+std::string why_illegal(const Graph& fused, int number, const Schedule& schedule, DeviceKind kind) {
+  if (std::string reason = why_illegal(schedule, kind); !reason.empty()) return reason;
   if (fused.kernels[static_cast<size_t>(number)].kind != KernelGroup::walk) return "";
   return why_illegal_walk(fused, number, schedule);
 }

@@ -55,6 +55,8 @@ DimId shared_dim(const Graph& fused, int number);
 
 /// Why the schedule is illegal for this kernel on such a device; empty when it is legal.
 std::string why_illegal(const Graph& fused, int number, const Schedule& schedule, DeviceKind kind);
+/// Why it is illegal for every kernel: a bound of an axis.
+std::string why_illegal(const Schedule& schedule, DeviceKind kind);
 
 /// What the best schedule depends on of a processor.
 struct CpuTraits {
