@@ -6,13 +6,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <optional>
 
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
+#include "runtime/folder_of_user.h"
 
 namespace mambac::cuda {
 namespace {
@@ -21,11 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSuffix = ".kernel";
 constexpr double kHour = 3600;
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
-}
 
 std::optional<std::string> contents_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -50,14 +45,7 @@ void mark_used(const fs::path& path) {
 }  // namespace
 
 fs::path KernelCache::default_folder() {
-  fs::path root = variable("MAMBAC_CACHE");
-  if (root.empty()) {
-    // The XDG base directory specification has relative paths ignored.
-    if (const fs::path xdg = variable("XDG_CACHE_HOME"); xdg.is_absolute()) root = xdg / "mambac";
-  }
-  if (root.empty()) {
-    if (const fs::path home = variable("HOME"); home.is_absolute()) root = home / ".cache" / "mambac";
-  }
+  const fs::path root = folder_of_user("MAMBAC_CACHE", "XDG_CACHE_HOME", ".cache", "mambac");
   return root.empty() ? root : root / "kernels-1";
 }
 
