@@ -1,7 +1,8 @@
 // Which schedule a kernel gets: a record's where there is one, else the device's own.
 #pragma once
 
-#include <memory>
+#include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,8 +24,9 @@ struct TunedChoice {
 /// The records of one device, searched by kernel and sizes.
 ///
 /// The record of a kernel whose sizes are nearest serves, where its distance is at most kFarthest: the sum over the free
-/// dimensions, and the number of threads, of |log2(size / record's size)|. Of equally near ones that of the user comes
-/// before the shipped one, then the larger sizes. A record whose schedule is illegal for the kernel is passed over.
+/// dimensions, and the number of threads, of |log2(size / record's size)|. A size that is not known counts nothing. Of
+/// equally near ones a pinned one comes before the user's, the user's before the shipped one, then the larger sizes. A
+/// record whose schedule is illegal for the kernel is passed over.
 class TunedSchedules {
  public:
   static constexpr double kFarthest = 6;
@@ -38,7 +40,7 @@ class TunedSchedules {
   bool empty() const { return by_kernel_.empty(); }
   TunedChoice find(const Graph& fused, int number, DeviceKind kind, const Bindings& sizes) const;
 
-  /// The device's own schedules where there is no record for a kernel. Both must outlive what is returned.
+  /// Those of `own` where there is no record for a kernel. This must outlive what is returned.
   Program::Scheduler scheduler(const Program::Scheduler& own, DeviceKind kind, const Bindings& sizes) const;
 
  private:

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "codegen/schedule.h"
@@ -27,6 +28,9 @@ struct TuningRecord {
   std::string date;              // "2026-11-27"
 
   bool operator==(const TuningRecord&) const = default;
+
+  /// What a file of records has at most one record of.
+  std::tuple<std::string, Bindings, int> work() const { return {kernel, sizes, threads}; }
 };
 
 /// All records of one device.
@@ -36,13 +40,24 @@ struct TuningFile {
 };
 
 /// JSON, one record a line, in the order of names, kernels and sizes: a file that people read, compare and send. Of a
-/// schedule the axes that are not as in Schedule{} are written.
+/// schedule the axes that are not as in Schedule{} are written. InternalError for records that parse_tuning would
+/// refuse, so that no file is written that cannot be read.
 std::string tuning_text(const TuningFile& file);
 
-/// InputError that names `path` and what is wrong: no JSON, another format, an unknown axis, a value that is none.
+/// InputError that names `path`, the record, what is wrong and what was expected: no JSON, another format, a key that
+/// is missing, unknown or given twice, an unknown axis, a value that is none, two records of one work.
 TuningFile parse_tuning(const std::string& text, const std::string& path);
 
-/// Of two records of one kernel, sizes and threads the later one stays (of equal dates that of `from`).
-void merge(TuningFile& into, const TuningFile& from);
+/// What became of records that were merged into others.
+struct MergeCounts {
+  int added = 0;     // of work that there was no record of
+  int replaced = 0;  // took the place of another one
+  int same = 0;      // were there already
+  int older = 0;     // than what is there, and left out
+};
+
+/// Of two records of one kernel, sizes and threads the later one stays (of equal dates that of `from`). Both are of one
+/// device.
+MergeCounts merge(TuningFile& into, const TuningFile& from);
 
 }  // namespace mambac
