@@ -1,6 +1,8 @@
 // The tuner: what it tries, what it rejects, what it keeps.
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "codegen/schedule_space.h"
 #include "frontend/model.h"
 #include "passes/kernel_alone.h"
@@ -312,7 +314,7 @@ TEST(TuneLog, PassesOverALineThatWasCutOff) {
   LoggedTrial trial{{"k", "name", {{"B", 1}}, 2}, {Schedule{}, 0.5, 0.01, 2, 0.1, ""}};
   log.add(trial);
   trial.tried.schedule.tile = 4;
-  trial.tried.error = HUGE_VAL;
+  trial.tried.error = std::numeric_limits<double>::infinity();
   trial.tried.wrong = "wrong";
   log.add(trial);
   std::string text = contents(log.path());

@@ -112,8 +112,18 @@ std::function<std::string(Executable&)> finder(const CompiledTraining& compiled,
   };
 }
 
+constexpr const char* kRecords = "tuned.json";
+
+/// A run that goes on has the schedules that it began with, whatever was tuned since: it ends in the same bits.
+void pin_schedules(ChosenDevice& device, const Arguments& arguments) {
+  if (!arguments.resume || arguments.tuned != "auto" || !has_checkpoint(arguments.out)) return;
+  const std::filesystem::path file = find_checkpoint(arguments.out) / kRecords;
+  if (std::filesystem::exists(file)) device.pin(file.string());
+}
+
 int run_train(const Arguments& arguments) {
-  const ChosenDevice device(arguments.device, arguments.tuned);
+  ChosenDevice device(arguments.device, arguments.tuned);
+  pin_schedules(device, arguments);
   Selection selection = select_model(arguments.model.spec, arguments.model.settings);
   TrainOptions options = options_of(arguments, selection);
   note_seed("train", options.settings.seed);
@@ -150,7 +160,7 @@ int run_train(const Arguments& arguments) {
   job.folder = arguments.out;
   job.resume = arguments.resume;
   job.start = weights ? &*weights : nullptr;
-  job.texts = {{"model.mb", definition_text(selection.model)}};
+  job.texts = {{"model.mb", definition_text(selection.model)}, {kRecords, device.used_records()}};
   job.references = references;
   job.title = fmt::format("{}{}{}", selection.model.name, selection.model.preset.empty() ? "" : ":",
                           selection.model.preset);

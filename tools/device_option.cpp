@@ -7,6 +7,7 @@
 
 #include "frontend/suggest.h"
 #include "ir/error.h"
+#include "runtime/atomic_file.h"
 #include "runtime/cpu_device.h"
 #include "runtime/cuda/cuda_device.h"
 #include "runtime/cuda/emulated_device.h"
@@ -91,6 +92,15 @@ ChosenDevice::ChosenDevice(const std::string& name, const std::string& tuned) {
     check(name == "cpu", "ChosenDevice: no name of a device");
   device_ = owned_ ? owned_.get() : &cpu_device();
   tuned_ = tuned_schedules(tuned, device_->model());
+}
+
+void ChosenDevice::pin(const std::string& file) {
+  if (parse_tuning(read_file(file), file).device == device_->model().name)
+    tuned_ = tuned_schedules(file, device_->model());
+}
+
+std::string ChosenDevice::used_records() const {
+  return tuning_text({device_->model().name, tuned_ ? tuned_->used() : std::vector<TuningRecord>()});
 }
 
 }  // namespace mambac::tools

@@ -35,6 +35,10 @@ class ChosenDevice {
   Device& operator*() const { return *device_; }
   Device* operator->() const { return device_; }
   Target target() const { return {*device_, tuned_.get()}; }
+  /// From now on the records of a file and no others, where they are this device's.
+  void pin(const std::string& file);
+  /// The records that programs got schedules from so far, as such a file's text.
+  std::string used_records() const;
 
  private:
   std::unique_ptr<Device> owned_;

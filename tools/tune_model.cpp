@@ -182,7 +182,7 @@ class Tuner {
                         .toolkit = model.toolkit,
                         .driver = model.driver,
                         .date = today()};
-    if (const auto damaged = folder_.merge({model.name, {record}}))
+    if (const auto damaged = folder_.merge({model.name, {record}}).damaged)
       options_.note(fmt::format("the file of records was damaged; it is kept as '{}'", damaged->string()));
     options_.note(fmt::format("{:<60} {:>9.3f} ms -> {:>9.3f} ms  {:.2f}x  ({} schedules)", record.name,
                               1e3 * record.heuristic_seconds, 1e3 * record.seconds,

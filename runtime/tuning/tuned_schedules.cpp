@@ -73,9 +73,17 @@ TunedChoice TunedSchedules::find(const Graph& fused, int number, DeviceKind kind
 Program::Scheduler TunedSchedules::scheduler(const Program::Scheduler& own, DeviceKind kind,
                                              const Bindings& sizes) const {
   return [this, own, kind, sizes](const Graph& fused, int number) {
-    const TunedChoice choice = find(fused, number, kind, sizes);
-    return choice.record != nullptr ? choice.record->schedule : own(fused, number);
+    const TuningRecord* record = find(fused, number, kind, sizes).record;
+    if (record == nullptr) return own(fused, number);
+    used_.insert(record);
+    return record->schedule;
   };
+}
+
+std::vector<TuningRecord> TunedSchedules::used() const {
+  std::vector<TuningRecord> records;
+  for (const TuningRecord* record : used_) records.push_back(*record);
+  return records;
 }
 
 }  // namespace mambac

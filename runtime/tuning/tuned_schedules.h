@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,12 +44,17 @@ class TunedSchedules {
   /// Those of `own` where there is no record for a kernel. This must outlive what is returned.
   Program::Scheduler scheduler(const Program::Scheduler& own, DeviceKind kind, const Bindings& sizes) const;
 
+  /// The records whose schedules such schedulers have handed out so far. Programs that get these records and no others
+  /// have the same schedules again.
+  std::vector<TuningRecord> used() const;
+
  private:
   struct Entry {
     RecordSource source;
     TuningRecord record;
   };
   std::multimap<std::string, Entry> by_kernel_;  // by digest
+  mutable std::set<const TuningRecord*> used_;
   int threads_;
 };
 
