@@ -167,28 +167,32 @@ TEST(KernelKey, LayersShareAndSizesDiffer) {
   }
 }
 
-/// What a kernel is timed by is what the program runs: the same loops, but for kernels that write into a part of what
-/// others write, too.
+bool stores_into_a_join(const Graph& fused, int number) {
+  const Layouts layouts(fused);
+  for (uint32_t i = 0; i < fused.size(); ++i)
+    if (fused.node(NodeId{i}).kernel == number && layouts.join_of(NodeId{i}).first.present()) return true;
+  return false;
+}
+
+/// What is timed is what the program runs: the same loops. What kernels store into a part of what others store, too, has
+/// memory of its own alone.
 TEST(KernelAlone, HasTheLoopsThatItHasInTheProgram) {
-  size_t same = 0, all = 0;
   for (const char* model : {"mambabyte:tiny", "mamba-lm:tiny", "rg-lru:tiny"})
     for (const GraphKind kind : {GraphKind::train, GraphKind::prefill, GraphKind::step}) {
       const Graph fused = fused_model(model, kind);
       for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
         if (fused.kernels[static_cast<size_t>(k)].kind == KernelGroup::library) continue;
+        if (stores_into_a_join(fused, k)) continue;
         const Schedule own = own_schedule(fused, k, DeviceKind::cpu);
-        const Graph alone = kernel_alone(fused, k, Stored::in_memory);
         const auto text = [&](const Graph& graph, int number) {
-          const loop::Kernel kernel = lower(graph, Layouts(graph), number, own, DeviceKind::cpu).kernel;
+          loop::Kernel kernel = lower(graph, Layouts(graph), number, own, DeviceKind::cpu).kernel;
+          for (loop::Buffer& buffer : kernel.buffers) buffer.in_place_of.clear();  // that is for the caller to say
           return kernel_text(kernel.name, loop::print(kernel)).content;
         };
-        ++all;
-        if (text(fused, k) == text(alone, 0)) ++same;
-        else RecordProperty(std::string(model) + fused.kernels[static_cast<size_t>(k)].name, "other loops");
+        EXPECT_EQ(text(fused, k), text(kernel_alone(fused, k, Stored::in_memory), 0))
+            << model << " " << fused.kernels[static_cast<size_t>(k)].name;
       }
     }
-  std::cout << same << " of " << all << " kernels have the same loops alone\n";
-  EXPECT_GE(same * 10, all * 8);
 }
 
 // ---- the search ----------------------------------------------------------------------------------------------------
@@ -225,7 +229,9 @@ TEST(Search, RejectsAndReportsAWrongSchedule) {
   const auto faulty = faulty_device({Op::Mul, 1.05, -1, is_planted});
   KernelTask task(walk, kSizes, *faulty, false);
   SearchOptions options;
-  options.first = 6;
+  options.first = 4;
+  options.around = 4;
+  options.most_moves = 1;
   const SearchResult result = search_schedules(task, nullptr, options);
   EXPECT_FALSE(is_planted(result.best)) << result.best.str();
   int planted = 0;
@@ -259,7 +265,7 @@ TEST(Search, DoesNotTryAgainWhatIsKnown) {
 // ---- records -------------------------------------------------------------------------------------------------------
 
 std::vector<KernelToTune> tiny_kernels(Device& device) {
-  return kernels_to_tune(load_model("mambabyte:tiny"), {{GraphKind::step}, DType::f32, {{"B", 1}}, 0, "scan"}, device);
+  return kernels_to_tune(load_model("mambabyte:tiny"), {{GraphKind::step}, DType::f32, {{"B", 1}}, 0, "softplus"}, device);
 }
 
 TuneOptions quiet() {
@@ -321,7 +327,7 @@ TEST(TuneLog, PassesOverALineThatWasCutOff) {
   ASSERT_EQ(log.read().size(), 2u);
   EXPECT_EQ(log.read()[1].tried.schedule.tile, 4);
   EXPECT_EQ(log.read()[1].tried.wrong, "wrong");
-  for (size_t cut = 1; cut < text.size(); cut += 7) {
+  for (size_t cut = 2; cut < text.size(); cut += 7) {
     place.write("tried.jsonl", text.substr(0, text.size() - cut));
     EXPECT_LE(log.read().size(), 1u) << cut;
   }

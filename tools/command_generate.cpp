@@ -186,7 +186,6 @@ void add_generate(Command app) {
   command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: that of training").type_name("");
   add_device(command, arguments->device);
   add_tuned(command, arguments->tuned);
-  add_tuned(command, arguments->tuned);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);
   command.callback([arguments] { traced(arguments->trace, "generate", [&] { run_generate(*arguments); }); });

@@ -84,7 +84,16 @@ class Collector {
       ++known->launches;
       return;
     }
-    kernels_.push_back({kernel_alone(fused, number, Stored::in_memory), task, group.kind, 1, constant_parameters});
+    kernels_.push_back({kernel_alone(fused, number, Stored::in_memory), task, group.kind, 1, constant_parameters,
+                        !library && has_place_of_input(fused, number)});
+  }
+
+  bool has_place_of_input(const Graph& fused, int number) const {
+    const LoweredKernel kernel =
+        lower(fused, Layouts(fused), number, device_.schedule(fused, number), device_.kind());
+    return std::ranges::any_of(kernel.kernel.buffers, [](const loop::Buffer& buffer) {
+      return !buffer.in_place_of.empty();
+    });
   }
 
   const Model& model_;
@@ -151,6 +160,7 @@ class Tuner {
     KernelTask task(one.kernel.alone, one.kernel.task.sizes, device_, one.kernel.constant_parameters);
     SearchOptions search;
     search.known = log_.of(one.kernel.task);
+    search.in_place = one.kernel.in_place;
     search.stop = [&] { return now() > until || stopped(); };
     search.tried = [&](const TriedSchedule& tried) {
       log_.add({one.kernel.task, tried});

@@ -21,6 +21,7 @@ struct KernelToTune {
   KernelGroup::Kind kind{};
   int launches = 0;
   bool constant_parameters = false;
+  bool in_place = false;  // its program may have outputs in the place of inputs
   double seconds = 0;  // of a launch under the device's own schedule, measured once
 };
 

@@ -88,7 +88,8 @@ class Search {
       const loop::Kernel kernel = lowered(schedule);
       const std::string code = code_of(kernel);
       if (seen_.contains(code) || !codes.insert(code).second) continue;
-      if (statements_written_out(kernel) > most_statements_ || in_place(kernel) != in_place_) continue;
+      if (statements_written_out(kernel) > most_statements_) continue;
+      if (options_.in_place && in_place(kernel) != in_place_) continue;
       fresh.emplace_back().schedule = schedule;
     }
     return fresh;
