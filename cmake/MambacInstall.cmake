@@ -10,7 +10,9 @@ install(TARGETS mambac RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(EXPORT mambacTargets NAMESPACE mambac:: DESTINATION ${package_dir})
 install(DIRECTORY ir passes codegen runtime frontend DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mambac
         FILES_MATCHING PATTERN "*.h" PATTERN "*.def")
-install(DIRECTORY models DESTINATION ${CMAKE_INSTALL_DATADIR}/mambac FILES_MATCHING PATTERN "*.mb")
+# What lies in models/tuned is within the driver.
+install(DIRECTORY models DESTINATION ${CMAKE_INSTALL_DATADIR}/mambac FILES_MATCHING PATTERN "*.mb"
+        PATTERN tuned EXCLUDE)
 
 configure_package_config_file(cmake/mambacConfig.cmake.in ${CMAKE_CURRENT_BINARY_DIR}/mambacConfig.cmake
                               INSTALL_DESTINATION ${package_dir})
