@@ -17,6 +17,8 @@ void add_compare(Command app, int& exit_code);
 /// Sets the exit code when training is interrupted.
 void add_train(Command app, int& exit_code);
 void add_tune(Command app, int& exit_code);
+/// The commands of `mambac tune` for records that there are.
+void add_tune_records(Command tune);
 void add_eval(Command app);
 void add_generate(Command app);
 void add_bench(Command app);
