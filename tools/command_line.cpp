@@ -28,7 +28,8 @@ void check_command(const CLI::App& app, int argc, char** argv) {
     if (command->get_name() == argv[1]) return check_command(*command, argc - 1, argv + 1);
     known.push_back(command->get_name());
   }
-  if (known.empty()) return;  // the word is an argument
+  const auto is_argument = [](const CLI::Option* option) { return option->get_positional(); };
+  if (known.empty() || !app.get_options(is_argument).empty()) return;  // the word is an argument
   throw Failure(fmt::format("there is no command '{}'{}; there are: {}", argv[1], did_you_mean(argv[1], known),
                             fmt::join(known, ", ")), kExitUsage);
 }
@@ -64,6 +65,7 @@ Command Command::add_command(const std::string& name, const std::string& descrip
 }
 
 void Command::require_command() const { app_->require_subcommand(1); }
+bool Command::has_command() const { return !app_->get_subcommands().empty(); }
 
 Option Command::add_option(const std::string& name, std::string& value, const std::string& help) const {
   return Option(app_->add_option(name, value, help));

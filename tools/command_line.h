@@ -46,6 +46,8 @@ class Command {
   Command add_command(const std::string& name, const std::string& description) const;
   /// One of its own commands must be given.
   void require_command() const;
+  /// Whether one of them was; then its callback runs before that of this command.
+  bool has_command() const;
 
   /// `value` must outlive the parsing. "--name" is an option, "NAME" an argument.
   Option add_option(const std::string& name, std::string& value, const std::string& help) const;

@@ -176,7 +176,9 @@ void add_tune(Command app, int& exit_code) {
   add_device(command, arguments->device);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);
-  command.callback([arguments, &exit_code] {
+  add_tune_records(command);
+  command.callback([command, arguments, &exit_code] {
+    if (command.has_command()) return;
     traced(arguments->trace, "tune", [&] { exit_code = run_tune(*arguments); });
   });
 }
