@@ -169,7 +169,12 @@ class Tuner {
       ++one.wrong;
       options_.note(fmt::format("{}: rejected {}: {}", one.kernel.task.name, tried.schedule.str(), tried.wrong));
     };
-    const SearchResult found = search_schedules(task, model_, search);
+    SearchResult found;
+    try {
+      found = search_schedules(task, model_, search);
+    } catch (const InputError& failure) {
+      return options_.note(fmt::format("{}: {}", one.kernel.task.name, failure.what()));
+    }
     if (options_.stop && options_.stop()) return;  // what was tried is in the log
     keep(one, found);
     report(one.kernel.task.name, i + 1);

@@ -31,8 +31,9 @@ class Search {
     heuristic_ = std::make_unique<KernelTrial>(task_, result_.heuristic);
     const double error = heuristic_->error();
     if (!(error <= 1))
-      throw InternalError(fmt::format("tune: the device's own schedule gives wrong results: {:.3g} times what is "
-                                      "tolerated ({})", error, result_.heuristic.str()));
+      throw InputError(fmt::format("the device's own schedule gives results that differ from the reference by {:.3g} "
+                                   "times what is tolerated ('mambac compare' looks into that), so that it is left as "
+                                   "it is", error));
     result_.error = error;
     try_some(coarse_schedules(task_.graph(), 0, result_.heuristic, kind()), options_.first);
     for (int move = 0; move < options_.most_moves && !stopped(); ++move) {

@@ -44,7 +44,8 @@ struct SearchResult {
 
 /// Searches the schedules of the task's kernel. `model`, which may be null, says which of many are tried; without it
 /// they are those that lie regularly in the space. A schedule whose results are wrong is never timed. The best is the
-/// device's own unless another one is faster beyond doubt and by more than a hundredth.
+/// device's own unless another one is faster beyond doubt and by more than a hundredth. InputError when the device's own
+/// schedule gives wrong results.
 SearchResult search_schedules(KernelTask& task, CostModel* model, const SearchOptions& options);
 
 }  // namespace mambac::tools

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "runtime/cpu_info.h"
 #include "tools/port_values.h"
@@ -61,6 +62,18 @@ int64_t parameter_bytes(const Graph& alone, const Bindings& sizes) {
   return bytes;
 }
 
+/// Of a walk, floats from outside that do not change along it: rates, mostly. Where they are negative, decays of
+/// exp(step * rate) are below 1, and states neither overflow nor drown the rest.
+std::set<std::string> rates(const Graph& alone) {
+  std::set<std::string> names;
+  const KernelGroup& group = alone.kernels[0];
+  for (const Node& node : alone.nodes())
+    if (node.op == Op::Input && group.kind == KernelGroup::walk && is_float(node.type.dtype) &&
+        !node.type.has(group.along))
+      names.insert(node.name);
+  return names;
+}
+
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -82,6 +95,8 @@ KernelTask::KernelTask(Graph alone, Bindings sizes, Device& device, bool constan
   for (auto& [name, size] : small_sizes_)
     if (const auto own = sizes_.find(name); own != sizes_.end()) size = std::min(size, own->second);
   small_inputs_ = random_inputs(alone_, small_sizes_, {"", kSeed});
+  for (const std::string& name : rates(alone_))
+    for (double& x : small_inputs_.at(name).data) x = -std::abs(x);
   small_outputs_ = evaluate(alone_, small_sizes_, small_inputs_, {.round_storage = true});
   // Weights come from memory in a step that reads all of them; activations are in the cache when they were just made.
   constexpr int64_t kSomeBytes = int64_t{1} << 18;
@@ -92,6 +107,7 @@ void KernelTask::fill(const Executable& executable) {
   if (filled_) return;
   filled_ = true;
   Filling filling;
+  for (const std::string& name : rates(alone_)) filling.ranges[name] = {-1, 0};
   for (const Node& node : alone_.nodes())
     for (const DimId d : node.attrs.dims)
       if (node.op == Op::Gather || node.op == Op::Scatter)
