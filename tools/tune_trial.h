@@ -13,8 +13,9 @@ namespace mambac::tools {
 
 /// What is asked of a kernel, once for all its schedules: what goes in, and what must come out.
 ///
-/// Results are held against the reference evaluator at small sizes, and at the sizes that are timed, where that would
-/// take hours, against those of the device's own schedule, in samples. An output element may differ by so much of its
+/// Results are held against the reference evaluator at small sizes of the free dimensions (unless fixed ones alone make
+/// values of millions), and at the sizes that are timed, where that would take hours, against those of the device's own
+/// schedule, in samples. An output element may differ by so much of its
 /// value and so much of the root mean square of its output: the tolerances of docs/design.md for the narrowest type that
 /// the kernel keeps in memory.
 class KernelTask {
@@ -33,6 +34,7 @@ class KernelTask {
     int64_t first = 0, count = 0;  // elements
     std::vector<double> values;
   };
+  void evaluate_reference();
   void fill(const Executable& executable);
   void evict();
 
@@ -40,7 +42,7 @@ class KernelTask {
   Bindings sizes_, small_sizes_;
   Device& device_;
   ExecutableOptions options_;
-  Arrays small_inputs_, small_outputs_;
+  Arrays small_inputs_, small_outputs_;  // as they lie in memory
   PortMemory memory_;             // at the sizes that are timed
   bool filled_ = false, cold_ = false;
   std::vector<Sample> samples_;   // of the schedule that was checked first
