@@ -237,6 +237,7 @@ void walk_plainly(Schedule& schedule) {
 
 Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) {
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  if (group.kind == KernelGroup::library) return {};
   const int width = cpu.width;
   Schedule schedule;
   schedule.width = width;
@@ -263,6 +264,7 @@ Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) 
 Schedule default_gpu_schedule(const Graph& fused, int number) {
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   const int64_t lanes = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
+  if (group.kind == KernelGroup::library) return {.width = 32};  // which is in the bounds
   Schedule schedule;
   schedule.ahead = 0;
   schedule.unroll = steps_written_out(fused, number);

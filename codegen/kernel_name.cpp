@@ -6,6 +6,8 @@
 #include <map>
 #include <vector>
 
+#include "passes/fuse.h"
+
 namespace mambac {
 namespace {
 
@@ -90,6 +92,7 @@ class Namer {
 
   std::string role(NodeId id) const {
     const Node& n = node(id);
+    if (is_library(graph_, id)) return std::string(name_of(n.op));
     if (reads_state(n) && !is_directional(n.op)) return "step";
     switch (n.op) {
       case Op::Exp:
@@ -182,7 +185,7 @@ bool names_kernel(const std::string& text, const Graph& fused, int number) {
   if (text.empty() || (group.name + "_").starts_with(text + "_")) return true;
   const bool is_number = text.size() > 1 && text[0] == 'k' &&
                          std::all_of(text.begin() + 1, text.end(), [](unsigned char c) { return std::isdigit(c); });
-  return !is_number && group.kind != KernelGroup::library && kernel_name(fused, number).find(text) != std::string::npos;
+  return !is_number && kernel_name(fused, number).find(text) != std::string::npos;
 }
 
 }  // namespace mambac

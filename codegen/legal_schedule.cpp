@@ -9,6 +9,7 @@
 
 #include "codegen/lower.h"
 #include "ir/op.h"
+#include "passes/fuse.h"
 #include "passes/group.h"
 
 namespace mambac {
@@ -71,7 +72,8 @@ std::vector<Bounds> bounds_of(const Schedule& s, DeviceKind kind) {
           {"rows_together", s.rows_together, 1, 16, written_out},
           {"row_blocks", s.row_blocks, 1, kAny, ""},
           {"teams", s.teams, 1, kMostLanes / kWarp, "a block has no more threads"},
-          {"columns", s.columns, 1, 16, "no memory access is wider"}};
+          {"columns", s.columns, 1, 16, "no memory access is wider"},
+          {"algorithm", s.algorithm, 0, Schedule::kLastAlgorithm, "no library is asked for more"}};
 }
 
 std::string why_out_of_bounds(const Schedule& schedule, DeviceKind kind) {
@@ -179,6 +181,8 @@ std::string why_illegal(const Schedule& schedule, DeviceKind kind) {
 
 std::string why_illegal(const Graph& fused, int number, const Schedule& schedule, DeviceKind kind) {
   if (std::string reason = why_illegal(schedule, kind); !reason.empty()) return reason;
+  if (schedule.algorithm > 0 && !is_library_product(fused, number))
+    return fmt::format("algorithm={}: only matrix products by a library have this axis", schedule.algorithm);
   if (fused.kernels[static_cast<size_t>(number)].kind != KernelGroup::walk) return "";
   return why_illegal_walk(fused, number, schedule);
 }

@@ -64,7 +64,8 @@ struct CpuTraits {
   bool halves_vectors = false;  // an instruction on such a vector takes two cycles of a pipe
 };
 
-/// The schedule when nothing better is known for this kernel: on a CPU, and on a GPU, for blocks of threads.
+/// The schedule when nothing better is known for this kernel: on a CPU, and on a GPU, for blocks of threads. A library
+/// kernel gets the library's first choice.
 Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu);
 Schedule default_gpu_schedule(const Graph& fused, int number);
 

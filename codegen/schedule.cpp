@@ -37,6 +37,7 @@ void each_axis(AnySchedule& s, const Visit& visit) {
   visit("columns", s.columns);
   visit("teams", s.teams);
   visit("begins_early", s.begins_early);
+  visit("algorithm", s.algorithm);
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// How a fused group is mapped to loops. Every legal schedule computes the same values within the stated tolerance.
+// How a fused group is mapped to loops, or which of its algorithms a library takes. Every legal schedule computes the
+// same values within the stated tolerance.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +46,8 @@ struct Schedule {
   bool begins_early = false;  // GPU: while the kernel before it ends, and brings near what it reads of parameters
   int teams = 1;              // GPU, rows: warps of a block that leaves parts of sums, or adds up such
   int columns = 1;            // rows: neighbours that a lane has of a row and reads at once, where any order will do
+  int algorithm = 0;          // products by a library: which of its algorithms; 0: its first choice
+  static constexpr int kLastAlgorithm = 15;
 
   std::string str() const;    // "width=16 tile=32 ..."
   /// By the name of the axis; false when there is none of it.

@@ -395,6 +395,17 @@ bool is_library(const Graph& fused, NodeId id) {
   return kernel >= 0 && fused.kernels[static_cast<size_t>(kernel)].kind == KernelGroup::library;
 }
 
+NodeId library_node(const Graph& fused, int number) {
+  if (fused.kernels[static_cast<size_t>(number)].kind != KernelGroup::library) return {};
+  const auto found = std::ranges::find(fused.nodes(), number, &Node::kernel);
+  return {static_cast<uint32_t>(found - fused.nodes().begin())};
+}
+
+bool is_library_product(const Graph& fused, int number) {
+  const NodeId node = library_node(fused, number);
+  return node.present() && fused.node(node).op == Op::Dot;
+}
+
 std::vector<bool> values_in_memory(const Graph& fused) {
   std::vector<bool> stored(fused.size(), false);
   for (uint32_t i = 0; i < fused.size(); ++i) {

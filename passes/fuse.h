@@ -44,5 +44,9 @@ std::vector<bool> values_in_memory(const Graph& fused);
 bool is_join(const Node& node);
 /// Ops that the runtime calls a library or a table routine for.
 bool is_library(const Graph& fused, NodeId node);
+/// The one node of a library kernel; absent for other kernels.
+NodeId library_node(const Graph& fused, int number);
+/// Whether a kernel is a matrix product by a library, not a look-up in a table.
+bool is_library_product(const Graph& fused, int number);
 
 }  // namespace mambac

@@ -87,9 +87,8 @@ class CpuDevice : public Device {
       made.push_back(std::make_shared<CpuKernel>(std::move(kernel)));
     return made;
   }
-  std::unique_ptr<Call> library_call(const Graph& fused, const Layouts& layouts, NodeId node, const Bindings& bindings,
-                                     bool constant_parameters, std::vector<NodeId>* roots) override {
-    return make_library_call(fused, layouts, node, bindings, constant_parameters, roots);
+  std::unique_ptr<Call> library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) override {
+    return make_library_call(kernel, roots);
   }
 
  private:

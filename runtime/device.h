@@ -24,6 +24,9 @@ class Call {
   /// device memory of scratch_bytes() that holds nothing between calls.
   virtual void run(void* const* pointers, void* scratch) = 0;
   virtual size_t scratch_bytes() const { return 0; }
+  /// Of a call whose schedule can name one of several algorithms: short names of all, by number, and that of its own.
+  virtual std::vector<std::string> algorithms() const { return {}; }
+  virtual std::string algorithm() const { return {}; }
   /// What it keeps of constant parameters, and that they have changed.
   virtual size_t kept_bytes() const { return 0; }
   virtual void forget() {}
@@ -61,6 +64,16 @@ struct DeviceModel {
   std::string toolkit;       // "LLVM 19.1.7", "NVRTC 13.0"
   std::string driver;        // "13.0"; empty on a CPU
   int threads = 0;           // of the CPU's that kernels run on; 0 on a GPU
+};
+
+/// A library kernel of a fused graph at given sizes.
+struct LibraryKernel {
+  const Graph& fused;
+  const Layouts& layouts;
+  NodeId node;
+  const Bindings& sizes;
+  Schedule schedule{};
+  bool constant_parameters = false;  // a product may keep a copy of its weight, until forget()
 };
 
 class Device {
@@ -101,11 +114,9 @@ class Device {
   virtual Schedule schedule(const Graph& fused, int number) const = 0;
   /// Compiles many kernels at once; equal ones are compiled once.
   virtual std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) = 0;
-  /// The call for a node of a library kernel at these sizes. `roots` receives the memory roots of its pointers. With
-  /// constant parameters a product may keep a copy of its weight, until forget().
-  virtual std::unique_ptr<Call> library_call(const Graph& fused, const Layouts& layouts, NodeId node,
-                                             const Bindings& bindings, bool constant_parameters,
-                                             std::vector<NodeId>* roots) = 0;
+  /// The call for a library kernel. `roots` receives the memory roots of its pointers. InputError when there is no such
+  /// algorithm as its schedule asks for.
+  virtual std::unique_ptr<Call> library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) = 0;
 };
 
 }  // namespace mambac

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "codegen/schedule.h"
 #include "ir/error.h"
 #include "runtime/element_type.h"
 
@@ -60,8 +61,15 @@ dnnl::memory::data_type library_type(DType dtype) {
   return dtype == DType::f32 ? dnnl::memory::data_type::f32 : dnnl::memory::data_type::bf16;
 }
 
-dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& a, const dnnl::memory::desc& b,
-                                      const dnnl::memory::desc& c, bool accumulate) {
+/// What a product reads and writes, as the library sees it.
+struct Operands {
+  dnnl::memory::desc a, b, c;
+};
+
+/// Calls visit() with the library's descriptions of a product, one for each of its implementations in its own order,
+/// until that returns true.
+template <class Visit>
+void each_implementation(const Operands& of, bool accumulate, const Visit& visit) {
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (accumulate) {
@@ -70,10 +78,17 @@ dnnl::matmul::primitive_desc describe(const dnnl::memory::desc& a, const dnnl::m
     attributes.set_post_ops(add);
   }
 #if DNNL_VERSION_MAJOR >= 3
-  return dnnl::matmul::primitive_desc(engine(), a, b, c, attributes);
+  dnnl::matmul::primitive_desc description(engine(), of.a, of.b, of.c, attributes);
 #else
-  return dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), attributes, engine());
+  const dnnl::matmul::desc product(of.a, of.b, of.c);  // next_impl() reads it again
+  dnnl::matmul::primitive_desc description(product, attributes, engine());
 #endif
+  while (!visit(description) && description.next_impl()) {
+  }
+}
+
+bool is_reference(const dnnl::matmul::primitive_desc& description) {
+  return std::string_view(description.impl_info_str()).starts_with("ref");
 }
 
 /// Whether a layout has blocks within it, unlike any order of rows and columns.
@@ -100,23 +115,26 @@ class ThreadsSet {
 /// C cut into row_slices x col_slices rectangles of rows x cols (the last ones may be smaller).
 struct Grid {
   int64_t rows, cols, row_slices, col_slices;
+  bool operator==(const Grid&) const = default;
 };
 
-/// Row slices of about 256 rows cost the library nothing: it blocks for its caches within them. Slices of columns are
+constexpr int64_t kUsualSlice = 256;
+
+/// Slices of about 256 rows cost the library nothing: it blocks for its caches within them. Slices of columns are
 /// for products with few rows. The number of slices is a power of two where possible, to share out evenly.
-Grid cut(const MatmulShape& s) {
+Grid cut(const MatmulShape& s, int64_t per_slice = kUsualSlice) {
   constexpr double kWorthDividing = 1e6;  // multiply-adds; below, waking the threads costs more than it gains
-  constexpr int64_t kManyRows = 128, kRowsPerSlice = 256, kColsPerSlice = 256, kMaxColSlices = 8;
+  constexpr int64_t kManyRows = 128, kMostCols = 8 * kUsualSlice;
   Grid whole{s.m, s.n, 1, 1};
   if (s.batch >= 8 || static_cast<double>(s.m) * s.n * s.k < kWorthDividing) return whole;
-  auto slices_of = [](int64_t size, int64_t per_slice) {
+  auto slices_of = [per_slice](int64_t size) {
     return std::max<int64_t>(2, std::bit_floor(static_cast<uint64_t>(size / per_slice)));
   };
   Grid grid = whole;
   if (s.m >= kManyRows) {
-    grid.rows = round_up((s.m + slices_of(s.m, kRowsPerSlice) - 1) / slices_of(s.m, kRowsPerSlice), 32);
+    grid.rows = round_up((s.m + slices_of(s.m) - 1) / slices_of(s.m), 32);
   } else if (s.n >= kManyRows) {
-    int64_t slices = std::min(slices_of(s.n, kColsPerSlice), kMaxColSlices);
+    int64_t slices = slices_of(std::min(s.n, kMostCols));
     grid.cols = round_up((s.n + slices - 1) / slices, 64);
   }
   grid.row_slices = (s.m + grid.rows - 1) / grid.rows;
@@ -124,12 +142,80 @@ Grid cut(const MatmulShape& s) {
   return grid;
 }
 
+/// Whether a slice of columns is computed without gaps between its rows, then copied: twice as fast.
+bool is_compact(const MatmulShape& s, const Grid& grid) { return grid.col_slices > 1 && !s.accumulate; }
+
+dnnl::memory::desc plain_b(const MatmulShape& s, int64_t cols) {
+  using Dims = dnnl::memory::dims;
+  return {Dims{s.k, cols}, library_type(s.b), s.transpose_b ? Dims{1, s.ldb} : Dims{s.ldb, 1}};
+}
+
+/// Of a slice. B when packed has the layout that the implementation prefers.
+Operands operands_of(const MatmulShape& s, const Grid& grid, int64_t rows, int64_t cols, bool packed) {
+  using Dims = dnnl::memory::dims;
+  return {{Dims{rows, s.k}, library_type(s.a), s.transpose_a ? Dims{1, s.lda} : Dims{s.lda, 1}},
+          packed ? dnnl::memory::desc(Dims{s.k, cols}, library_type(s.b), dnnl::memory::format_tag::any)
+                 : plain_b(s, cols),
+          {Dims{rows, cols}, library_type(s.c), Dims{is_compact(s, grid) ? cols : s.ldc, 1}}};
+}
+
+enum class Packing { never, when_faster, always };
+
+/// How a product is computed.
+struct Algorithm {
+  std::string implementation;  // as the library calls it
+  bool packed;                 // slices read a copy of B in the layout that the implementation prefers
+  Grid grid;
+
+  std::string name() const {
+    return fmt::format("{} {}, {} x {} slices", implementation, packed ? "packed" : "plain", grid.row_slices,
+                       grid.col_slices);
+  }
+  bool operator==(const Algorithm&) const = default;
+};
+
+/// Adds those with this grid until there are `enough`.
+void add_algorithms(std::vector<Algorithm>& list, size_t enough, const MatmulShape& s, const Grid& grid,
+                    Packing packing, Partition partition) {
+  // Slices of rows share a packed B; without it each of them packs B for itself, piece by piece within its own cache,
+  // which for few slices costs less than the way of the whole B through memory.
+  constexpr int64_t kSlicesToShare = 4;
+  const bool choice = packing == Packing::when_faster;
+  const bool best = choice ? partition == Partition::fixed && grid.row_slices >= kSlicesToShare
+                           : packing == Packing::always;
+  for (const bool packed : {best, !best}) {
+    if (list.size() >= enough || (packed != best && !choice)) return;
+    const Operands slice = operands_of(s, grid, std::min(grid.rows, s.m), std::min(grid.cols, s.n), packed);
+    each_implementation(slice, s.accumulate, [&](const dnnl::matmul::primitive_desc& description) {
+      const bool slow = is_reference(description) && !list.empty();
+      const bool no_gain = choice && packed && !is_blocked(description.weights_desc());
+      const Algorithm one{description.impl_info_str(), packed, grid};
+      if (!slow && !no_gain && std::ranges::find(list, one) == list.end()) list.push_back(one);
+      return list.size() >= enough;
+    });
+  }
+}
+
+/// The first `enough` of a product's algorithms: with slices of the usual size, of half of it and of twice.
+std::vector<Algorithm> algorithms_of(const MatmulShape& s, Packing packing, Partition partition, size_t enough) {
+  const bool fixed = partition == Partition::fixed;
+  ThreadsSet threads(fixed ? 1 : omp_get_max_threads());
+  std::vector<Algorithm> list;
+  for (const int64_t per_slice : {kUsualSlice, kUsualSlice / 2, kUsualSlice * 2})
+    if (list.size() < enough)
+      add_algorithms(list, enough, s, fixed ? cut(s, per_slice) : Grid{s.m, s.n, 1, 1}, packing, partition);
+  return list;
+}
+
 /// A product of f32 or bf16 operands that the library computes itself, cut into slices.
 class Slices {
  public:
-  enum class Packing { never, when_faster, always };
+  Slices(const MatmulShape& shape, const Algorithm& algorithm, Partition partition);
 
-  Slices(const MatmulShape& shape, Packing packing, Partition partition);
+  /// As the first slice is computed.
+  std::string algorithm() const {
+    return Algorithm{kernels_[variant_of(0, 0)]->description.impl_info_str(), packed_bytes_ > 0, grid_}.name();
+  }
 
   size_t scratch_bytes() const { return scratch_per_thread_ * static_cast<size_t>(tasks_at_once_); }
   /// Of B as the slices read it; 0 when that is as it is given.
@@ -143,10 +229,11 @@ class Slices {
     dnnl::matmul::primitive_desc description;
     dnnl::matmul primitive;
   };
-  void make_kernels(bool packed);
+  void make_kernels(const Algorithm& algorithm);
   void prepare_packing();
-  Kernel make(int64_t rows, int64_t cols, const dnnl::memory::desc& b) const;
-  dnnl::memory::desc plain_b(int64_t cols) const;
+  size_t variant_of(int64_t row_slice, int64_t col_slice) const {
+    return (row_slice == grid_.row_slices - 1 ? 1 : 0) + (col_slice == grid_.col_slices - 1 ? 2 : 0);
+  }
   int64_t cols_of(int64_t slice) const { return std::min(grid_.cols, shape_.n - slice * grid_.cols); }
   dnnl::memory::desc layout_b(int64_t slice) const {
     return kernels_[slice == grid_.col_slices - 1 ? 3 : 1]->description.weights_desc();
@@ -158,31 +245,26 @@ class Slices {
   MatmulShape shape_;
   bool fixed_;
   Grid grid_;
-  bool compact_c_;     // a slice of columns is computed without gaps between its rows, then copied: twice as fast
+  bool compact_c_;
   int tasks_at_once_;
-  std::array<std::optional<Kernel>, 4> kernels_;  // [last row slice + 2 * last column slice]
+  std::array<std::optional<Kernel>, 4> kernels_;  // by variant_of: last row slice + 2 * last column slice
   std::vector<dnnl::reorder> packing_;            // of each slice of columns
   std::vector<size_t> packed_at_;                 // where it lies in the packed B
   size_t packed_bytes_ = 0, scratch_per_thread_ = 0, compact_bytes_ = 0;
 };
 
-Slices::Slices(const MatmulShape& shape, Packing packing, Partition partition)
-    : shape_(shape), fixed_(partition == Partition::fixed) {
-  grid_ = fixed_ ? cut(shape) : Grid{shape.m, shape.n, 1, 1};
-  compact_c_ = grid_.col_slices > 1 && !shape.accumulate;
+Slices::Slices(const MatmulShape& shape, const Algorithm& algorithm, Partition partition)
+    : shape_(shape),
+      fixed_(partition == Partition::fixed),
+      grid_(algorithm.grid),
+      compact_c_(is_compact(shape, algorithm.grid)) {
   int64_t tasks = shape.batch * grid_.row_slices * grid_.col_slices;
   tasks_at_once_ = fixed_ ? static_cast<int>(std::min<int64_t>(omp_get_max_threads(), tasks)) : 1;
-  // Slices of rows share a packed B; without it each of them packs B for itself, piece by piece within its own cache,
-  // which for few slices costs less than the way of the whole B through memory.
-  constexpr int64_t kSlicesToShare = 4;
-  bool packed =
-      packing == Packing::always || (packing == Packing::when_faster && fixed_ && grid_.row_slices >= kSlicesToShare);
   {
     ThreadsSet threads(fixed_ ? 1 : omp_get_max_threads());
-    make_kernels(packed);
-    if (packed && packing == Packing::when_faster && !is_blocked(layout_b(0))) make_kernels(packed = false);
+    make_kernels(algorithm);
   }
-  if (packed) prepare_packing();  // by all threads
+  if (algorithm.packed) prepare_packing();  // by all threads
   for (const auto& kernel : kernels_)
     if (kernel)
       scratch_per_thread_ = std::max(scratch_per_thread_, align_up(kernel->description.scratchpad_desc().get_size()));
@@ -192,48 +274,38 @@ Slices::Slices(const MatmulShape& shape, Packing packing, Partition partition)
 
 void Slices::prepare_packing() {
   for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
-    packing_.emplace_back(dnnl::reorder::primitive_desc(engine(), plain_b(cols_of(slice)), engine(), layout_b(slice)));
+    const dnnl::memory::desc packed = layout_b(slice);
+    packing_.emplace_back(
+        dnnl::reorder::primitive_desc(engine(), plain_b(shape_, cols_of(slice)), engine(), packed));
     packed_at_.push_back(packed_bytes_);
-    packed_bytes_ += align_up(layout_b(slice).get_size());
+    packed_bytes_ += align_up(packed.get_size());
   }
 }
 
-void Slices::make_kernels(bool packed) {
+/// Slices of other sizes than the first may not have its implementation; they take the library's first then.
+void Slices::make_kernels(const Algorithm& algorithm) {
   int64_t last_rows = shape_.m - (grid_.row_slices - 1) * grid_.rows;
   for (int variant = 0; variant < 4; ++variant) {
     bool last_row = variant & 1, last_col = variant & 2;
     if ((!last_row && grid_.row_slices == 1) || (!last_col && grid_.col_slices == 1)) continue;
-    int64_t cols = last_col ? cols_of(grid_.col_slices - 1) : grid_.cols;
-    dnnl::memory::desc b = plain_b(cols);
-    if (packed) b = {{shape_.k, cols}, library_type(shape_.b), dnnl::memory::format_tag::any};
+    Operands slice = operands_of(shape_, grid_, last_row ? last_rows : grid_.rows,
+                                 last_col ? cols_of(grid_.col_slices - 1) : grid_.cols, algorithm.packed);
     // All slices of rows read one packed B, so the first of them chooses its layout.
-    if (packed && last_row && grid_.row_slices > 1) b = kernels_[variant - 1]->description.weights_desc();
-    kernels_[variant] = make(last_row ? last_rows : grid_.rows, cols, b);
-  }
-}
-
-dnnl::memory::desc Slices::plain_b(int64_t cols) const {
-  using Dims = dnnl::memory::dims;
-  return {Dims{shape_.k, cols}, library_type(shape_.b),
-          shape_.transpose_b ? Dims{1, shape_.ldb} : Dims{shape_.ldb, 1}};
-}
-
-Slices::Kernel Slices::make(int64_t rows, int64_t cols, const dnnl::memory::desc& b) const {
-  using Dims = dnnl::memory::dims;
-  Dims a_strides = shape_.transpose_a ? Dims{1, shape_.lda} : Dims{shape_.lda, 1};
-  dnnl::memory::desc a(Dims{rows, shape_.k}, library_type(shape_.a), a_strides);
-  dnnl::memory::desc c(Dims{rows, cols}, library_type(shape_.c), Dims{compact_c_ ? cols : shape_.ldc, 1});
-  try {
-    dnnl::matmul::primitive_desc description = describe(a, b, c, shape_.accumulate);
-    return {description, dnnl::matmul(description)};  // the library caches the code it generates
-  } catch (const dnnl::error& error) {
-    throw EnvironmentError(fmt::format("{} cannot multiply {}: {}", gemm_library(), shape_.str(), error.what()));
+    if (algorithm.packed && last_row && grid_.row_slices > 1)
+      slice.b = kernels_[variant - 1]->description.weights_desc();
+    std::optional<dnnl::matmul::primitive_desc> chosen;
+    each_implementation(slice, shape_.accumulate, [&](const dnnl::matmul::primitive_desc& description) {
+      const bool wanted = description.impl_info_str() == algorithm.implementation;
+      if (wanted || !chosen) chosen = description;
+      return wanted;
+    });
+    kernels_[variant] = {*chosen, dnnl::matmul(*chosen)};  // the library caches the code it generates
   }
 }
 
 void Slices::pack(const void* b, void* to) {
   for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
-    dnnl::memory from(plain_b(cols_of(slice)), engine(),
+    dnnl::memory from(plain_b(shape_, cols_of(slice)), engine(),
                       const_cast<char*>(offset(b, column_offset_b(slice * grid_.cols), shape_.b)));
     dnnl::memory packed(layout_b(slice), engine(), static_cast<char*>(to) + packed_at_[slice]);
     packing_[slice].execute(stream(), from, packed);
@@ -259,8 +331,7 @@ void Slices::run_slice(int64_t index, const void* a, const void* b, void* c, cha
   int64_t col_slice = index % grid_.col_slices, rest = index / grid_.col_slices;
   int64_t row_slice = rest % grid_.row_slices, entry = rest / grid_.row_slices;
   int64_t row = row_slice * grid_.rows, col = col_slice * grid_.cols;
-  int variant = (row_slice == grid_.row_slices - 1 ? 1 : 0) + (col_slice == grid_.col_slices - 1 ? 2 : 0);
-  Kernel& kernel = *kernels_[variant];
+  Kernel& kernel = *kernels_[variant_of(row_slice, col_slice)];
   const auto& description = kernel.description;
   char* compact_c = scratch;
   char* own_scratch = compact_c + compact_bytes_;
@@ -348,20 +419,37 @@ bool is_native(const MatmulShape& s) {
 class Product {
  public:
   /// `keep_b`: B is given to pack() and kept; otherwise to each run.
-  Product(const MatmulShape& shape, bool keep_b, Partition partition) : shape_(completed(shape)), keep_b_(keep_b) {
+  Product(const MatmulShape& shape, bool keep_b, Partition partition, int algorithm)
+      : shape_(completed(shape)), partition_(partition), keep_b_(keep_b) {
     const bool one_b = shape_.batch <= 1 || shape_.batch_stride_b == 0;
     check(!keep_b || one_b, "a packed B that differs within the batch");
     empty_ = shape_.batch == 0 || shape_.m == 0 || shape_.n == 0 || shape_.k == 0;
     if (empty_) return;
-    MatmulShape inner = shape_;
+    inner_ = shape_;
     if (!is_native(shape_)) {
-      if (shape_.a != DType::f32) widen(conversion_of_a(shape_), a_, inner.a, inner.lda, inner.batch_stride_a);
-      if (shape_.b != DType::f32) widen(conversion_of_b(shape_), b_, inner.b, inner.ldb, inner.batch_stride_b);
-      if (shape_.c != DType::f32) widen(conversion_of_c(shape_), c_, inner.c, inner.ldc, inner.batch_stride_c);
+      if (shape_.a != DType::f32) widen(conversion_of_a(shape_), a_, inner_.a, inner_.lda, inner_.batch_stride_a);
+      if (shape_.b != DType::f32) widen(conversion_of_b(shape_), b_, inner_.b, inner_.ldb, inner_.batch_stride_b);
+      if (shape_.c != DType::f32) widen(conversion_of_c(shape_), c_, inner_.c, inner_.ldc, inner_.batch_stride_c);
     }
-    using Packing = Slices::Packing;
-    slices_.emplace(inner, keep_b ? Packing::always : one_b ? Packing::when_faster : Packing::never, partition);
+    packing_ = keep_b ? Packing::always : one_b ? Packing::when_faster : Packing::never;
+    const auto number = static_cast<size_t>(algorithm);
+    try {
+      const std::vector<Algorithm> first = algorithms_of(inner_, packing_, partition, number + 1);
+      if (number >= first.size()) throw no_such_algorithm(algorithm, gemm_library(), shape_, algorithms());
+      slices_.emplace(inner_, first[number], partition);
+    } catch (const dnnl::error& error) {
+      throw EnvironmentError(fmt::format("{} cannot multiply {}: {}", gemm_library(), shape_.str(), error.what()));
+    }
   }
+
+  std::vector<std::string> algorithms() const {
+    std::vector<std::string> names;
+    if (empty_) return names;
+    for (const Algorithm& one : algorithms_of(inner_, packing_, partition_, Schedule::kLastAlgorithm + 1))
+      names.push_back(one.name());
+    return names;
+  }
+  std::string algorithm() const { return empty_ ? "" : slices_->algorithm(); }
 
   size_t scratch_bytes() const {
     if (empty_) return 0;
@@ -430,7 +518,9 @@ class Product {
     }
   }
 
-  MatmulShape shape_;
+  MatmulShape shape_, inner_;  // the latter without what is converted
+  Partition partition_;
+  Packing packing_ = Packing::never;
   bool keep_b_, empty_ = false;
   std::optional<Conversion> a_, b_, c_;  // of the operands that the library gets as f32
   std::optional<Slices> slices_;
@@ -451,11 +541,13 @@ struct Matmul::Impl : Product {
   using Product::Product;
 };
 
-Matmul::Matmul(const MatmulShape& shape, Partition partition)
-    : impl_(std::make_unique<Impl>(shape, false, partition)) {}
+Matmul::Matmul(const MatmulShape& shape, Partition partition, int algorithm)
+    : impl_(std::make_unique<Impl>(shape, false, partition, algorithm)) {}
 Matmul::Matmul(Matmul&&) noexcept = default;
 Matmul& Matmul::operator=(Matmul&&) noexcept = default;
 Matmul::~Matmul() = default;
+std::vector<std::string> Matmul::algorithms() const { return impl_->algorithms(); }
+std::string Matmul::algorithm() const { return impl_->algorithm(); }
 size_t Matmul::scratch_bytes() const { return impl_->scratch_bytes(); }
 void Matmul::run(const void* a, const void* b, void* c, void* scratch) { impl_->run(a, b, c, scratch); }
 
@@ -463,21 +555,36 @@ struct PackedMatmul::Impl : Product {
   using Product::Product;
 };
 
-PackedMatmul::PackedMatmul(const MatmulShape& shape, Partition partition)
-    : impl_(std::make_unique<Impl>(shape, true, partition)) {}
+PackedMatmul::PackedMatmul(const MatmulShape& shape, Partition partition, int algorithm)
+    : impl_(std::make_unique<Impl>(shape, true, partition, algorithm)) {}
 PackedMatmul::PackedMatmul(PackedMatmul&&) noexcept = default;
 PackedMatmul& PackedMatmul::operator=(PackedMatmul&&) noexcept = default;
 PackedMatmul::~PackedMatmul() = default;
+std::vector<std::string> PackedMatmul::algorithms() const { return impl_->algorithms(); }
+std::string PackedMatmul::algorithm() const { return impl_->algorithm(); }
 size_t PackedMatmul::packed_bytes() const { return impl_->packed_bytes(); }
 size_t PackedMatmul::scratch_bytes() const { return impl_->scratch_bytes(); }
 void PackedMatmul::pack(const void* b) { impl_->pack(b); }
 void PackedMatmul::run(const void* a, void* c, void* scratch) { impl_->run(a, nullptr, c, scratch); }
 
+InputError no_such_algorithm(int number, const std::string& library, const MatmulShape& shape,
+                             const std::vector<std::string>& algorithms) {
+  std::string list;
+  for (size_t i = 0; i < algorithms.size(); ++i) list += fmt::format("{}{}: {}", i > 0 ? "; " : "", i, algorithms[i]);
+  return InputError(fmt::format("algorithm={}: {} has {} for {}: {}", number, library, algorithms.size(), shape.str(),
+                                list));
+}
+
 bool bf16_native() {
   static const bool native = [] {
     dnnl::memory::desc square({64, 64}, dnnl::memory::data_type::bf16, dnnl::memory::format_tag::ab);
+    bool found = false;
     try {
-      return std::string_view(describe(square, square, square, false).impl_info_str()).find("ref") == std::string::npos;
+      each_implementation({square, square, square}, false, [&](const dnnl::matmul::primitive_desc& description) {
+        found = !is_reference(description);
+        return true;
+      });
+      return found;
     } catch (const dnnl::error& error) {  // the library says so where the CPU has no AVX-512
       if (error.status != dnnl_unimplemented)
         throw EnvironmentError(fmt::format("{}: {}", gemm_library(), error.what()));

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "ir/error.h"
 #include "ir/type.h"
 
 namespace mambac {
@@ -30,13 +32,21 @@ enum class Partition { fixed, library };
 
 /// A product whose operands may both change from run to run. Made for the number of threads at its construction; it
 /// never uses more. Not to be run by two threads at once.
+///
+/// There may be several algorithms, of which number 0 is the first choice: they differ in the library's implementation
+/// that computes slices, in whether these read a copy of B in the layout that the implementation prefers or B as it
+/// lies, and in how large slices are. Which there are is for the library, the processor and the shape to say.
 class Matmul {
  public:
-  explicit Matmul(const MatmulShape& shape, Partition partition = Partition::fixed);
+  /// InputError when there is no such algorithm.
+  explicit Matmul(const MatmulShape& shape, Partition partition = Partition::fixed, int algorithm = 0);
   Matmul(Matmul&&) noexcept;
   Matmul& operator=(Matmul&&) noexcept;
   ~Matmul();
 
+  /// Short names of all algorithms, by number, and that of the one that runs take: "gemm:jit plain, 8 x 1 slices".
+  std::vector<std::string> algorithms() const;
+  std::string algorithm() const;
   /// Bytes that a run needs for itself. They hold nothing between runs: all products of a program can share them.
   size_t scratch_bytes() const;
   /// `scratch` points to scratch_bytes() bytes, aligned to 64; when null, the product keeps a buffer of its own.
@@ -51,11 +61,13 @@ class Matmul {
 /// and again whenever it changes.
 class PackedMatmul {
  public:
-  explicit PackedMatmul(const MatmulShape& shape, Partition partition = Partition::fixed);
+  explicit PackedMatmul(const MatmulShape& shape, Partition partition = Partition::fixed, int algorithm = 0);
   PackedMatmul(PackedMatmul&&) noexcept;
   PackedMatmul& operator=(PackedMatmul&&) noexcept;
   ~PackedMatmul();
 
+  std::vector<std::string> algorithms() const;  // as Matmul's
+  std::string algorithm() const;
   size_t packed_bytes() const;   // what the packed B takes, held by this object
   size_t scratch_bytes() const;  // as Matmul's
   /// Copies B; it is not looked at again afterwards.
@@ -66,6 +78,10 @@ class PackedMatmul {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+/// That none of the algorithms that a library has for a product has this number.
+InputError no_such_algorithm(int number, const std::string& library, const MatmulShape& shape,
+                             const std::vector<std::string>& algorithms);
 
 /// Whether the library multiplies bf16 on this CPU (AVX-512 is needed). Where it does not, and for f16 and mixed
 /// operands everywhere, operands are converted to f32 first: the same answers, slower, more scratch.

@@ -13,12 +13,15 @@ namespace {
 
 class MatmulCall : public Call {
  public:
-  explicit MatmulCall(const LibraryProduct& call) : matmul_(call.shape), call_(call) {}
+  MatmulCall(const LibraryProduct& call, int algorithm)
+      : matmul_(call.shape, Partition::fixed, algorithm), call_(call) {}
 
   void run(void* const* p, void* scratch) override {
     matmul_.run(call_.a.in(p), call_.b.in(p), call_.c.out(p), scratch);
   }
   size_t scratch_bytes() const override { return matmul_.scratch_bytes(); }
+  std::vector<std::string> algorithms() const override { return matmul_.algorithms(); }
+  std::string algorithm() const override { return matmul_.algorithm(); }
 
  private:
   Matmul matmul_;
@@ -27,7 +30,8 @@ class MatmulCall : public Call {
 
 class PackedMatmulCall : public Call {
  public:
-  explicit PackedMatmulCall(const LibraryProduct& call) : matmul_(call.shape), call_(call) {}
+  PackedMatmulCall(const LibraryProduct& call, int algorithm)
+      : matmul_(call.shape, Partition::fixed, algorithm), call_(call) {}
 
   void run(void* const* p, void* scratch) override {
     if (!packed_) matmul_.pack(call_.b.in(p));
@@ -37,6 +41,8 @@ class PackedMatmulCall : public Call {
   size_t scratch_bytes() const override { return matmul_.scratch_bytes(); }
   size_t kept_bytes() const override { return matmul_.packed_bytes(); }
   void forget() override { packed_ = false; }
+  std::vector<std::string> algorithms() const override { return matmul_.algorithms(); }
+  std::string algorithm() const override { return matmul_.algorithm(); }
 
  private:
   PackedMatmul matmul_;
@@ -116,13 +122,14 @@ class CpuTableCall : public Call {
 
 }  // namespace
 
-std::unique_ptr<Call> make_library_call(const Graph& graph, const Layouts& layouts, NodeId id, const Bindings& bindings,
-                                        bool constant_parameters, std::vector<NodeId>* roots) {
-  *roots = library_roots(graph, layouts, id);
-  if (graph.node(id).op != Op::Dot) return std::make_unique<CpuTableCall>(table_lookup(graph, layouts, id, bindings));
-  const LibraryProduct call = library_product(graph, layouts, id, bindings);
-  if (constant_parameters && call.b_is_parameter) return std::make_unique<PackedMatmulCall>(call);
-  return std::make_unique<MatmulCall>(call);
+std::unique_ptr<Call> make_library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) {
+  const auto& [graph, layouts, node, sizes, schedule, constant_parameters] = kernel;
+  *roots = library_roots(graph, layouts, node);
+  if (graph.node(node).op != Op::Dot)
+    return std::make_unique<CpuTableCall>(table_lookup(graph, layouts, node, sizes));
+  const LibraryProduct call = library_product(graph, layouts, node, sizes);
+  if (constant_parameters && call.b_is_parameter) return std::make_unique<PackedMatmulCall>(call, schedule.algorithm);
+  return std::make_unique<MatmulCall>(call, schedule.algorithm);
 }
 
 }  // namespace mambac

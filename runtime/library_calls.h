@@ -3,7 +3,6 @@
 
 #include <memory>
 
-#include "codegen/place.h"
 #include "ir/graph.h"
 #include "runtime/device.h"
 
@@ -11,7 +10,6 @@ namespace mambac {
 
 /// See Device::library_call. The roots are those of the node's operands, then of its result. With constant parameters a
 /// product packs its weight in its first run and after forget() only.
-std::unique_ptr<Call> make_library_call(const Graph& fused, const Layouts& layouts, NodeId node,
-                                        const Bindings& bindings, bool constant_parameters, std::vector<NodeId>* roots);
+std::unique_ptr<Call> make_library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots);
 
 }  // namespace mambac

@@ -219,14 +219,11 @@ class PlannedExecutable : public Executable {
     Step step;
     step.name = graph.kernels[k].name;
     step.label = options_.labels.empty() ? &trace::interned({"kernel", step.name}) : options_.labels[k];
-    if (graph.kernels[k].kind == KernelGroup::library) {
-      for (uint32_t i = 0; i < graph.size(); ++i) {
-        if (graph.node(NodeId{i}).kernel != static_cast<int>(k)) continue;
-        std::vector<NodeId> roots;
-        step.call = program_.device().library_call(graph, program_.layouts(), NodeId{i}, bindings,
-                                                   options_.constant_parameters, &roots);
-        for (NodeId root : roots) step.sources.push_back({root, 0});
-      }
+    if (const NodeId node = library_node(graph, static_cast<int>(k)); node.present()) {
+      std::vector<NodeId> roots;
+      step.call = program_.device().library_call(
+          {graph, program_.layouts(), node, bindings, program_.schedule(k), options_.constant_parameters}, &roots);
+      for (NodeId root : roots) step.sources.push_back({root, 0});
     } else {
       const LoweredKernel& lowered = program_.lowered()[k];
       step.call =
@@ -311,10 +308,15 @@ std::vector<LoweredKernel> lower_all(const Graph& fused, const Layouts& layouts,
   const trace::Span span("compile", "lower");
   std::vector<LoweredKernel> lowered(fused.kernels.size());
   for (size_t k = 0; k < lowered.size(); ++k) {
-    if (fused.kernels[k].kind == KernelGroup::library) continue;
     const int number = static_cast<int>(k);
+    const Schedule schedule = scheduler(fused, number);
+    if (fused.kernels[k].kind == KernelGroup::library) {
+      check(why_illegal(fused, number, schedule, kind).empty(), "an illegal schedule of a library kernel");
+      lowered[k].kernel.schedule = schedule;
+      continue;
+    }
     const trace::Span kernel("lower", fused.kernels[k].name);
-    lowered[k] = lower(fused, layouts, number, scheduler(fused, number), kind);
+    lowered[k] = lower(fused, layouts, number, schedule, kind);
   }
   return lowered;
 }

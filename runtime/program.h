@@ -25,7 +25,7 @@ struct ExecutableOptions {
 
 class Program {
  public:
-  /// Chooses the schedule of a kernel of the fused graph.
+  /// Chooses the schedule of a kernel of the fused graph; library kernels have one, too.
   using Scheduler = std::function<Schedule(const Graph& fused, int number)>;
 
   /// Lowers and compiles every kernel; kernels with equal code are compiled once. `scheduler` empty: the default
@@ -38,7 +38,8 @@ class Program {
 
   Device& device() const { return device_; }
   const Graph& graph() const { return fused_; }
-  const std::vector<LoweredKernel>& lowered() const { return lowered_; }  // empty entries for library kernels
+  const std::vector<LoweredKernel>& lowered() const { return lowered_; }  // see lower_all
+  const Schedule& schedule(size_t kernel) const { return lowered_[kernel].kernel.schedule; }
   const std::vector<std::shared_ptr<const DeviceKernel>>& compiled() const { return compiled_; }
   const Layouts& layouts() const { return layouts_; }
 
@@ -53,7 +54,8 @@ class Program {
 /// The default schedules of a device, which must outlive them.
 Program::Scheduler schedules_of(const Device& device);
 
-/// All kernels of a fused graph, lowered; empty entries for library kernels.
+/// All kernels of a fused graph, lowered; of library kernels there is the schedule and nothing else. InternalError when
+/// a schedule is illegal.
 std::vector<LoweredKernel> lower_all(const Graph& fused, const Layouts& layouts, DeviceKind kind,
                                      const Program::Scheduler& scheduler);
 

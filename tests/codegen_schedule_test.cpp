@@ -487,6 +487,66 @@ TEST(Schedules, OutOfBoundsAreRefused) {
   EXPECT_FALSE(Schedule::is_switch("tile") || Schedule::is_switch("no axis"));
 }
 
+TEST(Schedules, OfALibraryAreAlgorithms) {
+  Graph graph;
+  Builder b(graph);
+  const DimId B = graph.add_dim("B", 0), V = graph.add_dim("V", 50), D = graph.add_dim("D", 64);
+  const DimId E = graph.add_dim("E", 48);
+  const NodeId table = b.input("table", {DType::f32, {V, D}}), index = b.input("index", {DType::i32, {B}});
+  const NodeId row = b.op(Op::Gather, {table, index}, {.dims = {V}});
+  graph.outputs() = {{"y", b.Sigmoid(b.dot(row, b.input("w", {DType::f32, {E, D}}), {D}))}};
+  const Graph g = fused(graph);
+  const int look_up = kernel_of(g, Op::Gather), product = kernel_of(g, Op::Dot), other = kernel_of(g, Op::Sigmoid);
+  ASSERT_TRUE(library_node(g, look_up).present() && g.node(library_node(g, product)).op == Op::Dot);
+  ASSERT_FALSE(library_node(g, other).present());
+  for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::gpu}) {
+    const auto reason = [&](int kernel, int algorithm) {
+      Schedule schedule = kind == DeviceKind::cpu ? default_schedule(g, kernel, {16}) : default_gpu_schedule(g, kernel);
+      EXPECT_EQ(schedule.algorithm, 0);
+      schedule.algorithm = algorithm;
+      return why_illegal(g, kernel, schedule, kind);
+    };
+    for (const int kernel : {look_up, product, other}) EXPECT_EQ(reason(kernel, 0), "");
+    for (const int kernel : {look_up, other})
+      EXPECT_EQ(reason(kernel, 1), "algorithm=1: only matrix products by a library have this axis");
+    EXPECT_EQ(reason(product, Schedule::kLastAlgorithm), "");
+    EXPECT_NE(reason(product, 16).find("algorithm=16: must be at most 15"), std::string::npos);
+  }
+}
+
+/// The CPU's own list is by number, and what a program runs is what its schedule says.
+TEST(Schedules, AProgramsProductsAreOfItsAlgorithms) {
+  Graph graph;
+  Builder b(graph);
+  const DimId B = graph.add_dim("B", 0), D = graph.add_dim("D", 96), E = graph.add_dim("E", 80);
+  const NodeId x = b.input("x", {DType::f32, {B, D}});
+  const NodeId w = b.param("w", {DType::f32, {E, D}}, {"w", {Initialiser::normal, 0, 1}, true});
+  graph.outputs() = {{"y", b.dot(x, w, {D})}};
+  const Graph g = fused(graph);
+  const Layouts layouts(g);
+  const Bindings bindings{{"B", 1000}};
+  const NodeId node = library_node(g, kernel_of(g, Op::Dot));
+  std::vector<NodeId> roots;
+  for (const bool constant : {false, true}) {
+    const LibraryKernel first{g, layouts, node, bindings, {}, constant};
+    const std::vector<std::string> names = cpu_device().library_call(first, &roots)->algorithms();
+    ASSERT_GT(names.size(), 1u);
+    for (int number = 0; number < static_cast<int>(names.size()); ++number) {
+      const LibraryKernel kernel{g, layouts, node, bindings, {.algorithm = number}, constant};
+      EXPECT_EQ(cpu_device().library_call(kernel, &roots)->algorithm(), names[static_cast<size_t>(number)]);
+      CheckOptions options;
+      options.schedule = [=](const Graph&, int) { return Schedule{.algorithm = number}; };
+      options.device = &cpu_device();
+      EXPECT_EQ(check_on_cpu(graph, bindings, draw_values(graph, bindings, {}, 1), options), "");
+    }
+    const Program program(g, [](const Graph&, int) { return Schedule{.algorithm = 15}; }, cpu_device());
+    EXPECT_EQ(program.schedule(0).algorithm, 15);
+    if (names.size() <= 15) {
+      EXPECT_THROW(program.instantiate(bindings, {.constant_parameters = constant}), InputError);
+    }
+  }
+}
+
 // What the tests above hold only if it is so.
 TEST(Schedules, WalksOfScansCanBeChunked) {
   for (const Case& c : {mixer_case(), scans_case(false), scans_case(true), reverse_states_case()}) {

@@ -132,6 +132,38 @@ TEST_F(Products, OfEveryKind) {
         }
 }
 
+/// The library offers numbers 42 to 46, refuses 43, and leaves the number that ran in its workspace.
+TEST_F(Products, OfEveryAlgorithm) {
+  const MatmulShape shape{.m = 4, .n = 4, .k = 4};
+  const DeviceMemory operands(device, 3 * 64);
+  const auto ran = [&](const DeviceMatmulOptions& options) {
+    DeviceMatmul product(library, shape, options);
+    EXPECT_LE(product.workspace_bytes(), options.workspace_bytes);
+    EXPECT_EQ(product.algorithm(), product.algorithms().at(static_cast<size_t>(options.algorithm)));
+    const DeviceMemory workspace(device, product.workspace_bytes());
+    const DevicePointer a = operands.address();
+    product.run(stream, {.a = a, .b = a + 64, .c = a + 128, .workspace = workspace.address()});
+    std::vector<unsigned char> left(workspace.bytes());
+    stream.copy_to_host(left.data(), workspace.address(), left.size());
+    stream.synchronize();
+    return std::pair<int, size_t>{left.back(), left.size()};
+  };
+  for (int run = 0; run < 2; ++run) {
+    EXPECT_EQ(ran({.alignment = 64}), std::pair(42, size_t{1024}));
+    EXPECT_EQ(ran({.alignment = 64, .algorithm = 1}), std::pair(44, size_t{3 * 1024}));
+    EXPECT_EQ(ran({.alignment = 64, .algorithm = 3}), std::pair(46, size_t{5 * 1024}));
+  }
+  EXPECT_EQ(ran({.workspace_bytes = 4096, .alignment = 64, .algorithm = 2}), std::pair(45, size_t{4 * 1024}));
+  const auto refusal = [&](size_t workspace, int algorithm) {
+    return message_of<InputError>(
+        [&] { DeviceMatmul(library, shape, {.workspace_bytes = workspace, .algorithm = algorithm}); });
+  };
+  const std::string message = refusal(4096, 3);
+  EXPECT_TRUE(says(message, "algorithm=3: cuBLASLt 13.1.0 has 3 for ", "[4, 4]")) << message;
+  EXPECT_TRUE(says(message, "0: 1.02 kB of workspace, 1.00 waves; 1: 3.07 kB", "2: 4.10 kB")) << message;
+  EXPECT_TRUE(says(refusal(1 << 20, 4), "algorithm=4:", "has 4 for ")) << refusal(1 << 20, 4);
+}
+
 TEST_F(Products, TypesThatDoNotGoTogether) {
   MatmulShape shape;
   shape.m = shape.n = shape.k = 4;

@@ -196,6 +196,31 @@ TEST_P(CudaProducts, OfAnyTypesAgree) {
       "");
 }
 
+/// The library's algorithms need workspaces of 1, 3, 4 and 5 KiB (tests/fake_cublaslt.cpp).
+TEST_F(CudaDevice, TheScheduleChoosesTheAlgorithm) {
+  const Graph graph = small_graph();
+  const auto with = [&](int algorithm) {
+    return Program(
+        graph,
+        [=, this](const Graph& fused, int number) {
+          Schedule schedule = device->schedule(fused, number);
+          if (library_node(fused, number).present()) schedule.algorithm = algorithm;
+          return schedule;
+        },
+        *device);
+  };
+  const auto bytes = [&](int algorithm) { return with(algorithm).instantiate({{"L", 7}})->planned_bytes(); };
+  EXPECT_EQ(bytes(1) - bytes(0), 2u << 10);
+  EXPECT_EQ(bytes(3) - bytes(0), 4u << 10);
+  const Program second = with(2);
+  EXPECT_EQ(second.schedule(static_cast<size_t>(graph.node(*graph.find("dot")).kernel)).algorithm, 2);
+  const Arrays values = draw_values(graph, {{"L", 7}}, {}, 3);
+  EXPECT_EQ(run_on_cpu(second, {{"L", 7}}, values).at("y").data, run_on_cpu(with(0), {{"L", 7}}, values).at("y").data);
+  const std::string message = message_of<InputError>([&] { bytes(4); });
+  EXPECT_TRUE(says(message, "algorithm=4: cuBLASLt 13.1.0 has 4 for")) << message;
+  EXPECT_THROW(with(Schedule::kLastAlgorithm + 1), InternalError);
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, CudaProducts,
                          testing::Combine(testing::Values(DType::f32, DType::bf16),
                                           testing::Values(DType::f32, DType::bf16),

@@ -29,8 +29,10 @@ struct OpaqueLtLayout {
 namespace {
 
 constexpr int kInvalidValue = 7, kExecutionFailed = 13, kNotSupported = 15;  // cublasStatus_t
-constexpr uint64_t kAlgorithm = 42;
-constexpr size_t kWorkspaceBytes = 1024;
+constexpr uint64_t kFirstAlgorithm = 42, kAlgorithms = 5, kRefused = 43;
+
+/// Each needs another workspace, and leaves its number there in every byte.
+size_t workspace_of(uint64_t algorithm) { return 1024 * (algorithm - kFirstAlgorithm + 1); }
 
 OpaqueLtHandle the_handle;
 
@@ -163,19 +165,26 @@ int cublasLtMatmulPreferenceSetAttribute(LtPreference preference, int attribute,
   return 0;
 }
 int cublasLtMatmulAlgoGetHeuristic(LtHandle, LtMatmul, LtLayout, LtLayout, LtLayout, LtLayout, LtPreference preference,
-                                   int, LtHeuristic* results, int* found) {
+                                   int most, LtHeuristic* results, int* found) {
   FAKE_MAY_FAIL;
   auto& wanted = preference->attributes;
-  *found = wanted[1] < kWorkspaceBytes ? 0 : 1;
-  *results = {{{kAlgorithm, wanted[5], wanted[6], wanted[7], wanted[8]}}, kWorkspaceBytes, 0, 1.0F, {}};
+  *found = 0;
+  for (uint64_t algorithm = kFirstAlgorithm; algorithm < kFirstAlgorithm + kAlgorithms; ++algorithm)
+    if (*found < most && workspace_of(algorithm) <= wanted[1])
+      results[(*found)++] = {{{algorithm, wanted[5], wanted[6], wanted[7], wanted[8]}},
+                             workspace_of(algorithm),
+                             algorithm == kRefused ? kNotSupported : 0,
+                             1.0F,
+                             {}};
   return 0;
 }
 int cublasLtMatmul(LtHandle, LtMatmul matmul, const void* alpha, const void* a, LtLayout a_layout, const void* b,
                    LtLayout b_layout, const void* beta, const void* c, LtLayout c_layout, void* d, LtLayout d_layout,
                    const LtAlgorithm* algorithm, void* workspace, size_t workspace_bytes, StreamHandle stream) {
   FAKE_MAY_FAIL;
-  if (algorithm->data[0] != kAlgorithm || workspace_bytes != kWorkspaceBytes || matmul->compute != 68 ||
-      matmul->scale != 0)
+  const uint64_t number = algorithm->data[0];
+  if (number < kFirstAlgorithm || number >= kFirstAlgorithm + kAlgorithms || number == kRefused ||
+      workspace_bytes != workspace_of(number) || matmul->compute != 68 || matmul->scale != 0)
     return kInvalidValue;
   const void* addresses[] = {a, b, c, d};
   for (size_t i = 0; i < 4; ++i)
@@ -193,8 +202,8 @@ int cublasLtMatmul(LtHandle, LtMatmul matmul, const void* alpha, const void* a, 
                         attributes[7] == 4 ? attributes[8] : 0};
   if (!product.fits()) return kInvalidValue;
   const auto used = reinterpret_cast<DevicePointer>(workspace);
-  const Status status = fake::put(stream, [product, used] {
-    std::memset(fake::memory_at(used, kWorkspaceBytes), 0xff, kWorkspaceBytes);
+  const Status status = fake::put(stream, [product, used, number] {
+    std::memset(fake::memory_at(used, workspace_of(number)), static_cast<int>(number), workspace_of(number));
     for (size_t batch = 0; batch < product.d.batches; ++batch) product.run(batch);
   });
   return status == 0 ? 0 : kExecutionFailed;

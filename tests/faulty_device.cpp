@@ -48,9 +48,8 @@ class FaultyDevice : public Device {
     }
     return cpu_device().compile(pointers);
   }
-  std::unique_ptr<Call> library_call(const Graph& fused, const Layouts& layouts, NodeId node, const Bindings& bindings,
-                                     bool constant_parameters, std::vector<NodeId>* roots) override {
-    return cpu_device().library_call(fused, layouts, node, bindings, constant_parameters, roots);
+  std::unique_ptr<Call> library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) override {
+    return cpu_device().library_call(kernel, roots);
   }
 
  private:

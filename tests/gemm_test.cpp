@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <set>
 #include <vector>
 
 #include "runtime/element_type.h"
@@ -266,6 +268,94 @@ TEST(Gemm, TheLibrarysOwnPartitionAgreesToo) {
   product.pack(problem.b.bytes.data());
   product.run(problem.a.bytes.data(), result.bytes.data());
   problem.compare(result);
+}
+
+/// Runs a product of every algorithm that there is, into a C of NaN, and returns their names. Rows have no gaps.
+template <class Product, class Run>
+std::vector<std::string> check_algorithms(const Problem& problem, const Run& run) {
+  const int before = omp_get_max_threads();
+  const std::vector<std::string> names = Product(problem.shape).algorithms();
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
+  for (int number = 0; number < static_cast<int>(names.size()); ++number) {
+    std::vector<Array> results;
+    for (const int threads : {1, 3}) {
+      omp_set_num_threads(threads);
+      Product product(problem.shape, Partition::fixed, number);
+      EXPECT_EQ(product.algorithm(), names[static_cast<size_t>(number)]) << problem.shape.str();
+      std::vector<char>& c = results.emplace_back(problem.c).bytes;
+      std::fill(c.begin(), c.end() - static_cast<ptrdiff_t>(bytes_of(problem.shape.c)), '\xff');
+      run(product, c.data());
+    }
+    EXPECT_EQ(results[0].bytes, results[1].bytes) << problem.shape.str() << " " << names[static_cast<size_t>(number)];
+    problem.compare(results[0]);
+  }
+  omp_set_num_threads(before);
+  return names;
+}
+
+std::vector<std::string> check_algorithms(const Problem& problem) {
+  return check_algorithms<Matmul>(
+      problem, [&](Matmul& product, void* c) { product.run(problem.a.bytes.data(), problem.b.bytes.data(), c); });
+}
+
+std::vector<std::string> check_packed_algorithms(const Problem& problem) {
+  return check_algorithms<PackedMatmul>(problem, [&](PackedMatmul& product, void* c) {
+    product.pack(problem.b.bytes.data());
+    product.run(problem.a.bytes.data(), c);
+  });
+}
+
+/// How many of the names have the text in them.
+int count(const std::vector<std::string>& names, const std::string& text) {
+  return static_cast<int>(std::ranges::count_if(names, [&](const std::string& name) {
+    return name.find(text) != std::string::npos;
+  }));
+}
+
+TEST(Gemm, EveryAlgorithmAgrees) {
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f16})
+    for (MatmulShape shape : {MatmulShape{.m = 1100, .n = 80, .k = 96, .transpose_b = true},
+                              MatmulShape{.m = 300, .n = 333, .k = 70},
+                              MatmulShape{.m = 80, .n = 1100, .k = 130, .transpose_a = true},
+                              MatmulShape{.m = 5, .n = 6, .k = 7},
+                              MatmulShape{.batch = 2, .m = 200, .n = 70, .k = 80, .batch_stride_a = 16000,
+                                          .batch_stride_b = 5600, .batch_stride_c = 14000}}) {
+      shape.a = shape.b = shape.c = dtype;
+      const Problem problem(shape);
+      const std::vector<std::string> names = check_algorithms(problem);
+      EXPECT_GE(names.size(), std::max(shape.m, shape.n) == 1100 ? 3u : 1u) << shape.str();
+      EXPECT_EQ(count(names, "ref:"), 0) << shape.str();
+      if (shape.batch > 1) {
+        EXPECT_EQ(count(names, " packed,"), 0) << shape.str();
+      } else {
+        EXPECT_EQ(count(check_packed_algorithms(problem), " plain,"), 0) << shape.str();
+      }
+    }
+}
+
+TEST(Gemm, AlgorithmsDifferInSlicesLayoutsAndImplementations) {
+  const MatmulShape shape{.m = 2048, .n = 80, .k = 96};
+  const std::vector<std::string> names = Matmul(shape).algorithms();
+  for (const char* slices : {", 8 x 1 slices", ", 16 x 1 slices", ", 4 x 1 slices"}) EXPECT_GT(count(names, slices), 0);
+  EXPECT_TRUE(names[0].ends_with(", 8 x 1 slices")) << names[0];
+  EXPECT_GT(count(names, "gemm:jit"), 0);
+  EXPECT_EQ(count(names, " packed,") > 0, names[0].starts_with("brg"));  // the implementation with a layout of its own
+  EXPECT_LE(names.size(), 16u);
+}
+
+TEST(Gemm, NoSuchAlgorithm) {
+  const MatmulShape shape{.m = 5, .n = 6, .k = 7};
+  const std::vector<std::string> names = Matmul(shape).algorithms();
+  try {
+    Matmul(shape, Partition::fixed, static_cast<int>(names.size()));
+    FAIL() << "expected an exception";
+  } catch (const InputError& error) {
+    const std::string text = error.what(), number = std::to_string(names.size());
+    EXPECT_TRUE(text.starts_with("algorithm=" + number + ": " + gemm_library() + " has " + number + " for ")) << text;
+    EXPECT_NE(text.find(": 0: " + names[0]), std::string::npos) << text;
+    EXPECT_TRUE(text.ends_with(names.back())) << text;
+  }
+  EXPECT_TRUE(Matmul({.m = 0, .n = 6, .k = 7}, Partition::fixed, 9).algorithms().empty()) << "nothing to multiply";
 }
 
 TEST(Gemm, NamesTheLibrary) {

@@ -117,9 +117,8 @@ class ProtectedDevice : public Device {
       made.push_back(std::make_shared<ProtectedKernel>(std::move(kernel), region_));
     return made;
   }
-  std::unique_ptr<Call> library_call(const Graph& fused, const Layouts& layouts, NodeId node, const Bindings& bindings,
-                                     bool constant_parameters, std::vector<NodeId>* roots) override {
-    auto call = cpu_device().library_call(fused, layouts, node, bindings, constant_parameters, roots);
+  std::unique_ptr<Call> library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) override {
+    auto call = cpu_device().library_call(kernel, roots);
     return std::make_unique<ProtectedCall>(std::move(call), roots->size(), region_);
   }
 

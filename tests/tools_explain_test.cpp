@@ -138,6 +138,26 @@ TEST(Explain, SaysWhereEachAxisOfAScheduleComesFrom) {
   EXPECT_EQ(asked.at("unroll"), (Json{{"value", 4}, {"source", "--schedule"}}));
 }
 
+TEST(Explain, SaysWhichAlgorithmsALibraryHas) {
+  const TemporaryFolder folder;
+  const std::string arguments = "mambabyte:tiny dot --graph prefill ";
+  const Json usual = explain(folder, arguments), asked = explain(folder, arguments + "--schedule dot:algorithm=1");
+  ASSERT_GT(usual.size(), 1u);
+  ASSERT_EQ(usual.size(), asked.size());
+  for (size_t i = 0; i < usual.size(); ++i) {
+    EXPECT_EQ(usual[i].at("kind"), "library");
+    EXPECT_EQ(usual[i].at("schedule"), (Json{{"algorithm", {{"value", 0}, {"source", "heuristic"}}}}));
+    EXPECT_EQ(asked[i].at("schedule"), (Json{{"algorithm", {{"value", 1}, {"source", "--schedule"}}}}));
+    EXPECT_GT(usual[i].at("algorithms").size(), 1u);
+    EXPECT_EQ(usual[i].at("algorithms"), asked[i].at("algorithms"));
+  }
+  const std::string text = succeed(folder, "mambac explain " + arguments + "--schedule dot:algorithm=1");
+  EXPECT_NE(text.find("schedule\n  --schedule: algorithm=1\n  algorithm 0: "), std::string::npos) << text;
+  for (const Json& one : explain(folder, arguments + "--device cuda")) EXPECT_TRUE(one.at("algorithms").empty());
+  for (const Json& one : explain(folder, "mambabyte:tiny gather --graph prefill"))
+    EXPECT_TRUE(one.at("schedule").empty());
+}
+
 /// This machine is measured when all sizes are given, and then one resource bounds the kernel.
 TEST(Explain, SharesOfTheRoofline) {
   const TemporaryFolder folder;

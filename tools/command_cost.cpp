@@ -155,9 +155,9 @@ void run_gpu_cost(const Arguments& arguments, const Selection& selection, const 
   const Graph fused = noted_pipeline(source_graph(selection.model, options.kind), for_gpu(options)).graph;
   const ScheduleSettings settings(DeviceKind::gpu, default_gpu_schedule, arguments.schedule);
   const GpuCost cost = gpu_cost(fused, options.kind, selection.sizes, architecture, settings.scheduler());
-  settings.check_used();
   const Memory memory = planned_memory(fused, DeviceKind::gpu, settings.scheduler(), selection.sizes,
                                        options.narrow_parameters);
+  settings.check_used();
   if (!arguments.json) {
     print_memory(memory, selection.sizes);
     return print_gpu_cost(cost, gpus);

@@ -236,10 +236,11 @@ class Dump {
     std::string text;
     for (const int number : kernels_named(arguments_.kernel, fused)) {
       const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+      const Schedule chosen = schedule(fused, number);
       if (group.kind == KernelGroup::library)
         text += fmt::format("{} {}: a call of the library\n\n", stage == "cuda" ? "//" : "#", group.name);
       else
-        text += code_of(lower(fused, layouts, number, schedule(fused, number), kind()).kernel, stage) + "\n";
+        text += code_of(lower(fused, layouts, number, chosen, kind()).kernel, stage) + "\n";
     }
     return text;
   }

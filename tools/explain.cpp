@@ -104,6 +104,7 @@ std::vector<KernelExplanation> Explainer::explain(const std::vector<int>& number
     one.remarks = remarks_on(number);
     one.schedule = schedule_of(number);
     if (const TuningRecord* record = tuned_choice(number).record) one.record = *record;
+    one.algorithms = algorithms_of(number);
     explanations.push_back(std::move(one));
   }
   schedules_.check_used();
@@ -192,14 +193,25 @@ TunedChoice Explainer::tuned_choice(int number) const {
 }
 
 std::vector<ScheduleAxis> Explainer::schedule_of(int number) const {
-  if (fused_.kernels[static_cast<size_t>(number)].kind == KernelGroup::library) return {};
+  const bool library = library_node(fused_, number).present();
+  const Schedule schedule = schedules_.scheduler()(fused_, number);
   const std::set<std::string> asked = schedules_.asked(fused_, number);
   const TunedChoice tuned = tuned_choice(number);
   const ChoiceSource chosen = tuned.record != nullptr ? source_of(tuned.source) : ChoiceSource::heuristic;
   std::vector<ScheduleAxis> axes;
-  for (const auto& [name, value] : schedules_.scheduler()(fused_, number).values())
-    axes.push_back({name, value, asked.contains(name) ? ChoiceSource::asked : chosen});
+  for (const auto& [name, value] : schedule.values())
+    if (!library || (name == "algorithm" && is_library_product(fused_, number)))
+      axes.push_back({name, value, asked.contains(name) ? ChoiceSource::asked : chosen});
   return axes;
+}
+
+std::vector<std::string> Explainer::algorithms_of(int number) const {
+  const NodeId node = library_node(fused_, number);
+  if (!node.present() || options_.device != DeviceKind::cpu) return {};
+  std::vector<NodeId> roots;
+  const Layouts layouts(fused_);
+  return cpu_device().library_call({fused_, layouts, node, options_.sizes, schedules_.scheduler()(fused_, number),
+                                    options_.pipeline.narrow_parameters}, &roots)->algorithms();
 }
 
 std::vector<ListedCode> Explainer::code_of(int number) const {

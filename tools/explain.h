@@ -99,8 +99,9 @@ struct KernelExplanation {
   KernelSummary summary;
   std::vector<Neighbour> producers, consumers;
   Remarks remarks;                     // about ops of this kernel
-  std::vector<ScheduleAxis> schedule;  // empty: a call of the library
+  std::vector<ScheduleAxis> schedule;  // of a call of the library the one axis that it has, or none
   std::optional<TuningRecord> record;  // that the schedule comes from
+  std::vector<std::string> algorithms;  // of a call of the library on a CPU, by number
   std::vector<Roofline> rooflines;     // of this machine, or of GPUs
   std::vector<ListedCode> code;        // with ExplainOptions::code
   std::optional<GpuCode> gpu;          // nothing on a CPU, without an architecture, and of a call of the library
@@ -142,6 +143,7 @@ class Explainer {
   Remarks remarks_on(int number) const;
   TunedChoice tuned_choice(int number) const;
   std::vector<ScheduleAxis> schedule_of(int number) const;
+  std::vector<std::string> algorithms_of(int number) const;
   void add_roofline(KernelExplanation& explanation);
   void add_gpu_code(KernelExplanation& explanation) const;
   ListedCode machine_code(const CudaKernel& kernel, const ListedCode& cuda) const;

@@ -130,6 +130,7 @@ Json explanation_json(const KernelExplanation& explanation) {
   for (const Remark& remark : explanation.remarks) json["remarks"].push_back(remark_json(remark));
   json["schedule"] = schedule_json(explanation.schedule);
   json["record"] = record_json(explanation.record);
+  json["algorithms"] = explanation.algorithms;
   json["rooflines"] = rooflines_json(explanation.rooflines);
   json["machine_code"] = code_json(explanation.gpu);
   if (!explanation.code.empty()) json["code"] = listed_json(explanation.code);

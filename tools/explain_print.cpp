@@ -69,14 +69,17 @@ void print_record(const TuningRecord& record) {
              record.heuristic_seconds / record.seconds);
 }
 
-void print_schedule(const std::vector<ScheduleAxis>& schedule, const std::optional<TuningRecord>& record) {
+void print_schedule(const KernelExplanation& explanation) {
+  const std::vector<ScheduleAxis>& schedule = explanation.schedule;
   if (schedule.empty()) return;
   std::map<ChoiceSource, std::vector<std::string>> by_source;
   for (const ScheduleAxis& axis : schedule)
     by_source[axis.source].push_back(fmt::format("{}={}", axis.name, axis.value));
   fmt::print("schedule\n");
   for (const auto& [source, axes] : by_source) fmt::print("  {}: {}\n", name_of(source), fmt::join(axes, " "));
-  if (record) print_record(*record);
+  if (explanation.record) print_record(*explanation.record);
+  for (size_t i = 0; i < explanation.algorithms.size(); ++i)
+    fmt::print("  algorithm {}: {}\n", i, explanation.algorithms[i]);
 }
 
 void print_work(const KernelWork& work, const Bindings& sizes) {
@@ -137,7 +140,7 @@ void print_explanation(const KernelExplanation& explanation, const Explainer& ex
   print_neighbours("reads what these leave", explanation.producers);
   print_neighbours("leaves what these read", explanation.consumers);
   print_remarks(explanation.remarks);
-  print_schedule(explanation.schedule, explanation.record);
+  print_schedule(explanation);
   print_work(summary.work, explainer.options().sizes);
   print_rooflines(explanation.rooflines);
   if (explanation.gpu) print_code(*explanation.gpu);

@@ -10,6 +10,7 @@
 #include "codegen/lower.h"
 #include "frontend/suggest.h"
 #include "ir/error.h"
+#include "passes/fuse.h"
 #include "tools/work_notes.h"
 
 namespace mambac::tools {
@@ -18,7 +19,12 @@ namespace {
 struct Setting {
   std::string part;
   std::vector<std::pair<std::string, int>> axes;
-  bool used = false;  // for at least one kernel
+  bool used = false;     // for at least one kernel
+  bool ignored = false;  // by a kernel of a library
+
+  bool has(std::string_view axis) const {
+    return std::ranges::any_of(axes, [&](const auto& one) { return one.first == axis; });
+  }
 };
 
 std::pair<std::string, int> parse_axis(const std::string& text) {
@@ -84,13 +90,19 @@ struct ScheduleSettings::State {
   int last = 0;                     // the highest number among them
 
   Schedule change(Schedule schedule, const Graph& fused, int number) {
+    const bool library = library_node(fused, number).present();
     const std::string name = kernel_name(fused, number);
     kernels.insert(name);
     last = std::max(last, number);
     bool changed = false;
     for (Setting& setting : settings) {
       if (!names_kernel(setting.part, fused, number)) continue;
-      for (const auto& [axis, value] : setting.axes) schedule.set(axis, value);
+      if (library && !setting.has("algorithm")) {
+        setting.ignored = true;
+        continue;
+      }
+      for (const auto& [axis, value] : setting.axes)
+        if (!library || axis == "algorithm") schedule.set(axis, value);
       setting.used = changed = true;
     }
     const std::string reason = changed ? why_illegal(fused, number, schedule, kind) : "";
@@ -122,10 +134,14 @@ std::set<std::string> ScheduleSettings::asked(const Graph& fused, int number) co
 }
 
 void ScheduleSettings::check_used() const {
-  for (const Setting& setting : state_->settings)
-    if (!setting.used)
-      throw InputError(fmt::format("--schedule: no kernel has '{}' in its name; there are, by number up to k{}: {}",
-                                   setting.part, state_->last, fmt::join(state_->kernels, ", ")));
+  for (const Setting& setting : state_->settings) {
+    if (setting.used) continue;
+    if (setting.ignored)
+      throw InputError(fmt::format("--schedule: '{}' names calls of a library alone, which have no axis '{}'; expected "
+                                   "algorithm", setting.part, setting.axes[0].first));
+    throw InputError(fmt::format("--schedule: no kernel has '{}' in its name; there are, by number up to k{}: {}",
+                                 setting.part, state_->last, fmt::join(state_->kernels, ", ")));
+  }
 }
 
 }  // namespace mambac::tools

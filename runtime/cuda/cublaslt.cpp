@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 
 #include "runtime/cuda/libraries.h"
+#include "runtime/progress.h"
 
 namespace mambac::cuda {
 namespace {
@@ -28,6 +31,8 @@ enum { kEpilogueBias = 4 };
 // way.
 enum : uint32_t { kReductionCompute = 2 };
 enum : int32_t { kAsStored = 0, kTransposed = 1 };  // cublasOperation_t
+
+constexpr int kMostAlgorithms = 8;  // that the library is asked for
 
 CublasLt::Api load(const LibraryProbe& library) {
   require_library(library);
@@ -159,17 +164,30 @@ struct DeviceMatmul::Impl {
     for (const int operand :
          {kPreferenceAlignmentA, kPreferenceAlignmentB, kPreferenceAlignmentC, kPreferenceAlignmentD})
       prefer(operand, options.alignment);
-    LtHeuristic best{};
+    offered.resize(kMostAlgorithms);
     int found = 0;
     expect(api.cublasLtMatmulAlgoGetHeuristic(library.handle(), matmul.get(), left.get(), right.get(), result.get(),
-                                              result.get(), preference.get(), 1, &best, &found));
-    if (found == 0)
+                                              result.get(), preference.get(), kMostAlgorithms, offered.data(), &found));
+    offered.resize(static_cast<size_t>(found));
+    std::erase_if(offered, [](const LtHeuristic& one) { return one.status != 0; });
+    if (offered.empty())
       throw EnvironmentError(fmt::format("{}: cuBLASLt {} has no algorithm for {} with {} bytes of workspace",
                                          library.device().str(), library.version(), shape.str(),
                                          options.workspace_bytes));
-    expect(best.status);
-    algorithm = best.algorithm;
-    workspace_bytes = best.workspace_bytes;
+    if (static_cast<size_t>(options.algorithm) >= offered.size())
+      throw no_such_algorithm(options.algorithm, "cuBLASLt " + library.version(), shape, names());
+  }
+
+  const LtHeuristic& chosen() const { return offered[static_cast<size_t>(options.algorithm)]; }
+
+  static std::string name_of(const LtHeuristic& algorithm) {
+    return fmt::format("{} of workspace, {:.2f} waves", byte_text(static_cast<double>(algorithm.workspace_bytes)),
+                       algorithm.waves);
+  }
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    std::ranges::transform(offered, std::back_inserter(names), name_of);
+    return names;
   }
 
   void run(Stream& stream, const Operands& operands) {
@@ -180,8 +198,8 @@ struct DeviceMatmul::Impl {
     const DevicePointer addend = operands.addend != 0 ? operands.addend : operands.c;
     expect(library.api().cublasLtMatmul(library.handle(), matmul.get(), &alpha, pointer(operands.b), left.get(),
                                         pointer(operands.a), right.get(), &beta, pointer(addend), result.get(),
-                                        pointer(operands.c), result.get(), &algorithm, pointer(operands.workspace),
-                                        workspace_bytes, stream.handle()));
+                                        pointer(operands.c), result.get(), &chosen().algorithm,
+                                        pointer(operands.workspace), chosen().workspace_bytes, stream.handle()));
   }
 
   const CublasLt& library;
@@ -189,8 +207,7 @@ struct DeviceMatmul::Impl {
   DeviceMatmulOptions options;
   Descriptor<LtMatmul, &CublasLt::Api::cublasLtMatmulDescDestroy> matmul;
   Layout left, right, result;
-  LtAlgorithm algorithm{};
-  size_t workspace_bytes = 0;
+  std::vector<LtHeuristic> offered;  // the one that the library thinks fastest comes first
 };
 
 DeviceMatmul::DeviceMatmul(const CublasLt& library, const MatmulShape& shape, const DeviceMatmulOptions& options)
@@ -200,7 +217,15 @@ DeviceMatmul& DeviceMatmul::operator=(DeviceMatmul&&) noexcept = default;
 DeviceMatmul::~DeviceMatmul() = default;
 
 size_t DeviceMatmul::workspace_bytes() const {
-  return impl_->workspace_bytes;
+  return impl_->chosen().workspace_bytes;
+}
+
+std::vector<std::string> DeviceMatmul::algorithms() const {
+  return impl_->names();
+}
+
+std::string DeviceMatmul::algorithm() const {
+  return Impl::name_of(impl_->chosen());
 }
 
 void DeviceMatmul::run(Stream& stream, const Operands& operands) {

@@ -136,13 +136,13 @@ class ProgramDevice : public mambac::Device {
   }
 
   /// Nothing is kept of constant parameters: the library takes weights as they lie.
-  std::unique_ptr<Call> library_call(const mambac::Graph& fused, const Layouts& layouts, NodeId node,
-                                     const Bindings& bindings, bool, std::vector<NodeId>* roots) override {
+  std::unique_ptr<Call> library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) override {
+    const auto& [fused, layouts, node, sizes, schedule, constant_parameters] = kernel;
     *roots = library_roots(fused, layouts, node);
     if (fused.node(node).op == Op::Dot)
-      return std::make_unique<DeviceProduct>(products_, stream_, texts_,
-                                             library_product(fused, layouts, node, bindings));
-    return std::make_unique<LaunchCall>(stream_, texts_, table_launch(table_lookup(fused, layouts, node, bindings)));
+      return std::make_unique<DeviceProduct>(products_, stream_, texts_, library_product(fused, layouts, node, sizes),
+                                             schedule.algorithm);
+    return std::make_unique<LaunchCall>(stream_, texts_, table_launch(table_lookup(fused, layouts, node, sizes)));
   }
 
  private:

@@ -38,7 +38,8 @@ CallOperand DeviceProduct::copied(DType dtype, int64_t elements) {
   return place;
 }
 
-DeviceProduct::DeviceProduct(const CublasLt& library, Stream& stream, TextLoader& texts, const LibraryProduct& call)
+DeviceProduct::DeviceProduct(const CublasLt& library, Stream& stream, TextLoader& texts, const LibraryProduct& call,
+                             int algorithm)
     : stream_(stream), a_(call.a), b_(call.b), c_(call.c) {
   MatmulShape shape = call.shape;
   const DType type = shape.a == shape.b ? shape.a : DType::f32;
@@ -64,7 +65,7 @@ DeviceProduct::DeviceProduct(const CublasLt& library, Stream& stream, TextLoader
     shape.c = DType::f32;
     shape.ldc = shape.n;
   }
-  DeviceMatmulOptions options;
+  DeviceMatmulOptions options{.algorithm = algorithm};
   options.alignment = std::min({alignment_of(a_), alignment_of(b_), alignment_of(c_)});
   product_.emplace(library, shape, options);
   workspace_ = copied(DType::u8, static_cast<int64_t>(product_->workspace_bytes()));

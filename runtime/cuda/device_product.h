@@ -15,10 +15,13 @@ namespace mambac::cuda {
 /// is copied as f32 first, or last; these copies and the library's workspace are the call's scratch memory.
 class DeviceProduct : public Call {
  public:
-  DeviceProduct(const CublasLt& library, Stream& stream, TextLoader& texts, const LibraryProduct& call);
+  /// `algorithm`: see DeviceMatmulOptions.
+  DeviceProduct(const CublasLt& library, Stream& stream, TextLoader& texts, const LibraryProduct& call, int algorithm);
 
   void run(void* const* pointers, void* scratch) override;
   size_t scratch_bytes() const override { return scratch_bytes_; }
+  std::vector<std::string> algorithms() const override { return product_->algorithms(); }
+  std::string algorithm() const override { return product_->algorithm(); }
 
  private:
   CallOperand copied(DType dtype, int64_t elements);

@@ -123,12 +123,11 @@ class EmulatedDevice : public Device {
     return made;
   }
 
-  std::unique_ptr<Call> library_call(const Graph& fused, const Layouts& layouts, NodeId node, const Bindings& bindings,
-                                     bool constant_parameters, std::vector<NodeId>* roots) override {
-    if (fused.node(node).op == Op::Dot)
-      return make_library_call(fused, layouts, node, bindings, constant_parameters, roots);
+  std::unique_ptr<Call> library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) override {
+    const auto& [fused, layouts, node, sizes, schedule, constant_parameters] = kernel;
+    if (fused.node(node).op == Op::Dot) return make_library_call(kernel, roots);
     *roots = library_roots(fused, layouts, node);
-    return std::make_unique<EmulatedTableCall>(table_launch(table_lookup(fused, layouts, node, bindings)), options_);
+    return std::make_unique<EmulatedTableCall>(table_launch(table_lookup(fused, layouts, node, sizes)), options_);
   }
 
  private:
