@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "passes/fuse.h"
+
 namespace mambac {
 namespace {
 
@@ -75,6 +77,12 @@ const Axes& gpu_rows_axes() {
   return axes;
 }
 
+/// A library may have fewer, which it says when it is asked for more.
+const Axes& library_axes() {
+  static const Axes axes = {{"algorithm", {0, 1, 2, 3, 4, 5, 6, 7}, true}};
+  return axes;
+}
+
 int value_of(const Schedule& schedule, const std::string& axis) {
   for (const auto& [name, value] : schedule.values())
     if (name == axis) return value;
@@ -128,7 +136,8 @@ int64_t statements(const loop::Block& block) {
 
 std::vector<AxisValues> axes_of(const Graph& fused, int number, const Schedule& heuristic, DeviceKind kind) {
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
-  if (group.kind == KernelGroup::library) return {};
+  if (group.kind == KernelGroup::library)
+    return is_library_product(fused, number) ? library_axes() : std::vector<AxisValues>{};
   const bool walk = group.kind == KernelGroup::walk, gpu = kind == DeviceKind::gpu;
   std::vector<AxisValues> axes = gpu ? (walk ? gpu_walk_axes() : gpu_rows_axes())
                                      : (walk ? cpu_walk_axes() : cpu_rows_axes());

@@ -73,7 +73,7 @@ class Collector {
   void add_kernel(const Graph& fused, int number, bool constant_parameters) {
     const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
     const bool library = group.kind == KernelGroup::library;
-    const std::string name = library ? group.name : kernel_name(fused, number);
+    const std::string name = kernel_name(fused, number);
     if (name.find(options_.kernels) == std::string::npos) return;
     const KernelKey key = kernel_key(fused, number);
     const TuneTask task{key.digest(), name, sizes_for(fused, key, options_.sizes), device_.model().threads};

@@ -61,7 +61,7 @@ class Search {
   static std::string code_of(const loop::Kernel& kernel) {
     const Schedule& s = kernel.schedule;
     return kernel_text(kernel.name, loop::print(kernel)).content +
-           fmt::format(" {} {} {} {} {} {}", s.interleave, s.tiles_ahead, s.copies_ahead, s.blocks_per_sm, s.exp_on_fma,
+           fmt::format(" {} {} {} {} {} {} {}", s.algorithm, s.interleave, s.tiles_ahead, s.copies_ahead, s.blocks_per_sm, s.exp_on_fma,
                        s.begins_early);
   }
   /// Callers rely on what may be computed in the place of an input.
@@ -144,7 +144,12 @@ class Search {
 
   /// A trial whose results are right; null, and the reason, of another.
   std::unique_ptr<KernelTrial> check(TriedSchedule& one) {
-    auto trial = std::make_unique<KernelTrial>(task_, one.schedule);
+    std::unique_ptr<KernelTrial> trial;
+    try {
+      trial = std::make_unique<KernelTrial>(task_, one.schedule);
+    } catch (const InputError&) {  // a library has fewer algorithms
+      return nullptr;
+    }
     one.error = trial->error();
     if (one.error <= 1) return trial;
     one.wrong = fmt::format("its results differ by {:.3g} times what is tolerated", one.error);
