@@ -10,6 +10,7 @@
 #include "codegen/llvm_jit.h"
 #include "codegen/lower.h"
 #include "runtime/cpu_info.h"
+#include "runtime/gemm.h"
 #include "runtime/launch.h"
 #include "runtime/library_calls.h"
 
@@ -69,7 +70,7 @@ class CpuDevice : public Device {
   std::string name() const override { return "cpu"; }
   DeviceModel model() const override {
     const std::string processor = jit_.processor();
-    return {"CPU " + processor, processor, compiler_library(), "", omp_get_max_threads()};
+    return {"CPU " + processor, processor, compiler_library(), gemm_library(), "", omp_get_max_threads()};
   }
   std::unique_ptr<DeviceMemory> allocate(int64_t bytes) override { return std::make_unique<CpuMemory>(bytes); }
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }

@@ -62,6 +62,7 @@ struct DeviceModel {
   std::string name;          // "CPU znver4", "NVIDIA H200"
   std::string architecture;  // "znver4", "sm_90"
   std::string toolkit;       // "LLVM 19.1.7", "NVRTC 13.0"
+  std::string library;       // of matrix products: "oneDNN 2.6.3", "cuBLASLt 13.1.0"
   std::string driver;        // "13.0"; empty on a CPU
   int threads = 0;           // of the CPU's that kernels run on; 0 on a GPU
 };
@@ -80,7 +81,7 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual std::string name() const = 0;
-  virtual DeviceModel model() const { return {name(), "", "", "", 0}; }
+  virtual DeviceModel model() const { return {name(), "", "", "", "", 0}; }
   /// EnvironmentError when there is not that much.
   virtual std::unique_ptr<DeviceMemory> allocate(int64_t bytes) = 0;
   /// Bytes that can be allocated now, as far as that is known.

@@ -87,7 +87,7 @@ class ProgramDevice : public mambac::Device {
 
   DeviceModel model() const override {
     return {device_.info().name, device_.info().architecture(), "NVRTC " + Nvrtc::instance().version(),
-            Driver::instance().version_text(), 0};
+            "cuBLASLt " + products_.version(),             Driver::instance().version_text(), 0};
   }
 
   std::unique_ptr<mambac::DeviceMemory> allocate(int64_t bytes) override {

@@ -45,7 +45,8 @@ bool comes_before(const TunedChoice& a, const TunedChoice& b) {
 
 }  // namespace
 
-TunedSchedules::TunedSchedules(std::vector<Layer> layers, int threads) : threads_(threads) {
+TunedSchedules::TunedSchedules(std::vector<Layer> layers, int threads, std::string library)
+    : threads_(threads), library_(std::move(library)) {
   for (Layer& layer : layers)
     for (TuningRecord& record : layer.file.records) {
       std::string kernel = record.kernel;

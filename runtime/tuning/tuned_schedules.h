@@ -28,7 +28,8 @@ struct TunedChoice {
 /// dimensions, and the number of threads, of |log2(size / record's size)|. A size that is not known counts nothing. Of
 /// equally near ones a pinned one comes before the user's, the user's before the shipped one, then the larger sizes. A
 /// record whose schedule is illegal for the kernel is passed over, and so is one of a library's algorithm at other sizes
-/// than its own, where that number stands for another one.
+/// than its own, where that number stands for another one. A library
+/// numbers its algorithms for each shape anew: its products are served at equal sizes, by records of its version.
 class TunedSchedules {
  public:
   static constexpr double kFarthest = 6;
@@ -37,7 +38,8 @@ class TunedSchedules {
     RecordSource source;
     TuningFile file;
   };
-  TunedSchedules(std::vector<Layer> layers, int threads);
+  /// `threads` and `library` of the device (DeviceModel).
+  TunedSchedules(std::vector<Layer> layers, int threads, std::string library = "");
 
   bool empty() const { return by_kernel_.empty(); }
   TunedChoice find(const Graph& fused, int number, DeviceKind kind, const Bindings& sizes) const;
@@ -57,6 +59,7 @@ class TunedSchedules {
   std::multimap<std::string, Entry> by_kernel_;  // by digest
   mutable std::set<const TuningRecord*> used_;
   int threads_;
+  std::string library_;
 };
 
 }  // namespace mambac
