@@ -33,7 +33,7 @@ std::unique_ptr<TunedSchedules> tuned_schedules(const std::string& tuned, const 
     if (file.device != model.name)
       throw InputError(fmt::format("--tuned: '{}' has records of {}, expected those of {}", tuned, file.device, model.name));
     return std::make_unique<TunedSchedules>(std::vector<TunedSchedules::Layer>{{RecordSource::pinned, std::move(file)}},
-                                            model.threads);
+                                            model.threads, model.library);
   }
   std::vector<TunedSchedules::Layer> layers{{RecordSource::shipped, shipped_tuning(model.name)}};
   const std::filesystem::path folder = TuningFolder::default_folder();
@@ -42,7 +42,7 @@ std::unique_ptr<TunedSchedules> tuned_schedules(const std::string& tuned, const 
   } catch (const InputError& damaged) {
     talk(fmt::format("{}; its records are not used", damaged.what()));
   }
-  return std::make_unique<TunedSchedules>(std::move(layers), model.threads);
+  return std::make_unique<TunedSchedules>(std::move(layers), model.threads, model.library);
 }
 
 namespace {

@@ -194,7 +194,7 @@ class Tuner {
                         .predicted_seconds = found.predicted,
                         .error = found.error,
                         .architecture = model.architecture,
-                        .toolkit = model.toolkit,
+                        .toolkit = one.kernel.kind == KernelGroup::library ? model.library : model.toolkit,
                         .driver = model.driver,
                         .date = today()};
     if (const auto damaged = folder_.merge({model.name, {record}}).damaged)

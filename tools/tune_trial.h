@@ -67,6 +67,7 @@ class KernelTrial {
   double sample_error();
 
   KernelTask& task_;
+  Schedule schedule_;
   Program program_;
   std::unique_ptr<Executable> executable_;
 };

@@ -63,8 +63,9 @@ TunedChoice TunedSchedules::find(const Graph& fused, int number, DeviceKind kind
   for (auto found = first; found != last; ++found) {
     const Entry& entry = found->second;
     const TunedChoice choice{&entry.record, entry.source, distance_of(entry.record, own, threads_)};
-    const double farthest = entry.record.schedule.algorithm > 0 ? 0 : kFarthest;
-    if (choice.distance <= farthest) near.push_back(choice);
+    const bool of_library = entry.record.schedule.algorithm > 0;
+    if (of_library && entry.record.toolkit != library_) continue;
+    if (choice.distance <= (of_library ? 0 : kFarthest)) near.push_back(choice);
   }
   std::stable_sort(near.begin(), near.end(), comes_before);
   for (const TunedChoice& choice : near)

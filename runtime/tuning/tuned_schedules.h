@@ -28,8 +28,7 @@ struct TunedChoice {
 /// dimensions, and the number of threads, of |log2(size / record's size)|. A size that is not known counts nothing. Of
 /// equally near ones a pinned one comes before the user's, the user's before the shipped one, then the larger sizes. A
 /// record whose schedule is illegal for the kernel is passed over, and so is one of a library's algorithm at other sizes
-/// than its own, where that number stands for another one. A library
-/// numbers its algorithms for each shape anew: its products are served at equal sizes, by records of its version.
+/// or of another version of the library, where that number stands for another one.
 class TunedSchedules {
  public:
   static constexpr double kFarthest = 6;
