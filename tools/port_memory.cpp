@@ -1,6 +1,7 @@
 #include "tools/port_memory.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "runtime/element_type.h"
 #include "runtime/initialise.h"
@@ -19,7 +20,16 @@ size_t bytes_of(const Port& port) {
   return static_cast<size_t>(port.elements) * mambac::bytes_of(port.dtype);
 }
 
-void fill(const Port& port, const Node* param, const Filling& filling, uint64_t stream, void* to) {
+/// Elements that are drawn; what is larger repeats them. No dimension is a multiple of that, so that rows differ.
+constexpr int64_t kDrawn = (int64_t{1} << 22) - 3;
+
+void repeat(const Port& port, void* to) {
+  const size_t whole = bytes_of(port), drawn = static_cast<size_t>(kDrawn) * mambac::bytes_of(port.dtype);
+  for (size_t done = drawn; done < whole; done += std::min(done, whole - done))
+    std::memcpy(static_cast<char*>(to) + done, to, std::min(done, whole - done));
+}
+
+void draw(const Port& port, const Node* param, const Filling& filling, uint64_t stream, void* to) {
   Rng rng(1, stream);
   if (!is_float(port.dtype)) {
     for (int64_t i = 0; i < port.elements; ++i) {
@@ -38,6 +48,14 @@ void fill(const Port& port, const Node* param, const Filling& filling, uint64_t 
     for (float& value : values) value = static_cast<float>(r.low + (r.high - r.low) * rng.uniform());
   }
   from_f32(values.data(), port.elements, element_type_of(port.dtype), to);
+}
+
+void fill(Port port, const Node* param, const Filling& filling, uint64_t stream, void* to) {
+  const Port whole = port;
+  const bool initialised = param && param->param.init.kind != Initialiser::none;
+  if (!initialised) port.elements = std::min(port.elements, kDrawn);
+  draw(port, param, filling, stream, to);
+  if (port.elements < whole.elements) repeat(whole, to);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ namespace mambac::tools {
 namespace {
 
 constexpr uint64_t kSeed = 1;
+constexpr char kPoison = static_cast<char>(0xff);  // of each byte: not a number
 constexpr int64_t kLargestCache = int64_t{128} << 20;
 constexpr int64_t kSample = int64_t{1} << 18;  // elements
 constexpr int64_t kMostForReference = int64_t{1} << 22;  // elements of a value
@@ -51,7 +52,7 @@ double error_of(const std::vector<double>& found, const std::vector<double>& exp
 /// Outputs are poisoned: what a kernel does not write is not a number then.
 void poison(const Executable& executable, const PortMemory& memory) {
   for (const Port& port : executable.outputs())
-    memory.at(port.name).fill([&](char* to) { std::fill_n(to, memory.at(port.name).bytes(), char(0xff)); });
+    memory.at(port.name).fill([&](char* to) { std::fill_n(to, memory.at(port.name).bytes(), kPoison); });
 }
 
 /// Elements of the largest one.
@@ -127,10 +128,11 @@ KernelTask::KernelTask(Graph alone, Bindings sizes, Device& device, bool constan
   // Weights come from memory in a step that reads all of them; activations are in the cache when they were just made.
   constexpr int64_t kSomeBytes = int64_t{1} << 18;
   cold_ = device.memory_is_host() && parameter_bytes(alone_, sizes_) >= kSomeBytes;
-  if (largest_value(alone_, small_sizes_) <= kMostForReference) evaluate_reference();
 }
 
 void KernelTask::evaluate_reference() {
+  if (evaluated_ || largest_value(alone_, small_sizes_) > kMostForReference) return;
+  evaluated_ = true;
   small_inputs_ = random_inputs(alone_, small_sizes_, {"", kSeed});
   for (const std::string& name : rates(alone_))
     for (double& x : small_inputs_.at(name).data) x = -std::abs(x);
@@ -175,6 +177,7 @@ KernelTrial::KernelTrial(KernelTask& task, const Schedule& schedule)
 }
 
 double KernelTrial::small_error() const {
+  task_.evaluate_reference();
   if (task_.small_outputs_.empty()) return 0;
   // A library numbers its algorithms for each shape anew: another one than the first choice is compared with that.
   if (program_.graph().kernels[0].kind == KernelGroup::library && schedule_.algorithm > 0) return 0;
@@ -191,23 +194,29 @@ double KernelTrial::small_error() const {
   return worst;
 }
 
+void KernelTask::choose_samples(const Executable& executable) {
+  for (const Port& port : executable.outputs())
+    for (int64_t quarter = 0; quarter < (port.elements > 4 * kSample ? 4 : 1); ++quarter) {
+      const int64_t all = port.elements, count = std::min(all, kSample);
+      samples_.push_back({port.name, port.dtype, quarter * (all - count) / 3, count, {}});
+    }
+}
+
 double KernelTrial::sample_error() {
-  poison(*executable_, task_.memory_);
-  executable_->run();
   const bool first = task_.samples_.empty();
-  if (first)
-    for (const Port& port : executable_->outputs())
-      for (int64_t quarter = 0; quarter < (port.elements > 4 * kSample ? 4 : 1); ++quarter) {
-        const int64_t all = port.elements, count = std::min(all, kSample);
-        task_.samples_.push_back({port.name, quarter * (all - count) / 3, count, {}});
-      }
+  if (first) task_.choose_samples(*executable_);
+  const auto place = [&](const KernelTask::Sample& sample) {
+    const auto bytes = static_cast<int64_t>(bytes_of(sample.dtype));
+    return task_.memory_.at(sample.output).part(sample.first * bytes, sample.count * bytes);
+  };
+  for (const KernelTask::Sample& sample : task_.samples_)
+    place(sample).fill([&](char* to) { std::fill_n(to, place(sample).bytes(), kPoison); });
+  executable_->run();
   double worst = 0;
   for (KernelTask::Sample& sample : task_.samples_) {
-    const auto port = std::ranges::find(executable_->outputs(), sample.output, &Port::name);
-    const auto bytes = static_cast<int64_t>(bytes_of(port->dtype));
-    std::vector<char> memory(static_cast<size_t>(sample.count * bytes));
-    task_.memory_.at(sample.output).part(sample.first * bytes, sample.count * bytes).download(memory.data());
-    std::vector<double> values = numbers_of(port->dtype, memory.data(), sample.count);
+    std::vector<char> memory(place(sample).bytes());
+    place(sample).download(memory.data());
+    std::vector<double> values = numbers_of(sample.dtype, memory.data(), sample.count);
     if (first) sample.values = std::move(values);
     else worst = std::max(worst, error_of(values, sample.values, tolerance_of(task_.alone_)));
   }

@@ -31,11 +31,13 @@ class KernelTask {
   friend class KernelTrial;
   struct Sample {
     std::string output;
+    DType dtype = DType::f32;
     int64_t first = 0, count = 0;  // elements
     std::vector<double> values;
   };
   void evaluate_reference();
   void fill(const Executable& executable);
+  void choose_samples(const Executable& executable);
   void evict();
 
   Graph alone_;
@@ -44,7 +46,7 @@ class KernelTask {
   ExecutableOptions options_;
   Arrays small_inputs_, small_outputs_;  // as they lie in memory
   PortMemory memory_;             // at the sizes that are timed
-  bool filled_ = false, cold_ = false;
+  bool evaluated_ = false, filled_ = false, cold_ = false;
   std::vector<Sample> samples_;   // of the schedule that was checked first
   std::vector<char> evictor_;     // read to put other memory into the cache
 };
