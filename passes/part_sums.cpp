@@ -209,7 +209,7 @@ bool parts_of_rows(const Graph& graph, const KernelGroup& group, const std::vect
 DimId parts_added_by(const Graph& fused, int kernel) {
   std::set<DimId> parts;
   for (const Node& n : fused.nodes())
-    if (n.op == Op::PartDot) parts.insert(n.attrs.dims[1]);
+    if (n.op == Op::PartDot || (n.op == Op::Input && !n.attrs.dims.empty())) parts.insert(n.attrs.dims[1]);
   for (const Node& n : fused.nodes())
     if (n.kernel == kernel && n.op == Op::Sum && parts.count(n.attrs.dims[0])) return n.attrs.dims[0];
   return {};
