@@ -195,7 +195,8 @@ void add_cost(Command app) {
   add_recompute(command, arguments->recompute);
   const Option device = command.add_option("--device", arguments->device, "an architecture: cuda:sm_90");
   device.type_name("");
-  command.add_option("--gpu", arguments->gpu, "with --device: h100 or h200; without, all of the architecture")
+  command.add_option("--gpu", arguments->gpu, "with --device: h200 or another described GPU; without, all that are "
+                                              "described of the architecture")
       .needs(device)
       .type_name("");
   add_schedule(command, arguments->schedule).needs(device);

@@ -37,7 +37,8 @@ void add_explain_options(Command command, ExplainArguments& arguments) {
   add_recompute(command, arguments.recompute);
   const Option device = command.add_option("--device", arguments.device, "cpu, cuda, or an architecture: cuda:sm_90");
   device.show_default().type_name("");
-  command.add_option("--gpu", arguments.gpu, "with an architecture: h100 or h200; without, all that it has")
+  command.add_option("--gpu", arguments.gpu, "with an architecture: h200 or another described GPU; without, all that are "
+                                             "described of it")
       .needs(device)
       .type_name("");
   add_schedule(command, arguments.schedule);

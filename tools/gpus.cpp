@@ -2,45 +2,75 @@
 
 #include <fmt/format.h>
 
-#include <vector>
+#include <algorithm>
+#include <iterator>
 
-#include "frontend/suggest.h"
 #include "ir/error.h"
 
 namespace mambac::tools {
 namespace {
 
-constexpr Gpu kGpus[] = {
-    {"h100", "H100 SXM5 80 GB", "sm_90", 132, 1.98e9, 3.35e12, 989.4e12,
-     "NVIDIA H100 datasheet and architecture paper"},
-    {"h200", "H200 SXM 141 GB", "sm_90", 132, 1.98e9, 4.8e12, 989.4e12, "NVIDIA H200 datasheet"},
-};
-
-const Gpu& gpu_named(const std::string& name) {
-  std::vector<std::string> known;
-  for (const Gpu& gpu : kGpus) {
-    if (gpu.name == name) return gpu;
-    known.emplace_back(gpu.name);
+Gpu gpu_named(const std::string& name) {
+  try {
+    return gpu_of(DeviceDescription::find(name, "gpu"));
+  } catch (const InputError& failure) {
+    throw InputError(fmt::format("--gpu: {}", failure.what()));
   }
-  throw InputError(
-      fmt::format("--gpu: found '{}', expected {}{}", name, fmt::join(known, " or "), did_you_mean(name, known)));
 }
 
 }  // namespace
 
-std::span<const Gpu> gpus() {
-  return kGpus;
+Gpu gpu_of(DeviceDescription description) {
+  if (description.kind() != "gpu")
+    throw InputError(fmt::format("'{}' describes a device of the kind {}, expected gpu", description.name(),
+                                 description.kind()));
+  Gpu gpu;
+  gpu.name = description.name();
+  gpu.title = description.text("title");
+  gpu.architecture = description.text("architecture");
+  gpu.source = description.source();
+  gpu.multiprocessors = description.count("multiprocessors");
+  gpu.clock = description.number("clock");
+  gpu.bytes_per_second = description.number("bytes_per_second");
+  gpu.l2_bytes = description.number("l2_bytes");
+  gpu.l2_bytes_per_second = description.number("l2_bytes_per_second");
+  gpu.narrow_products = description.number("product_flops_per_second");
+  gpu.memory_latency = description.number("memory_latency");
+  gpu.l2_latency = description.number("l2_latency");
+  gpu.launch_seconds = description.number("launch_seconds");
+  gpu.warps = description.count("warps");
+  gpu.blocks = description.count("blocks");
+  gpu.registers = description.count("registers");
+  gpu.shared_bytes = description.count("shared_bytes");
+  gpu.warps_issued = description.count("warps_issued");
+  gpu.multiply_adds = description.count("multiply_adds");
+  gpu.special_functions = description.count("special_functions");
+  description.check_all_read();
+  return gpu;
+}
+
+const std::vector<Gpu>& gpus() {
+  static const std::vector<Gpu> all = [] {
+    std::vector<Gpu> described;
+    for (const std::string& name : DeviceDescription::shipped("gpu"))
+      described.push_back(gpu_of(DeviceDescription::find(name)));
+    return described;
+  }();
+  return all;
 }
 
 std::vector<Gpu> gpus_for(const std::string& architecture, const std::string& name) {
-  std::vector<Gpu> found;
-  for (const Gpu& gpu : gpus())
-    if (name.empty() ? gpu.architecture == architecture : &gpu == &gpu_named(name)) found.push_back(gpu);
-  for (const Gpu& gpu : found)
-    if (gpu.architecture != architecture)
-      throw InputError(fmt::format("--gpu: found {}, which is {}, expected one of {} (--device)", name,
-                                   gpu.architecture, architecture));
-  return found;
+  if (name.empty()) {
+    std::vector<Gpu> found;
+    std::ranges::copy_if(gpus(), std::back_inserter(found),
+                         [&](const Gpu& gpu) { return gpu.architecture == architecture; });
+    return found;
+  }
+  Gpu gpu = gpu_named(name);
+  if (gpu.architecture != architecture)
+    throw InputError(fmt::format("--gpu: found {}, which is {}, expected one of {} (--device)", name, gpu.architecture,
+                                 architecture));
+  return {std::move(gpu)};
 }
 
 std::vector<ResourceTime> times_on(const Gpu& gpu, const GpuWork& work) {

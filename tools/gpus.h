@@ -1,31 +1,40 @@
 // What NVIDIA GPUs can do at most: the rooflines of `mambac cost --device`.
 #pragma once
 
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "runtime/gemm.h"
+#include "tools/device_description.h"
 #include "tools/roofline.h"
 
 namespace mambac::tools {
 
+/// A GPU as its description says (models/devices/).
 struct Gpu {
-  std::string_view name;  // of `--gpu`
-  std::string_view title;
-  std::string_view architecture;  // whose machine code is its own
+  std::string name;  // of `--gpu`
+  std::string title;
+  std::string architecture;  // whose machine code is its own
+  std::string source;        // the first of the documents that the numbers are from
   int multiprocessors;
-  double clock;             // Hz, the boost clock
-  double bytes_per_second;  // of memory
-  double narrow_products;   // FLOPs per second of matrix products of bf16 or f16, dense
-  std::string_view source;
+  double clock;                // Hz, the boost clock
+  double bytes_per_second;     // of memory
+  double l2_bytes;             // of the L2 cache
+  double l2_bytes_per_second;
+  double narrow_products;      // FLOPs per second of matrix products of bf16 or f16, dense
+  double memory_latency;       // seconds of a load that no cache has
+  double l2_latency;           // and of one that the L2 cache has, nothing else going on
+  double launch_seconds;       // from the end of a kernel's work to the start of the next one's in a captured graph
+  // Of a multiprocessor:
+  int warps, blocks;           // that it holds at most
+  int registers, shared_bytes;
+  int warps_issued;            // each clock: as many as it has schedulers
+  int multiply_adds;           // of f32, of threads and each clock
+  int special_functions;
 
-  // A multiprocessor of compute capability 9.0 issues an instruction of 4 warps of 32 threads a clock, computes 128 f32
-  // multiply-adds and 16 special functions (CUDA C++ Programming Guide, section 5.4.1, Arithmetic Instructions).
-  double slots_per_second() const { return 128 * rate(); }
-  double flops_per_second() const { return 2 * 128 * rate(); }
-  double specials_per_second() const { return 16 * rate(); }
+  double slots_per_second() const { return 32.0 * warps_issued * rate(); }
+  double flops_per_second() const { return 2.0 * multiply_adds * rate(); }
+  double specials_per_second() const { return special_functions * rate(); }
   double product_flops_per_second(const MatmulShape& shape) const {
     return shape.a == DType::f32 ? flops_per_second() : narrow_products;
   }
@@ -34,9 +43,12 @@ struct Gpu {
   double rate() const { return multiprocessors * clock; }
 };
 
-std::span<const Gpu> gpus();
-/// That of `--gpu`, or all of the architecture where it names none. InputError for an unknown name, and for a GPU of
-/// another architecture.
+/// The shipped ones.
+const std::vector<Gpu>& gpus();
+/// InputError for a description of something else, and for one that lacks what a GPU has.
+Gpu gpu_of(DeviceDescription description);
+/// That of `--gpu` (a name or a path), or all shipped ones of the architecture where it is empty. InputError for an
+/// unknown name, for a damaged file, and for a GPU of another architecture.
 std::vector<Gpu> gpus_for(const std::string& architecture, const std::string& name);
 
 /// The work of one launch, as a roofline sees it.
