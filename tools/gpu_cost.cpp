@@ -7,11 +7,8 @@
 #include <map>
 #include <tuple>
 
-#include "codegen/cuda/cuda_emit.h"
-#include "ir/error.h"
-#include "runtime/cuda/disassembler.h"
-#include "runtime/cuda/kernel_source.h"
 #include "runtime/parallel.h"
+#include "tools/code_reader.h"
 #include "tools/schedule_option.h"
 
 namespace mambac::tools {
@@ -20,63 +17,13 @@ namespace {
 using cuda::MachineFunction;
 using cuda::SlotCount;
 
-/// Reads the machine code of kernels that compile_all compiled with line tables.
-class CodeReader {
- public:
-  explicit CodeReader(std::string architecture)
-      : architecture_(std::move(architecture)),
-        disassembler_(cuda::find_disassembler(cuda::Nvrtc::instance().path())) {}
-
-  const std::filesystem::path& disassembler() const { return disassembler_; }
-
-  std::vector<MachineFunction> read(const CudaKernel& kernel) const {
-    if (disassembler_.empty()) return cuda::parse_ptx(ptx(kernel), cuda::first_line_of_text());
-    return cuda::parse_sass(cuda::disassemble(disassembler_, kernel.code.cubin));
-  }
-
-  std::vector<cuda::CodeLine> lines(const CudaKernel& kernel) const {
-    if (disassembler_.empty()) return cuda::ptx_lines(ptx(kernel), cuda::first_line_of_text());
-    return cuda::sass_lines(cuda::disassemble(disassembler_, kernel.code.cubin));
-  }
-
- private:
-  std::string ptx(const CudaKernel& kernel) const {
-    cuda::CompileRequest request = cuda::request_for(kernel.name, kernel.text, architecture_);
-    request.options = kLineTables;
-    return cuda::Nvrtc::instance().ptx(request);
-  }
-
-  std::string architecture_;
-  std::filesystem::path disassembler_;
-};
-
-const MachineFunction& function_of(const std::vector<MachineFunction>& functions, const std::string& symbol) {
-  for (const MachineFunction& function : functions)
-    if (function.name == symbol) return function;
-  throw EnvironmentError(fmt::format("the disassembly of a kernel lacks its function {}", symbol));
-}
-
-/// Of one launch: all threads of all tasks. The task in the middle stands for all of them.
-SlotCount launch_count(const CudaKernel& kernel, const std::vector<MachineFunction>& functions, const Bindings& sizes) {
-  std::vector<int64_t> values;
-  for (const std::string& name : kernel.loops.sizes) values.push_back(sizes.find(name)->second);
-  SlotCount sum;
-  for (size_t i = 0; i < kernel.loops.stages.size(); ++i) {
-    const loop::Stage& stage = kernel.loops.stages[i];
-    const int64_t tasks = loop::evaluate(stage.tasks, {}, values);
-    const cuda_emit::NestRuns runs = kernel.nests[i].count(stage.task, tasks / 2, values);
-    const MachineFunction& function = function_of(functions, cuda_emit::stage_symbol(kernel.loops, i));
-    sum += cuda::count_slots(function, kernel.nests[i], runs, cuda::first_line_of_text()) *
-           (static_cast<double>(tasks) * threads_of(kernel.loops, stage));
-  }
-  return sum;
-}
-
 std::vector<SlotCount> counts_of(const CudaKernels& kernels, const CodeReader& reader, const Bindings& sizes) {
   const std::vector<CudaKernel>& all = kernels.all();
   std::vector<SlotCount> counts(all.size());
-  for_each_in_parallel(all.size(),
-                       [&](size_t i) { counts[i] = launch_count(all[i], reader.read(all[i]), sizes); });
+  for_each_in_parallel(all.size(), [&](size_t i) {
+    const std::vector<MachineFunction> functions = reader.read(all[i]);
+    for (const StageRuns& stage : stage_runs(all[i], functions, sizes)) counts[i] += stage.slots;
+  });
   return counts;
 }
 

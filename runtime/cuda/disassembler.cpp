@@ -42,11 +42,13 @@ fs::path find_disassembler(const fs::path& nvrtc) {
   return {};
 }
 
-std::string disassemble(const fs::path& program, const std::string& cubin) {
+std::string disassemble(const fs::path& program, const std::string& cubin, bool encodings) {
   const ScratchFolder folder("mambac-disassembly");
   const fs::path code = folder.path() / "kernel.cubin", text = folder.path() / "kernel.sass";
   write_file(code, cubin);
-  const int status = run_command({program.string(), "-c", "-gi", code.string()}, text);
+  std::vector<std::string> command{program.string(), "-c", "-gi", code.string()};
+  if (encodings) command.emplace_back("-hex");
+  const int status = run_command(command, text);
   std::string output = read_file(text, size_t{1} << 30);
   if (status == 0) return output;
   throw EnvironmentError(fmt::format("'{}' cannot read the machine code of this NVRTC (status {}): {}",

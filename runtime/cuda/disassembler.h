@@ -11,8 +11,9 @@ namespace mambac::cuda {
 /// tried ("none": none is), and EnvironmentError when there is no program.
 std::filesystem::path find_disassembler(const std::filesystem::path& nvrtc);
 
-/// A cubin's machine code as text, with the lines of the source that its line table has. EnvironmentError with what
-/// the program says when it does not take it (it is older than NVRTC).
-std::string disassemble(const std::filesystem::path& program, const std::string& cubin);
+/// A cubin's machine code as text, with the lines of the source that its line table has, and where asked for with the
+/// encodings of instructions. EnvironmentError with what the program says when it does not take it (it is older than
+/// NVRTC).
+std::string disassemble(const std::filesystem::path& program, const std::string& cubin, bool encodings = false);
 
 }  // namespace mambac::cuda

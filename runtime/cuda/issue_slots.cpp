@@ -23,18 +23,18 @@ class Count {
     found_.assign(flows_.count(), {0, 0});  // nothing runs that is not come to
   }
 
-  SlotCount run() {
+  std::vector<double> run() {
     for (size_t b : flows_.order()) found_[b] = find(b);
     std::vector<double> times;
     for (const Found& found : found_) times.push_back(found.times);
     for (size_t b : flows_.order())
       if (flows_.calls(b) && found_[b].times > 0)
         for (size_t called : flows_.called(b)) times[called] += found_[b].times;
-    SlotCount sum;
+    std::vector<double> runs(code_.size());
     for (size_t b = 0; b < times.size(); ++b)
-      for (size_t i = flows_.block(b).begin; i < flows_.block(b).end; ++i)
-        sum += SlotCount{1, is_special(code_[i]) ? 1.0 : 0.0} * times[b];
-    return sum;
+      std::fill(runs.begin() + static_cast<std::ptrdiff_t>(flows_.block(b).begin),
+                runs.begin() + static_cast<std::ptrdiff_t>(flows_.block(b).end), times[b]);
+    return runs;
   }
 
  private:
@@ -191,8 +191,21 @@ SlotCount& SlotCount::operator+=(const SlotCount& other) {
   return *this;
 }
 
+std::vector<double> instruction_runs(const MachineFunction& function, const Nest& nest, const NestRuns& runs,
+                                     int first_line) {
+  if (function.instructions.empty()) return {};
+  return Count(function, nest, runs, first_line).run();
+}
+
+SlotCount count_slots(const MachineFunction& function, const std::vector<double>& runs) {
+  SlotCount sum;
+  for (size_t i = 0; i < runs.size(); ++i)
+    sum += SlotCount{1, is_special(function.instructions[i]) ? 1.0 : 0.0} * runs[i];
+  return sum;
+}
+
 SlotCount count_slots(const MachineFunction& function, const Nest& nest, const NestRuns& runs, int first_line) {
-  return function.instructions.empty() ? SlotCount{} : Count(function, nest, runs, first_line).run();
+  return count_slots(function, instruction_runs(function, nest, runs, first_line));
 }
 
 }  // namespace mambac::cuda

@@ -11,6 +11,8 @@
 // own rate is counted apart.
 #pragma once
 
+#include <vector>
+
 #include "codegen/cuda/nest.h"
 #include "runtime/cuda/machine_code.h"
 
@@ -24,7 +26,13 @@ struct SlotCount {
   SlotCount operator*(double factor) const { return {slots * factor, special * factor}; }
 };
 
-/// Of one thread in a task that runs as `runs` says. `first_line`: the line of the source that is the nest's line 1.
+/// How often each instruction runs, per thread of a task that runs as `runs` says. `first_line`: the line of the source
+/// that is the nest's line 1.
+std::vector<double> instruction_runs(const MachineFunction& function, const cuda_emit::Nest& nest,
+                                     const cuda_emit::NestRuns& runs, int first_line);
+
+/// Of one thread whose instructions run so often.
+SlotCount count_slots(const MachineFunction& function, const std::vector<double>& runs);
 SlotCount count_slots(const MachineFunction& function, const cuda_emit::Nest& nest, const cuda_emit::NestRuns& runs,
                       int first_line);
 

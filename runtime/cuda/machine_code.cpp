@@ -64,6 +64,9 @@ class Body {
     function_.instructions.push_back(std::move(instruction));
     targets_.push_back(std::move(targets));
   }
+  void control(const IssueControl& control) {
+    if (!empty()) function_.instructions.back().control = control;
+  }
   bool empty() const { return function_.instructions.empty(); }
 
   MachineFunction finish(std::string name) {
@@ -100,6 +103,18 @@ Flow flow_of_sass(std::string_view opcode) {
 std::string_view after_address(std::string_view row) {
   const size_t end = row.find("*/");
   return end == std::string_view::npos ? std::string_view() : trimmed(row.substr(end + 2));
+}
+
+/// Of "/* 0x000fe20000000800 */", the upper half of an instruction: what stands from bit 41 on.
+IssueControl control_of(std::string_view row) {
+  constexpr unsigned kNone = 7;  // of the eight numbers of a scoreboard
+  uint64_t bits = 0;
+  const size_t digits = row.find("0x") + 2;
+  std::from_chars(row.data() + digits, row.data() + row.size(), bits, 16);
+  bits >>= 41;
+  const auto scoreboard = [](uint64_t number) { return number == kNone ? -1 : static_cast<int>(number); };
+  return {static_cast<int>(bits & 15), scoreboard(bits >> 5 & 7), scoreboard(bits >> 8 & 7),
+          static_cast<unsigned>(bits >> 11 & 63)};
 }
 
 /// "@!P0 BRA `(.L_x_2)": what stands between the address and the semicolon.
@@ -184,7 +199,7 @@ void add_ptx(Body& body, std::string_view text, int line) {
   body.add(std::move(instruction), std::move(targets));
 }
 
-enum class Row : uint8_t { section, function, label, instruction };
+enum class Row : uint8_t { section, function, label, instruction, encoding };
 
 /// Calls visit(kind, row, line of the source) for these rows.
 template <typename Visit>
@@ -202,6 +217,8 @@ void each_sass_row(std::string_view text, const Visit& visit) {
       visit(row.starts_with(".text.") ? Row::function : Row::label, full, line);
     } else if (row.starts_with("/*") && !after_address(row).empty()) {
       visit(Row::instruction, full, line);
+    } else if (row.starts_with("/* 0x")) {  // behind its instruction, with the first half at its end
+      visit(Row::encoding, full, line);
     }
   }
 }
@@ -220,6 +237,7 @@ std::vector<MachineFunction> parse_sass(std::string_view text) {
   each_sass_row(text, [&](Row kind, std::string_view row, int line) {
     row = trimmed(row);
     if (kind == Row::section) return finish();
+    if (kind == Row::encoding) return body.control(control_of(row));
     if (kind == Row::instruction) {
       const std::string_view instruction = after_address(row);
       return add_sass(body, instruction.substr(0, instruction.find(';')), line);
