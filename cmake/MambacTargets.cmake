@@ -108,7 +108,7 @@ function(mambac_test name)
   # Tests run side by side: waiting threads must not spin. NVRTC ends threads of its own while the leak checker stops
   # all threads, which sometimes crashes the checker.
   set(without_leaks "")
-  if(MAMBAC_SANITIZE AND name MATCHES nvrtc|cuda_device_header|tools_compile|cuda_slots)
+  if(MAMBAC_SANITIZE AND name MATCHES nvrtc|cuda_device_header|tools_compile|cuda_slots|gpu_cost_model)
     set(without_leaks ENVIRONMENT_MODIFICATION ASAN_OPTIONS=set:detect_leaks=0)
   endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 120

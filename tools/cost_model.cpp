@@ -1,0 +1,17 @@
+#include "tools/cost_model.h"
+
+#include <fmt/format.h>
+
+#include "ir/error.h"
+#include "tools/device_description.h"
+#include "tools/gpu_cost_model.h"
+
+namespace mambac::tools {
+
+std::unique_ptr<CostModel> cost_model(const std::string& device) {
+  DeviceDescription description = DeviceDescription::find(device);
+  if (description.kind() == "gpu") return gpu_cost_model(gpu_of(std::move(description)));
+  throw InputError(fmt::format("'{}' describes a {}, expected a gpu", device, description.kind()));
+}
+
+}  // namespace mambac::tools
