@@ -272,7 +272,8 @@ TEST(Search, DoesNotTryAgainWhatIsKnown) {
 // ---- records -------------------------------------------------------------------------------------------------------
 
 std::vector<KernelToTune> tiny_kernels(Device& device) {
-  return kernels_to_tune(load_model("mambabyte:tiny"), {{GraphKind::step}, DType::f32, {{"B", 1}}, 0, "softplus"}, device);
+  return kernels_to_tune(load_model("mambabyte:tiny"), {{GraphKind::step}, DType::f32, {{"B", 1}}, 0, "softplus"},
+                         tune_target(device));
 }
 
 TuneOptions quiet() {

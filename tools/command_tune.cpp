@@ -15,6 +15,7 @@
 #include "tools/commands.h"
 #include "tools/device_option.h"
 #include "tools/tune_model.h"
+#include "tools/tune_predict.h"
 #include "tools/trace_option.h"
 
 namespace mambac::tools {
@@ -26,6 +27,7 @@ constexpr const char* kDescription =
   mambac tune mamba-lm:130m --set B=1 L=2048
   mambac tune mambabyte:353m --device cuda --graph train --dtype bf16 --set B=8 L=8192 --budget 5m
   mambac tune mambabyte:353m --kernels scan --again
+  mambac tune mambabyte:353m --graph train --dtype bf16 --set B=8 L=8192 --predict --device-file h200
   mambac tune list
 
 Each kernel runs by itself on memory of its own: at first under the schedule that the device would choose, then under
@@ -38,7 +40,8 @@ sent to others. docs/tuning.md has more.)";
 struct Arguments {
   ModelArguments model;
   std::string device, graph = "all", dtype, budget = "10m", kernels;
-  bool again = false, json = false;
+  std::string device_file;
+  bool again = false, predict = false, json = false;
   int recompute = 0;
   TraceArguments trace;
 };
@@ -126,19 +129,78 @@ TuneModelOptions options_of(const Arguments& arguments, const Selection& selecti
   return options;
 }
 
+std::vector<KernelToTune> chosen_kernels(const Arguments& arguments, const TuneTarget& target) {
+  const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
+  std::vector<KernelToTune> kernels = kernels_to_tune(selection.model, options_of(arguments, selection), target);
+  if (kernels.empty())
+    throw InputError(fmt::format("--kernels: no kernel has '{}' in its name; 'mambac explain {}' lists them",
+                                 arguments.kernels, arguments.model.spec));
+  return kernels;
+}
+
+Json ranked_json(const RankedSchedule& ranked) {
+  const Prediction& p = ranked.prediction;
+  return {{"schedule", ranked.schedule.str()}, {"seconds", p.seconds}, {"bound", p.bound},  {"bytes", p.bytes},
+          {"slots", whole(p.slots)},           {"use", p.use},         {"exponentials", whole(p.exponentials)}};
+}
+
+/// The axes in which a schedule is not the heuristic.
+std::string changes_of(const Schedule& schedule, const Schedule& heuristic) {
+  std::string text;
+  const auto own = heuristic.values(), values = schedule.values();
+  for (size_t i = 0; i < values.size(); ++i)
+    if (values[i] != own[i])
+      text += fmt::format("{}{}={}", text.empty() ? "" : " ", values[i].first, values[i].second);
+  return text.empty() ? "the heuristic" : text;
+}
+
+void print_predicted(const PredictedKernel& one) {
+  fmt::print("{}  x{}\n", one.kernel.task.name, one.kernel.launches);
+  const auto line = [&](const RankedSchedule& ranked, const std::string& what) {
+    fmt::print("  {:>10.4f} ms  {:<13}{:>4.0f}%  {}\n", 1e3 * ranked.prediction.seconds, ranked.prediction.bound,
+               100 * ranked.prediction.use, what);
+  };
+  line(one.heuristic, "the heuristic");
+  for (const RankedSchedule& ranked : one.best)
+    if (ranked.schedule != one.heuristic.schedule) line(ranked, changes_of(ranked.schedule, one.heuristic.schedule));
+}
+
+void run_predict(const Arguments& arguments) {
+  constexpr size_t kMost = 5;
+  const std::unique_ptr<CostModel> model = cost_model(arguments.device_file);
+  const double begun = now();
+  Progress progress = Progress::on_stderr();
+  const std::vector<PredictedKernel> predicted = predict_schedules(
+      chosen_kernels(arguments, tune_target(*model)), *model, kMost, [&](size_t done, size_t all) {
+        progress.update(CountReport{static_cast<int64_t>(done), static_cast<int64_t>(all), "kernels", now() - begun});
+      });
+  progress.finish();
+  if (!arguments.json) {
+    for (const PredictedKernel& one : predicted) print_predicted(one);
+    return;
+  }
+  Json list = Json::array();
+  for (const PredictedKernel& one : predicted) {
+    Json json = {{"name", one.kernel.task.name}, {"launches", one.kernel.launches}, {"sizes", one.kernel.task.sizes}};
+    json["heuristic"] = ranked_json(one.heuristic);
+    for (const RankedSchedule& ranked : one.best) json["best"].push_back(ranked_json(ranked));
+    list.push_back(std::move(json));
+  }
+  print_json({{"device", arguments.device_file}, {"kernels", list}});
+}
+
 int run_tune(const Arguments& arguments) {
   if (arguments.model.spec.empty()) miss_argument("MODEL");
+  if (arguments.predict) {
+    run_predict(arguments);
+    return 0;
+  }
   const double budget = seconds_in(arguments.budget), begun = now();
-  const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
-  const TuneModelOptions what = options_of(arguments, selection);
   const ChosenDevice device(arguments.device, "off");
   const std::filesystem::path folder = TuningFolder::default_folder();
   if (folder.empty())
     throw EnvironmentError("records have no place: neither $MAMBAC_TUNED nor $XDG_DATA_HOME nor $HOME names one");
-  std::vector<KernelToTune> kernels = kernels_to_tune(selection.model, what, *device);
-  if (kernels.empty())
-    throw InputError(fmt::format("--kernels: no kernel has '{}' in its name; 'mambac explain {}' lists them",
-                                 arguments.kernels, arguments.model.spec));
+  std::vector<KernelToTune> kernels = chosen_kernels(arguments, tune_target(*device));
   const TuningFolder records(folder);
   const InterruptGuard guard;
   Progress progress = Progress::on_stderr();
@@ -152,7 +214,12 @@ int run_tune(const Arguments& arguments) {
                                 fmt::format("kernels, {:.2f}x so far, at {},", at.heuristic_seconds / at.seconds, at.kernel),
                                 now() - begun, budget});
   };
-  const std::vector<TunedKernel> tuned = tune_kernels(std::move(kernels), *device, nullptr, records, options);
+  const std::unique_ptr<CostModel> model =
+      arguments.device_file.empty() ? cost_model_for(device->model()) : cost_model(arguments.device_file);
+  if (!model)
+    talk(fmt::format("no description of {} is known (models/devices, --device-file), so schedules are tried without "
+                     "predictions", device->model().name));
+  const std::vector<TunedKernel> tuned = tune_kernels(std::move(kernels), *device, model.get(), records, options);
   progress.finish();
   report(tuned, records.path_of(device->model().name), arguments.json);
   return InterruptGuard::signal() != 0 ? 128 + InterruptGuard::signal() : 0;
@@ -173,6 +240,12 @@ void add_tune(Command app, int& exit_code) {
   command.add_option("--kernels", arguments->kernels, "those with this in their name only").type_name("");
   command.add_flag("--again", arguments->again, "kernels that have a record for these sizes, too");
   add_recompute(command, arguments->recompute);
+  const Option file = command.add_option("--device-file", arguments->device_file,
+                                         "what the cost model is told of the device: a shipped description (h200) or the "
+                                         "path of one; default: that of the device");
+  file.type_name("");
+  command.add_flag("--predict", arguments->predict, "only rank schedules for the device of --device-file");
+  command.option("--predict").needs(file);
   add_device(command, arguments->device);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);

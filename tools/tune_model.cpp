@@ -35,8 +35,8 @@ struct Part {
 
 class Collector {
  public:
-  Collector(const Model& model, const TuneModelOptions& options, Device& device)
-      : model_(model), options_(options), device_(device) {}
+  Collector(const Model& model, const TuneModelOptions& options, const TuneTarget& target)
+      : model_(model), options_(options), target_(target) {}
 
   std::vector<KernelToTune> collect() {
     for (const GraphKind kind : options_.graphs) {
@@ -62,7 +62,7 @@ class Collector {
   }
 
   void add(const Graph& source, PipelineOptions pipeline) {
-    pipeline.fuse = device_options(device_.fuse_options(), pipeline.fuse);
+    pipeline.fuse = device_options(target_.fusion, pipeline.fuse);
     const Graph fused = run_pipeline(source, pipeline).graph;
     std::vector<bool> constant(fused.kernels.size());
     if (pipeline.narrow_parameters) constant = constant_kernels(fused);
@@ -76,7 +76,7 @@ class Collector {
     const std::string name = kernel_name(fused, number);
     if (name.find(options_.kernels) == std::string::npos) return;
     const KernelKey key = kernel_key(fused, number);
-    const TuneTask task{key.digest(), name, sizes_for(fused, key, options_.sizes), device_.model().threads};
+    const TuneTask task{key.digest(), name, sizes_for(fused, key, options_.sizes), target_.threads};
     const auto known = std::ranges::find_if(kernels_, [&](const KernelToTune& one) {
       return one.task.kernel == task.kernel && one.task.sizes == task.sizes;
     });
@@ -90,7 +90,7 @@ class Collector {
 
   bool has_place_of_input(const Graph& fused, int number) const {
     const LoweredKernel kernel =
-        lower(fused, Layouts(fused), number, device_.schedule(fused, number), device_.kind());
+        lower(fused, Layouts(fused), number, target_.own(fused, number), target_.kind);
     return std::ranges::any_of(kernel.kernel.buffers, [](const loop::Buffer& buffer) {
       return !buffer.in_place_of.empty();
     });
@@ -98,7 +98,7 @@ class Collector {
 
   const Model& model_;
   const TuneModelOptions& options_;
-  Device& device_;
+  const TuneTarget& target_;
   std::vector<KernelToTune> kernels_;
 };
 
@@ -228,8 +228,18 @@ class Tuner {
 
 }  // namespace
 
-std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOptions& options, Device& device) {
-  return Collector(model, options, device).collect();
+TuneTarget tune_target(Device& device) {
+  return {device.kind(), device.fuse_options(), schedules_of(device), device.model().threads};
+}
+
+TuneTarget tune_target(CostModel& model) {
+  const auto own = [&model](const Graph& fused, int number) { return model.heuristic(fused, number); };
+  return {model.kind(), model.kind() == DeviceKind::gpu ? gpu_fuse_options() : FuseOptions{}, own, 0};
+}
+
+std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOptions& options,
+                                          const TuneTarget& target) {
+  return Collector(model, options, target).collect();
 }
 
 std::vector<TunedKernel> tune_kernels(std::vector<KernelToTune> kernels, Device& device, CostModel* model,

@@ -33,9 +33,20 @@ struct TuneModelOptions {
   std::string kernels;            // of which a part of the name in emitted code is this; empty: all
 };
 
+/// What a device, there or described, makes of a model's programs.
+struct TuneTarget {
+  DeviceKind kind = DeviceKind::cpu;
+  FuseOptions fusion;
+  Program::Scheduler own;  // its schedules
+  int threads = 0;         // DeviceModel::threads
+};
+TuneTarget tune_target(Device& device);
+/// Of a described device.
+TuneTarget tune_target(CostModel& model);
+
 /// Those of the programs that train, eval and generate make of the model at these sizes, in the order of their first
 /// launch. Kernels that run once for constant parameters are left out.
-std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOptions& options, Device& device);
+std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOptions& options, const TuneTarget& target);
 
 /// How far tuning has come.
 struct TuneProgress {

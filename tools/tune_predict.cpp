@@ -1,0 +1,54 @@
+#include "tools/tune_predict.h"
+
+#include <algorithm>
+#include <cctype>
+
+#include "ir/error.h"
+#include "tools/device_description.h"
+
+namespace mambac::tools {
+namespace {
+
+/// "nvidiah200" of "NVIDIA H200".
+std::string letters_of(const std::string& name) {
+  std::string letters;
+  for (const char c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)) != 0)
+      letters += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return letters;
+}
+
+}  // namespace
+
+std::vector<PredictedKernel> predict_schedules(std::vector<KernelToTune> kernels, CostModel& model, size_t most,
+                                               const std::function<void(size_t done, size_t all)>& progress) {
+  std::vector<PredictedKernel> predicted;
+  for (size_t k = 0; k < kernels.size(); ++k) {
+    progress(k, kernels.size());
+    KernelToTune& kernel = kernels[k];
+    if (kernel.kind == KernelGroup::library) continue;
+    const Schedule own = model.heuristic(kernel.alone, 0);
+    std::vector<Schedule> schedules = coarse_schedules(kernel.alone, 0, own, model.kind());
+    schedules.insert(schedules.begin(), own);
+    const std::vector<Prediction> predictions = model.predict(kernel.alone, 0, schedules, kernel.task.sizes);
+    PredictedKernel one{std::move(kernel), {own, predictions[0]}, {}};
+    for (size_t i = 0; i < schedules.size(); ++i) one.best.push_back({schedules[i], predictions[i]});
+    std::ranges::stable_sort(one.best, {}, [](const RankedSchedule& ranked) { return ranked.prediction.seconds; });
+    one.best.resize(std::min(most, one.best.size()));
+    predicted.push_back(std::move(one));
+  }
+  progress(kernels.size(), kernels.size());
+  return predicted;
+}
+
+std::unique_ptr<CostModel> cost_model_for(const DeviceModel& device) {
+  std::string found;
+  for (const std::string& name : DeviceDescription::shipped("")) {
+    const bool named = letters_of(device.name).find(letters_of(name)) != std::string::npos;
+    const bool alike = DeviceDescription::find(name).text("architecture") == device.architecture;
+    if (named || (alike && found.empty())) found = name;
+  }
+  return found.empty() ? nullptr : cost_model(found);
+}
+
+}  // namespace mambac::tools
