@@ -26,9 +26,7 @@ void bring(Rewriter& r, NodeId id) {
     input.name = node.name;
     input.type = node.type;
     input.location = node.location;
-    const NodeId now = r.to.append(std::move(input));
-    if (node.op == Op::PartDot) r.to.node(now).attrs.dims = node.attrs.dims;  // for parts_added_by
-    r.map(id, now);
+    r.map(id, r.to.append(std::move(input)));
   }
 }
 

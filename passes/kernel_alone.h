@@ -13,7 +13,7 @@ enum class Stored : uint8_t {
 };
 
 /// Kernel `number` of a fused graph: the same nodes under the same names, the same loops. What it reads of memory are
-/// inputs (parameters stay parameters; what stands for parts of sums has their dimensions as its attributes). What it stores are outputs, named like their nodes.
+/// inputs (parameters stay parameters). What it stores are outputs, named like their nodes.
 Graph kernel_alone(const Graph& fused, int number, Stored stored = Stored::all);
 
 }  // namespace mambac

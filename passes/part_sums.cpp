@@ -14,6 +14,8 @@ namespace mambac {
 
 namespace {
 
+constexpr const char* kParts = ".parts.";  // in the name of a dimension that counts parts; no model's has it
+
 /// Channels of a part: 16 neighbours of a row of weights are whole sectors of memory (32 bytes) in every element type.
 /// More where there would be too many parts, and half where that is all that divides the channels.
 constexpr int64_t kPartSizes[] = {16, 32, 64, 8};
@@ -111,7 +113,7 @@ class SumCutter {
     int64_t results = 1;
     for (DimId kept : static_dims(rewriter_.from, n.type)) results *= rewriter_.from.dim(kept).size;
     const int64_t count = whole.size / part_size(whole.size, results);
-    const std::string name = fmt::format("{}.parts.{}", whole.name, count);
+    const std::string name = fmt::format("{}{}{}", whole.name, kParts, count);
     const std::optional<DimId> known = rewriter_.to.find_dim(name);
     const DimId parts = known ? *known : rewriter_.to.add_dim(name, count);
     build_.location = n.location;
@@ -209,7 +211,11 @@ bool parts_of_rows(const Graph& graph, const KernelGroup& group, const std::vect
 DimId parts_added_by(const Graph& fused, int kernel) {
   std::set<DimId> parts;
   for (const Node& n : fused.nodes())
-    if (n.op == Op::PartDot || (n.op == Op::Input && !n.attrs.dims.empty())) parts.insert(n.attrs.dims[1]);
+    if (n.op == Op::PartDot) parts.insert(n.attrs.dims[1]);
+  // In the graph of a kernel alone (kernel_alone.h) an input stands for the parts.
+  for (const Node& n : fused.nodes())
+    for (DimId d : n.type.dims)
+      if (n.op == Op::Input && fused.dim(d).name.find(kParts) != std::string::npos) parts.insert(d);
   for (const Node& n : fused.nodes())
     if (n.kernel == kernel && n.op == Op::Sum && parts.count(n.attrs.dims[0])) return n.attrs.dims[0];
   return {};

@@ -6,6 +6,7 @@
 #include "codegen/schedule_space.h"
 #include "frontend/model.h"
 #include "passes/kernel_alone.h"
+#include "passes/part_sums.h"
 #include "runtime/cpu_device.h"
 #include "runtime/tuning/kernel_key.h"
 #include "tests/faulty_device.h"
@@ -227,6 +228,17 @@ TEST(Trial, TellsRightResultsFromWrongOnes) {
   KernelTask wrong(walk, kSizes, *faulty, false);
   KernelTrial bad(wrong, cpu_device().schedule(walk, 0));
   EXPECT_GT(bad.error(), 1);
+}
+
+TEST(Trial, TakesKernelsThatAddUpWhatOthersLeft) {
+  const Graph fused = fused_model("mamba-lm:130m", GraphKind::step, gpu_fuse_options());
+  int adding = 0;
+  while (parts_added_by(fused, adding) == DimId{}) ++adding;
+  const Graph alone = kernel_alone(fused, adding, Stored::in_memory);
+  EXPECT_NE(parts_added_by(alone, 0), DimId{});
+  KernelTask task(alone, {{"B", 1}}, cpu_device(), false);
+  KernelTrial trial(task, cpu_device().schedule(alone, 0));
+  EXPECT_LE(trial.error(), 4) << "its sums of 128 parts are large, and so is what becomes of their roundings";
 }
 
 TEST(Search, RejectsAndReportsAWrongSchedule) {
