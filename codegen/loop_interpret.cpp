@@ -250,8 +250,9 @@ class Interpreter {
       float a = 1, b = 0;
       for (size_t i = first; i < first + p; i++) {
         found[0][i] = a, found[1][i] = b;
-        b = lane(value(s.args[0]), i) * b + lane(value(s.args[1]), i);
-        a *= lane(value(s.args[0]), i);
+        const float own = lane(value(s.args[0]), i), left = own * b;
+        b = (std::isnan(left) ? b * 0 : left) + lane(value(s.args[1]), i);
+        a *= own;
       }
       for (size_t i = first; i < first + p; i++) found[2][i] = a, found[3][i] = b;
     }

@@ -136,7 +136,7 @@ struct Stmt {
 /// What a statement defines: its result, and so many values behind it, this one included.
 int64_t result_count(const Stmt& s);
 
-/// Of ScanPieces.
+/// Of ScanPieces. A map leaves nothing of a state of 0, however large its a; nor of any where its a is no number.
 constexpr int64_t kScanResults = 4;
 
 /// Lanes of a group, as ReduceInto sums them; fewer when the kernel has fewer. A power of two.

@@ -56,6 +56,14 @@ void WalkLowering::store_summaries(bool with_lanes) {
   }
 }
 
+/// A product of decays may be beyond f32 where a walk is not: while its state is 0. And it is no number where a decay of 0
+/// comes after such ones.
+Value WalkLowering::left_of(Value state, Value product) {
+  const Value left = b_->apply(Op::Mul, {product, state});
+  const Value is_number = b_->apply(Op::Eq, {left, left}), nothing = b_->apply(Op::Mul, {state, b_->number(0)});
+  return b_->apply(Op::Select, {is_number, left, nothing});
+}
+
 void WalkLowering::join_chunks(bool with_lanes) {
   for (const auto& [id, states] : states_) {
     if (lanes(id) != with_lanes) continue;
@@ -67,7 +75,7 @@ void WalkLowering::join_chunks(bool with_lanes) {
         const Value end = load_chunk(chunk_states_.states, id, chunk);
         const Value product = load_chunk(chunk_states_.products, id, chunk);
         store_chunk_value(chunk_states_.states, id, chunk, before);
-        b_->store_array(states, at, b_->apply(Op::Add, {b_->apply(Op::Mul, {product, before}), end}));
+        b_->store_array(states, at, b_->apply(Op::Add, {left_of(before, product), end}));
         b_->close();
       });
     });

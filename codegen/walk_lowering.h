@@ -311,6 +311,8 @@ class WalkLowering {
   Value load_chunk(const std::map<NodeId, int>& buffers, NodeId scan, const Int& chunk);
   void store_chunk_value(const std::map<NodeId, int>& buffers, NodeId scan, const Int& chunk, Value value);
   void store_summaries(bool with_lanes);
+  /// What a chunk leaves at its end of the state before it. NaN only where the state is, or infinite.
+  Value left_of(Value state, Value product);
   void join_chunks(bool with_lanes);
 
   // ---- a walk in spans (walk_spans.cpp) ----

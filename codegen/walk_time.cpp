@@ -85,7 +85,9 @@ void WalkLowering::join_lanes(NodeId id) {
 void WalkLowering::correct_states(NodeId id, Value entering) {
   open_steps(false, true);
   const auto [states, at] = states_of_steps(id);
-  const Value left = b_->apply(Op::Mul, {b_->load_array(fold_products_.at(id), turn_), entering});
+  // Of a state of 0 nothing is left, also where the product of decays is beyond f32.
+  const Value product = b_->load_array(fold_products_.at(id), turn_);
+  const Value left = b_->apply(Op::Mul, {b_->apply(Op::Select, {entering, product, b_->number(0)}), entering});
   const Value state = b_->apply(Op::Add, {left, b_->load_array(states, at)});
   b_->store_array(states, at, state);
   if (stored(id)) store_value(id, state);

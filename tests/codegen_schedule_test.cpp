@@ -216,6 +216,18 @@ TEST(Schedules, OfRowsAgree) {
   for (const int64_t channels : {1, 37, 256}) expect_agreement(rows_case(channels), 9, 6);
 }
 
+TEST(Schedules, OfGrowthOutOfNothingInChunksAgree) {
+  const Bindings bindings{{"B", 2}, {"L", 257}};
+  for (const bool reverse : {false, true})
+    for (const int chunks : {2, 3}) {
+      const Case c = growth_case(reverse, 21);
+      CheckOptions options;
+      options.bounds = false;
+      options.schedule = as_far_as_legal({.width = 8, .tile = 8, .blocks_per_task = 1, .chunks = chunks});
+      EXPECT_EQ(check_on_cpu(c.graph, bindings, growth_values(c, bindings, reverse), options), "") << chunks;
+    }
+}
+
 TEST(Schedules, OfWindowsAgree) {
   for (const bool packed : {false, true})
     for (const int64_t taps : {2, 3, 4, 5}) {

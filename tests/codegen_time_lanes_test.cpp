@@ -46,6 +46,24 @@ class Maps : public testing::TestWithParam<int> {
     }
   }
 
+  /// A state ends at a decay of 0; then nothing grows, until something is there again.
+  void grow_out_of_nothing() {
+    for (size_t i = 0; i < a.size(); ++i) {
+      const size_t piece = i % static_cast<size_t>(GetParam());
+      a[i] = piece == 1 ? 0.f : 1e30f;
+      b[i] = piece == 0 || piece + 1 == static_cast<size_t>(GetParam()) ? 0.5f : 0.f;
+    }
+  }
+
+  void expect_states(const std::vector<float>& found) const {
+    for (size_t i = 0; i < a.size(); ++i) {
+      const bool first = i % static_cast<size_t>(GetParam()) == 0;
+      const float before = found[i * 4 + 1];
+      const float after = (i + 1) % static_cast<size_t>(GetParam()) == 0 ? found[i * 4 + 3] : found[(i + 1) * 4 + 1];
+      EXPECT_EQ(after, (first ? 0 : a[i] * before) + b[i]) << i;
+    }
+  }
+
   void expect_maps(const std::vector<float>& found) const {
     const int pieces = GetParam();
     for (int first = 0; first < 64; first += pieces) {
@@ -71,6 +89,18 @@ TEST_P(Maps, OfTheInterpreter) {
   void* const buffers[] = {a.data(), b.data(), out.data()};
   interpret(scan_kernel(GetParam()), buffers, nullptr, nullptr);
   expect_maps(out);
+}
+
+TEST_P(Maps, OfGrowthOutOfNothing) {
+  grow_out_of_nothing();
+  std::vector<float> interpreted(64 * 4), emulated(64 * 4);
+  void* const buffers[] = {a.data(), b.data(), interpreted.data()};
+  interpret(scan_kernel(GetParam()), buffers, nullptr, nullptr);
+  expect_states(interpreted);
+  const EmulatedArgument arguments[] = {EmulatedBuffer{a.data(), 64}, EmulatedBuffer{b.data(), 64},
+                                        EmulatedBuffer{emulated.data(), 64 * 4}};
+  EmulatedModule::compile(cuda_emit::emit(scan_kernel(GetParam())))->launch("maps", 1, 64, arguments, {});
+  expect_states(emulated);
 }
 
 TEST_P(Maps, DoNotDependOnTheOrderOfThreads) {
@@ -167,7 +197,7 @@ Device& gpu() {
 }
 
 /// Walks of scans go as the mapping says, others as the device likes.
-void expect_agreement(const Case& c, const Mapping& mapping, int64_t batch, int64_t length) {
+void expect_agreement(const Case& c, const Mapping& mapping, const Bindings& bindings, const Arrays& values) {
   int mapped = 0;
   CheckOptions options;
   options.device = &gpu();
@@ -178,15 +208,19 @@ void expect_agreement(const Case& c, const Mapping& mapping, int64_t batch, int6
     ++mapped;
     return wanted;
   };
-  const Bindings bindings{{"B", batch}, {"L", length}};
   std::string found;
   try {
-    found = check_on_cpu(c.graph, bindings, draw_values(c.graph, bindings, c.ranges, 7), options);
+    found = check_on_cpu(c.graph, bindings, values, options);
   } catch (const Failure& failure) {
     found = failure.what();
   }
-  EXPECT_EQ(found, "") << schedule_of(mapping).str() << fmt::format(" B={} L={}", batch, length);
+  EXPECT_EQ(found, "") << schedule_of(mapping).str() << fmt::format(" B={} L={}", bindings.at("B"), bindings.at("L"));
   EXPECT_EQ(mapped, 1) << schedule_of(mapping).str();
+}
+
+void expect_agreement(const Case& c, const Mapping& mapping, int64_t batch, int64_t length) {
+  const Bindings bindings{{"B", batch}, {"L", length}};
+  expect_agreement(c, mapping, bindings, draw_values(c.graph, bindings, c.ranges, 7));
 }
 
 // A block has one, two, four or 32 of 13 channels; a tile is followed by others and a short one, or is all there is.
@@ -204,6 +238,15 @@ TEST(TimeLanes, OfScansWithAndWithoutChannelsAgree) {
     expect_agreement(scans_case(reverse, 5), {32, 8, 8}, 2, 37);
     expect_agreement(scans_case(reverse, 5), {64, 32, 64, 3}, 1, 200);
   }
+}
+
+TEST(TimeLanes, OfGrowthOutOfNothingAgree) {
+  const Bindings bindings{{"B", 1}, {"L", 300}};
+  for (const bool reverse : {false, true})
+    for (const Mapping& mapping : {Mapping{32, 8, 128}, Mapping{64, 64, 128}, Mapping{32, 4, 16, 2}}) {
+      const Case c = growth_case(reverse, 5);
+      expect_agreement(c, mapping, bindings, growth_values(c, bindings, reverse));
+    }
 }
 
 TEST(TimeLanes, OfSummedStatesFromTheEndAgree) {

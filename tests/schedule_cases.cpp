@@ -61,6 +61,28 @@ Case reverse_states_case(int64_t channels, int64_t states) {
   return c;
 }
 
+Case growth_case(bool reverse, int64_t channels) {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", channels);
+  const NodeId x = b.input("x", {DType::f32, {B, L, D}}), rate = b.input("rate", {DType::f32, {B, L, D}});
+  const NodeId h = b.scan(b.Add(b.constant(3.5), b.Sigmoid(rate)), x, L, reverse);
+  c.graph.outputs() = {{"h", h}, {"last", b.at(h, L, reverse ? 0 : -1)}};
+  return c;
+}
+
+Arrays growth_values(const Case& growth, const Bindings& bindings, bool reverse) {
+  constexpr int64_t kLastSteps = 8;
+  Arrays values = draw_values(growth.graph, bindings, growth.ranges, 29);
+  Array& x = values.at("x");
+  const int64_t length = x.shape[1], channels = x.shape[2];
+  for (size_t i = 0; i < x.data.size(); ++i) {
+    const int64_t t = static_cast<int64_t>(i) / channels % length;
+    if ((reverse ? length - 1 - t : t) < length - kLastSteps) x.data[i] = 0;
+  }
+  return values;
+}
+
 Case gradients_of(Case c) {
   c.graph = simplify(differentiate_with_seeds(c.graph));
   return c;

@@ -22,6 +22,11 @@ Case scans_case(bool reverse, int64_t channels = 21);
 /// From the end, with states that are summed: y[b, t, d] = sum_n h[b, t, d, n] c[b, t, n].
 Case reverse_states_case(int64_t channels = 21, int64_t states = 3);
 
+/// Growth out of nothing: decays of some 4, and an input that is 0 but for the walk's last steps. Long before these a
+/// product of decays is beyond f32, while the state is 0.
+Case growth_case(bool reverse, int64_t channels);
+Arrays growth_values(const Case& growth, const Bindings& bindings, bool reverse);
+
 Case gradients_of(Case c);
 
 }  // namespace mambac::test

@@ -29,6 +29,13 @@ MB_FN mb_long mb_max_int(mb_long i, mb_long j) { return i > j ? i : j; }
 
 #define MB_INFINITY mb_number(0x7f800000u)
 
+// What the map h -> a * h + b, of which a is a product of decays, makes of a state. Of one that is 0 nothing is left where
+// the product is beyond f32, nor of any where it is no number: an infinite product times a decay of 0.
+MB_FN float mb_mapped(float a, float b, float h) {
+  const float left = a * h;
+  return left == left ? mb_fma(a, h, b) : mb_fma(h, 0.f, b);
+}
+
 // Adding this to |x| < 2^22 leaves the nearest integer in the low bits of the sum.
 #define MB_ROUNDER 12582912.f
 

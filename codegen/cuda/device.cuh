@@ -315,7 +315,7 @@ MB_FN void mb_scan_pairs(float& a, float& b) {
   for (int distance = 1; distance < width; distance *= 2) {
     const float before_a = __shfl_up_sync(MB_WARP, a, distance, width);
     const float before_b = __shfl_up_sync(MB_WARP, b, distance, width);
-    if (place >= distance) b = mb_fma(a, before_b, b), a *= before_a;
+    if (place >= distance) b = mb_mapped(a, b, before_b), a *= before_a;
   }
   if constexpr (W > 32) {
     constexpr unsigned warps = W / 32;
@@ -328,7 +328,7 @@ MB_FN void mb_scan_pairs(float& a, float& b) {
     mb_scan_pairs<(int)warps>(before_a, before_b);
     before_a = __shfl_sync(MB_WARP, before_a, warp - 1u);
     before_b = __shfl_sync(MB_WARP, before_b, warp - 1u);
-    if (warp > 0) b = mb_fma(a, before_b, b), a *= before_a;
+    if (warp > 0) b = mb_mapped(a, b, before_b), a *= before_a;
   }
 }
 

@@ -35,7 +35,8 @@
 //     of v is spent. K - 1 + log2(W / K) shuffles. Threads are folded at distances K/2, K/4, ..., 1, then K, 2K, ...,
 //     W/2.
 //   mb_scan_pairs<W>(float& a, float& b)
-//     The maps h -> a * h + b of W consecutive threads, each composed with all before it. W as in mb_sum.
+//     The maps h -> a * h + b of W consecutive threads, each composed with all before it. W as in mb_sum. What a leaves
+//     of a 0 is 0, and so it is where a is no number.
 //   mb_shift_up<W>(v, fill)    the value of the thread before; fill in the first of each W
 //   mb_copy_async16(shared, i, p, j)   16 bytes from p[j] to shared[i], which appear for this thread after mb_copy_wait
 //   mb_copy_commit()                   closes a group of copies

@@ -389,7 +389,7 @@ void mb_scan_pairs(float& a, float& b, int line = __builtin_LINE()) {
   constexpr int width = W < 32 ? W : 32;
   float pair[2] = {a, b};
   const auto before = [&](const mb_meeting& all, int thread) {  // the maps so far come after the one of `thread`
-    b = a * all.at(thread, 1) + b;
+    b = mb_mapped(a, b, all.at(thread, 1));
     a *= all.at(thread, 0);
   };
   const mb_meeting warp = mb_meet("mb_scan_pairs", W, false, pair, 2, line);
