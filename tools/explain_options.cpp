@@ -26,6 +26,9 @@ void set_device(ExplainOptions& options, const ExplainArguments& arguments) {
   if (arguments.device == "cuda" && arguments.gpu.empty()) return;
   options.architecture = architecture_named(arguments.device);
   options.gpus = gpus_for(options.architecture, arguments.gpu);
+  DeviceModel described;
+  if (!arguments.gpu.empty()) described.name = tuned_device(arguments.gpu);
+  if (!described.name.empty()) options.tuned = tuned_schedules(arguments.tuned, described);
 }
 
 }  // namespace

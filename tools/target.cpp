@@ -45,6 +45,18 @@ std::unique_ptr<TunedSchedules> tuned_schedules(const std::string& tuned, const 
   return std::make_unique<TunedSchedules>(std::move(layers), model.threads, model.library);
 }
 
+std::string tuned_device(const std::string& description) {
+  std::vector<std::string> devices = devices_with_shipped_tuning();
+  if (const std::filesystem::path folder = TuningFolder::default_folder(); !folder.empty())
+    for (const std::filesystem::path& file : TuningFolder(folder).files()) try {
+        devices.push_back(parse_tuning(read_file(file), file.string()).device);
+      } catch (const InputError&) {  // damaged, which 'tune verify' says
+      }
+  for (const std::string& device : devices)
+    if (tuning_file_name(device).find(description) != std::string::npos) return device;
+  return "";
+}
+
 namespace {
 
 /// Below so many operations a program takes no time worth tuning.

@@ -32,6 +32,10 @@ void add_tuned(Command command, std::string& tuned);
 /// whatever the user has. InputError when that is damaged or of another device.
 std::unique_ptr<TunedSchedules> tuned_schedules(const std::string& tuned, const DeviceModel& model);
 
+/// The name under which records of a described GPU are kept: one of a device whose name has the description's in it
+/// ("NVIDIA H200" for "h200"); empty when there are none.
+std::string tuned_device(const std::string& description);
+
 /// Says once in a process that kernels which much of the program's time goes to have no tuned schedule.
 void notice_untuned(const Target& target, const Graph& fused, const Bindings& sizes);
 
