@@ -54,6 +54,14 @@ std::string Schedule::str() const {
   return text;
 }
 
+std::string Schedule::changes_from(const Schedule& other) const {
+  std::string text;
+  const auto before = other.values(), now = values();
+  for (size_t i = 0; i < now.size(); ++i)
+    if (now[i] != before[i]) text += fmt::format("{}{}={}", text.empty() ? "" : " ", now[i].first, now[i].second);
+  return text;
+}
+
 bool Schedule::set(std::string_view axis, int value) {
   bool found = false;
   each_axis(*this, [&](const char* name, auto& place) {

@@ -50,6 +50,8 @@ struct Schedule {
   static constexpr int kLastAlgorithm = 15;
 
   std::string str() const;    // "width=16 tile=32 ..."
+  /// "tile=2 ahead=0": the axes that are not as in another one; empty when all are.
+  std::string changes_from(const Schedule& other) const;
   /// By the name of the axis; false when there is none of it.
   bool set(std::string_view axis, int value);
   /// Whether the axis is one of those that are 0 or 1.

@@ -14,6 +14,7 @@
 #include "tests/temporary_folder.h"
 #include "tools/kernel_set.h"
 #include "tools/tune_model.h"
+#include "tools/tune_report.h"
 #include "tools/tune_search.h"
 
 namespace mambac::tools {
@@ -321,7 +322,7 @@ TEST(Tune, GoesOnAfterAnInterruption) {
   std::vector<KernelToTune> kernels = tiny_kernels(cpu_device());
   size_t logged = 0;
   TuneOptions options = quiet();
-  const TuneLog log(folder.path_of(cpu_device().model().name).replace_extension(".tried.jsonl"));
+  const TuneLog log(folder.path_of(cpu_device().model().name).replace_extension(TuneLog::kExtension));
   options.stop = [&] { return (logged = log.read().size()) > 0; };  // once something was tried
   const auto interrupted = tune_kernels(kernels, cpu_device(), nullptr, folder, options);
   EXPECT_GT(logged, 0u);
@@ -332,6 +333,41 @@ TEST(Tune, GoesOnAfterAnInterruption) {
   for (const LoggedTrial& trial : log.read())
     EXPECT_TRUE(seen.insert(trial.task.kernel + trial.tried.schedule.str()).second) << "tried twice";
   EXPECT_GT(log.read().size(), before);
+}
+
+TEST(TuningPage, ShowsEveryScheduleThatWasTimed) {
+  TuningRecord record;
+  record.kernel = "k";
+  record.name = "a<b";
+  record.sizes = {{"B", 1}};
+  record.schedule.tile = 4;
+  record.seconds = 0.5e-3;
+  record.heuristic_seconds = 1e-3;
+  std::vector<LoggedTrial> trials;
+  for (int tile : {1, 2, 4, 8}) {
+    LoggedTrial trial{{"k", "a<b", {{"B", 1}}, 0}, {}};
+    trial.tried.schedule.tile = tile;
+    trial.tried.ratio = tile == 4 ? 0.5 : 1.0 + tile / 10.0;
+    trial.tried.predicted = trial.tried.ratio * 2e-3;
+    trials.push_back(trial);
+  }
+  trials.push_back({{"other", "other", {}, 0}, {Schedule{}, 0.1, 0, 0, 0, ""}});
+  const std::string page = tuning_page({"GPU & Co", {record}}, trials);
+  const auto count = [&](const std::string& what) {
+    size_t found = 0;
+    for (size_t at = page.find(what); at != std::string::npos; at = page.find(what, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("<circle"), 5u + 4u) << "the heuristic has no prediction";
+  EXPECT_EQ(count("a&lt;b"), 1u);
+  EXPECT_EQ(count("GPU &amp; Co"), 2u);
+  EXPECT_EQ(count("rank correlation 1.00"), 1u);
+}
+
+TEST(RankCorrelation, OfRanksAndNotOfValues) {
+  EXPECT_NEAR(rank_correlation({1, 2, 3, 4}, {1, 10, 100, 1000}), 1, 1e-12);
+  EXPECT_NEAR(rank_correlation({1, 2, 3, 4}, {4, 3, 2, 1}), -1, 1e-12);
+  EXPECT_NEAR(rank_correlation({1, 1, 2, 2}, {1, 2, 1, 2}), 0, 1e-12);
 }
 
 TEST(TuneLog, PassesOverALineThatWasCutOff) {

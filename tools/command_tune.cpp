@@ -144,16 +144,6 @@ Json ranked_json(const RankedSchedule& ranked) {
           {"slots", whole(p.slots)},           {"use", p.use},         {"exponentials", whole(p.exponentials)}};
 }
 
-/// The axes in which a schedule is not the heuristic.
-std::string changes_of(const Schedule& schedule, const Schedule& heuristic) {
-  std::string text;
-  const auto own = heuristic.values(), values = schedule.values();
-  for (size_t i = 0; i < values.size(); ++i)
-    if (values[i] != own[i])
-      text += fmt::format("{}{}={}", text.empty() ? "" : " ", values[i].first, values[i].second);
-  return text.empty() ? "the heuristic" : text;
-}
-
 void print_predicted(const PredictedKernel& one) {
   fmt::print("{}  x{}\n", one.kernel.task.name, one.kernel.launches);
   const auto line = [&](const RankedSchedule& ranked, const std::string& what) {
@@ -162,7 +152,7 @@ void print_predicted(const PredictedKernel& one) {
   };
   line(one.heuristic, "the heuristic");
   for (const RankedSchedule& ranked : one.best)
-    if (ranked.schedule != one.heuristic.schedule) line(ranked, changes_of(ranked.schedule, one.heuristic.schedule));
+    if (ranked.schedule != one.heuristic.schedule) line(ranked, ranked.schedule.changes_from(one.heuristic.schedule));
 }
 
 void run_predict(const Arguments& arguments) {

@@ -11,6 +11,7 @@
 #include "runtime/tuning/shipped_tuning.h"
 #include "runtime/tuning/tuning_folder.h"
 #include "tools/commands.h"
+#include "tools/tune_report.h"
 #include "tools/tuning_list.h"
 
 namespace mambac::tools {
@@ -77,6 +78,13 @@ void export_records(const Options& options) {
   const TuningFile file = kept_records(options.device).at(0).file();
   if (options.out.empty()) return fmt::print("{}", tuning_text(file));
   write_records(file, options);
+}
+
+void report(const Options& options) {
+  const TuningFile file = kept_records(options.device).at(0).file();
+  const fs::path log = the_folder().path_of(file.device).replace_extension(TuneLog::kExtension);
+  write_file(options.out, tuning_page(file, TuneLog(log).read()));
+  fmt::print("{}: {} records of {}\n", options.out, file.records.size(), file.device);
 }
 
 /// What is wrong with records that can be told without their kernels.
@@ -236,6 +244,11 @@ void add_tune_records(Command tune) {
              [](Command command, Options& options) {
                add_device_name(command, options).required();
                command.add_option("--out", options.out, "write them to this file").type_name("FILE");
+             });
+  add_action(tune, "report", "a page of a device: each kernel's landscape of schedules, the chosen one, predictions",
+             report, [](Command command, Options& options) {
+               add_device_name(command, options).required();
+               command.add_option("--out", options.out, "the page, an HTML file").required().type_name("FILE");
              });
   add_action(tune, "import", "merges files of records into yours; of two of the same work the later one stays",
              import_files, [](Command command, Options& options) {

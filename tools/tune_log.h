@@ -28,6 +28,8 @@ struct LoggedTrial {
 /// that is damaged, is passed over.
 class TuneLog {
  public:
+  static constexpr const char* kExtension = ".tried.jsonl";  // beside the records
+
   explicit TuneLog(std::filesystem::path path) : path_(std::move(path)) {}
 
   /// EnvironmentError when the line cannot be written.

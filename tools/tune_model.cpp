@@ -110,7 +110,7 @@ class Tuner {
         folder_(folder),
         options_(options),
         begun_(now()),
-        log_(folder.path_of(device.model().name).replace_extension(".tried.jsonl")) {}
+        log_(folder.path_of(device.model().name).replace_extension(TuneLog::kExtension)) {}
 
   std::vector<TunedKernel> run(std::vector<KernelToTune> kernels) {
     std::filesystem::create_directories(folder_.folder());
