@@ -302,6 +302,28 @@ TEST_F(NearestRecord, IllegalOnesArePassedOver) {
   EXPECT_EQ(chosen(schedules({record(8, 64), of_a_cpu}), sizes, DeviceKind::cpu), "8x256 user 2");
 }
 
+TEST_F(NearestRecord, OfAnAlgorithmIsForItsOwnSizesAndLibrary) {
+  Graph product;
+  Builder b(product);
+  const DimId B = product.add_dim("B", 0), D = product.add_dim("D", 64), E = product.add_dim("E", 48);
+  product.outputs() = {{"y", b.dot(b.input("x", {DType::f32, {B, D}}), b.input("w", {DType::f32, {E, D}}), {D})}};
+  Remarks remarks;
+  product = fuse(product, {}, remarks);
+  TuningRecord of_product = sample_record(64);
+  of_product.kernel = kernel_key(product, 0).digest();
+  of_product.sizes = {{"B", 8}};
+  of_product.toolkit = "oneDNN 2.6.3";
+  const auto serves = [&](int algorithm, int64_t batch, const std::string& library) {
+    of_product.schedule = {.width = 32, .algorithm = algorithm};
+    const TunedSchedules all({{RecordSource::user, {kGpu, {of_product}}}}, 0, library);
+    return all.find(product, 0, DeviceKind::gpu, {{"B", batch}}).record != nullptr;
+  };
+  EXPECT_TRUE(serves(0, 16, "oneDNN 3.2.0"));
+  EXPECT_TRUE(serves(2, 8, "oneDNN 2.6.3"));
+  EXPECT_FALSE(serves(2, 16, "oneDNN 2.6.3"));
+  EXPECT_FALSE(serves(2, 8, "oneDNN 3.2.0"));
+}
+
 TEST_F(NearestRecord, IsOfTheSameKernel) {
   const TunedSchedules all = schedules({record(8, 64)});
   EXPECT_EQ(all.find(scan_graph(17), 0, DeviceKind::gpu, {}).record, nullptr);
