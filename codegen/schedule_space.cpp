@@ -1,6 +1,7 @@
 #include "codegen/schedule_space.h"
 
 #include <algorithm>
+#include <numeric>
 #include <set>
 
 #include "passes/fuse.h"
@@ -77,10 +78,11 @@ const Axes& gpu_rows_axes() {
   return axes;
 }
 
-/// A library may have fewer, which it says when it is asked for more.
-const Axes& library_axes() {
-  static const Axes axes = {{"algorithm", {0, 1, 2, 3, 4, 5, 6, 7}, true}};
-  return axes;
+/// Every number that there may be: how many there are is known when sizes are.
+Axes library_axes() {
+  AxisValues algorithms{"algorithm", std::vector<int>(Schedule::kLastAlgorithm + 1), true};
+  std::iota(algorithms.values.begin(), algorithms.values.end(), 0);
+  return {algorithms};
 }
 
 int value_of(const Schedule& schedule, const std::string& axis) {
@@ -137,7 +139,7 @@ int64_t statements(const loop::Block& block) {
 std::vector<AxisValues> axes_of(const Graph& fused, int number, const Schedule& heuristic, DeviceKind kind) {
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   if (group.kind == KernelGroup::library)
-    return is_library_product(fused, number) ? library_axes() : std::vector<AxisValues>{};
+    return is_library_product(fused, number) ? library_axes() : Axes{};
   const bool walk = group.kind == KernelGroup::walk, gpu = kind == DeviceKind::gpu;
   std::vector<AxisValues> axes = gpu ? (walk ? gpu_walk_axes() : gpu_rows_axes())
                                      : (walk ? cpu_walk_axes() : cpu_rows_axes());

@@ -169,6 +169,36 @@ TEST(KernelKey, LayersShareAndSizesDiffer) {
   }
 }
 
+/// Its last product by itself: that of the logits.
+Graph a_product(const Graph& fused) {
+  int product = -1;
+  for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k)
+    if (is_library_product(fused, k)) product = k;
+  return kernel_alone(fused, product, Stored::in_memory);
+}
+
+TEST(ScheduleSpace, OfALibraryAreAlgorithmsOfProducts) {
+  const Graph fused = fused_model("mambabyte:tiny", GraphKind::prefill);
+  int look_ups = 0;
+  for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::gpu}) {
+    const Graph product = a_product(fused);
+    const Schedule own = own_schedule(product, 0, kind);
+    std::set<int> algorithms{own.algorithm};
+    for (Schedule schedule : coarse_schedules(product, 0, own, kind)) {
+      EXPECT_TRUE(algorithms.insert(schedule.algorithm).second);
+      schedule.algorithm = own.algorithm;
+      EXPECT_EQ(schedule, own);
+    }
+    EXPECT_EQ(algorithms.size(), Schedule::kLastAlgorithm + 1u);
+    for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
+      if (!library_node(fused, k).present() || is_library_product(fused, k)) continue;
+      ++look_ups;
+      EXPECT_TRUE(axes_of(fused, k, own_schedule(fused, k, kind), kind).empty());
+    }
+  }
+  EXPECT_GT(look_ups, 0);
+}
+
 bool stores_into_a_join(const Graph& fused, int number) {
   const Layouts layouts(fused);
   for (uint32_t i = 0; i < fused.size(); ++i)
@@ -280,6 +310,26 @@ TEST(Search, DoesNotTryAgainWhatIsKnown) {
   };
   const SearchResult second = search_schedules(task, nullptr, options);
   EXPECT_EQ(second.tried.size(), first.tried.size() + tried);
+}
+
+/// At small sizes there are fewer.
+TEST(Search, OfAProductTriesWhatTheLibraryHas) {
+  const Graph product = a_product(fused_model("mambabyte:tiny", GraphKind::prefill));
+  for (const bool constant : {false, true}) {
+    KernelTask task(product, {{"B", 2}, {"L", 600}}, cpu_device(), constant);
+    ASSERT_GT(task.algorithms(), 2);
+    SearchOptions options;
+    options.first = Schedule::kLastAlgorithm;
+    std::set<int> tried{0};
+    options.tried = [&](const TriedSchedule& one) {
+      EXPECT_EQ(one.wrong, "");
+      EXPECT_GT(one.ratio, 0);
+      tried.insert(one.schedule.algorithm);
+    };
+    const SearchResult result = search_schedules(task, nullptr, options);
+    EXPECT_EQ(static_cast<int>(tried.size()), task.algorithms());
+    EXPECT_LT(result.best.algorithm, task.algorithms());
+  }
 }
 
 // ---- records -------------------------------------------------------------------------------------------------------

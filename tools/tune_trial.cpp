@@ -128,6 +128,7 @@ KernelTask::KernelTask(Graph alone, Bindings sizes, Device& device, bool constan
   // Weights come from memory in a step that reads all of them; activations are in the cache when they were just made.
   constexpr int64_t kSomeBytes = int64_t{1} << 18;
   cold_ = device.memory_is_host() && parameter_bytes(alone_, sizes_) >= kSomeBytes;
+  count_algorithms();
 }
 
 void KernelTask::evaluate_reference() {
@@ -145,6 +146,15 @@ void KernelTask::evaluate_reference() {
     Array& array = small_outputs_.at(output.name);
     array = in_memory_order(alone_, layouts, output.value, array);
   }
+}
+
+void KernelTask::count_algorithms() {
+  const NodeId node = library_node(alone_, 0);
+  if (!node.present()) return;
+  std::vector<NodeId> roots;
+  const Layouts layouts(alone_);
+  const LibraryKernel kernel{alone_, layouts, node, sizes_, device_.schedule(alone_, 0), options_.constant_parameters};
+  algorithms_ = static_cast<int>(device_.library_call(kernel, &roots)->algorithms().size());
 }
 
 void KernelTask::fill(const Executable& executable) {

@@ -26,6 +26,8 @@ class KernelTask {
   const Graph& graph() const { return alone_; }
   const Bindings& sizes() const { return sizes_; }
   Device& device() const { return device_; }
+  /// Of a product by a library: how many it has at these sizes; 0 of other kernels.
+  int algorithms() const { return algorithms_; }
 
  private:
   friend class KernelTrial;
@@ -36,6 +38,7 @@ class KernelTask {
     std::vector<double> values;
   };
   void evaluate_reference();
+  void count_algorithms();
   void fill(const Executable& executable);
   void choose_samples(const Executable& executable);
   void evict();
@@ -46,6 +49,7 @@ class KernelTask {
   ExecutableOptions options_;
   Arrays small_inputs_, small_outputs_;  // as they lie in memory
   PortMemory memory_;             // at the sizes that are timed
+  int algorithms_ = 0;
   bool evaluated_ = false, filled_ = false, cold_ = false;
   std::vector<Sample> samples_;   // of the schedule that was checked first
   std::vector<char> evictor_;     // read to put other memory into the cache
