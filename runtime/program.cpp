@@ -221,7 +221,7 @@ class PlannedExecutable : public Executable {
     step.label = options_.labels.empty() ? &trace::interned({"kernel", step.name}) : options_.labels[k];
     if (const NodeId node = library_node(graph, static_cast<int>(k)); node.present()) {
       std::vector<NodeId> roots;
-      step.call = program_.device().library_call(
+      step.call = library_call(
           {graph, program_.layouts(), node, bindings, program_.schedule(k), options_.constant_parameters}, &roots);
       for (NodeId root : roots) step.sources.push_back({root, 0});
     } else {
@@ -237,6 +237,16 @@ class PlannedExecutable : public Executable {
     scratch_bytes_ = std::max(scratch_bytes_, step.call->scratch_bytes());
     kept_bytes_ += step.call->kept_bytes();
     steps_.push_back(std::move(step));
+  }
+
+  std::unique_ptr<Call> library_call(LibraryKernel kernel, std::vector<NodeId>* roots) const {
+    try {
+      return program_.device().library_call(kernel, roots);
+    } catch (const InputError&) {
+      if (!options_.first_choice_instead || kernel.schedule.algorithm == 0) throw;
+      kernel.schedule.algorithm = 0;
+      return program_.device().library_call(kernel, roots);
+    }
   }
 
   char* in_arena(int64_t offset) const { return static_cast<char*>(arena_->data()) + offset; }

@@ -19,6 +19,9 @@ struct ExecutableOptions {
   /// Parameters keep their values from one bind of them to the next: products with them keep a copy in the layout that
   /// the library likes best, and what is computed from parameters alone is computed once.
   bool constant_parameters = false;
+  /// A library product without the algorithm of its schedule takes the first choice instead of an InputError: where
+  /// nobody asked for that algorithm, but a record did.
+  bool first_choice_instead = false;
   /// What a trace says of the kernels, by number; empty: their names.
   std::vector<const trace::Label*> labels{};
 };

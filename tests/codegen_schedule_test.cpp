@@ -555,6 +555,7 @@ TEST(Schedules, AProgramsProductsAreOfItsAlgorithms) {
     EXPECT_EQ(program.schedule(0).algorithm, 15);
     if (names.size() <= 15) {
       EXPECT_THROW(program.instantiate(bindings, {.constant_parameters = constant}), InputError);
+      EXPECT_TRUE(program.instantiate(bindings, {.constant_parameters = constant, .first_choice_instead = true}));
     }
   }
 }

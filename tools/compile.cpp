@@ -153,6 +153,7 @@ std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& op
   compiled->remarks = std::move(result.remarks);
   ExecutableOptions how;
   how.constant_parameters = options.narrow_parameters;  // of graphs that do not train
+  how.first_choice_instead = !schedule;
   if (trace::listening()) how.labels = kernel_labels(compiled->program->graph(), sizes);
   compiled->executable = compiled->program->instantiate(sizes, how);
   return compiled;
