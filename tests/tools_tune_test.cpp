@@ -1,0 +1,120 @@
+// mambac tune as a user runs it, and what other commands make of its records.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/tools_support.h"
+
+namespace mambac::test {
+namespace {
+
+using nlohmann::json;
+
+class ToolsTune : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder;
+    out_ = new std::string(succeed(*folder_, kTune + " --budget 30s --json"));
+  }
+  static void TearDownTestSuite() {
+    delete out_;
+    delete folder_;
+  }
+
+  static inline const std::string kModel = " mambabyte:tiny --graph step --dtype f32 --set B=1";
+  static inline const std::string kTune = "export MAMBAC_TUNED=$PWD/tuned\nmambac tune" + kModel + " --kernels softplus";
+  static inline TemporaryFolder* folder_ = nullptr;
+  static inline std::string* out_ = nullptr;
+};
+
+std::string sources_of(const std::string& explained) {
+  std::string sources;
+  for (const json& kernel : json::parse(explained)["kernels"])
+    for (const auto& [axis, choice] : kernel["schedule"].items())
+      if (axis == "tile") sources += choice["source"].get<std::string>() + (kernel["record"].is_null() ? "" : "+") + " ";
+  return sources;
+}
+
+TEST_F(ToolsTune, KeepsRecordsThatExplainNames) {
+  const json result = json::parse(*out_);
+  ASSERT_FALSE(result["kernels"].empty());
+  for (const json& kernel : result["kernels"]) {
+    EXPECT_EQ(kernel["state"], "tuned") << kernel;
+    EXPECT_GE(kernel["ratio"].get<double>(), 1.0) << kernel;
+  }
+  EXPECT_EQ(sources_of(succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; mambac explain" + kModel +
+                                             " softplus --json")).find("heuristic"),
+            std::string::npos);
+  EXPECT_EQ(sources_of(succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; mambac explain" + kModel +
+                                             " softplus --tuned off --json")).find("record"),
+            std::string::npos);
+}
+
+TEST_F(ToolsTune, RecordsServeWhereTheyAreCopiedTo) {
+  const std::string explained =
+      succeed(*folder_, "mkdir -p elsewhere; cp tuned/*.json elsewhere/; export MAMBAC_TUNED=$PWD/elsewhere; mambac explain" +
+                            kModel + " softplus --json");
+  EXPECT_NE(sources_of(explained).find("user's record+"), std::string::npos) << explained;
+  const std::string pinned =
+      succeed(*folder_, "export MAMBAC_TUNED=$PWD/none; mambac explain" + kModel +
+                            " softplus --json --tuned $(ls tuned/*.json)");
+  EXPECT_NE(sources_of(pinned).find("pinned record+"), std::string::npos) << pinned;
+}
+
+TEST_F(ToolsTune, ASecondRunHasNothingToDo) {
+  const json again = json::parse(succeed(*folder_, kTune + " --budget 30s --json"));
+  for (const json& kernel : again["kernels"]) EXPECT_EQ(kernel["state"], "had a record") << kernel;
+}
+
+TEST_F(ToolsTune, ADamagedFileIsToldOfAndLeftOut) {
+  const Outcome outcome =
+      shell(*folder_, "mkdir -p damaged; for f in tuned/*.json; do head -c 100 $f > damaged/$(basename $f); done\n"
+                      "export MAMBAC_TUNED=$PWD/damaged; mambac explain" + kModel + " softplus --json");
+  EXPECT_EQ(outcome.code, 0) << outcome.error;
+  EXPECT_NE(outcome.error.find("is damaged"), std::string::npos) << outcome.error;
+  EXPECT_EQ(sources_of(outcome.out).find("record"), std::string::npos);
+}
+
+TEST_F(ToolsTune, WritesAPage) {
+  const std::string device = json::parse(contents(json::parse(*out_)["file"].get<std::string>()))["device"];
+  succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; mambac tune report --device '" + device + "' --out page.html");
+  const std::string page = contents(*folder_ / "page.html");
+  EXPECT_NE(page.find("softplus"), std::string::npos);
+  EXPECT_NE(page.find("<circle"), std::string::npos);
+}
+
+TEST_F(ToolsTune, CheckpointsHoldTheRecordsOfTheirRun) {
+  folder_->write("text.txt", learnable_text(20000));
+  succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; mambac train mambabyte:tiny --data text.txt --out run --steps 2 "
+                    "--batch 1 --context 64");
+  EXPECT_NE(contents(*folder_ / "run/latest/tuned.json").find("\"device\""), std::string::npos);
+  succeed(*folder_, "export MAMBAC_TUNED=$PWD/none; mambac train mambabyte:tiny --data text.txt --out run --steps 3 "
+                    "--batch 1 --context 64 --resume");
+}
+
+TEST_F(ToolsTune, MistakesAreTold) {
+  struct Mistake {
+    const char* arguments;
+    int code;
+    const char* says;
+  };
+  const Mistake mistakes[] = {
+      {"tune", 2, "MODEL is required"},
+      {"tune mambabyte:tiny --budget soon", 1, "expected a time such as 90s"},
+      {"tune mambabyte:tiny --budget -3s", 1, "expected a time such as 90s"},
+      {"tune mambabyte:tiny --kernels nothing.such", 1, "no kernel has 'nothing.such' in its name"},
+      {"tune mambabyte:tiny --graph sideways", 1, "sideways"},
+      {"tune mambabyte:tiny --predict", 2, "--device-file"},
+      {"tune mambabyte:tiny --predict --device-file h2oo", 1, "h2oo"},
+      {"tune nosuchmodel", 1, "nosuchmodel"},
+      {"explain mambabyte:tiny --tuned nofile.json", 1, "nofile.json"},
+  };
+  for (const Mistake& mistake : mistakes) {
+    const Outcome outcome = shell(*folder_, std::string("export MAMBAC_TUNED=$PWD/none; mambac ") + mistake.arguments);
+    EXPECT_EQ(outcome.code, mistake.code) << mistake.arguments << "\n" << outcome.error;
+    EXPECT_NE(outcome.error.find(mistake.says), std::string::npos) << mistake.arguments << "\n" << outcome.error;
+  }
+}
+
+}  // namespace
+}  // namespace mambac::test
