@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ir/error.h"
 #include "runtime/element_type.h"
 
@@ -31,6 +33,26 @@ std::string node_name(const Graph& graph, const std::string& port) {
 
 }  // namespace
 
+Array in_memory_order(const Graph& graph, const Layouts& layouts, NodeId id, const Array& array) {
+  const std::vector<DimId>&from = graph.node(id).type.dims, &to = layouts.of(graph, id);
+  if (from == to) return array;
+  Array moved{{}, std::vector<double>(array.data.size())};
+  std::vector<int64_t> strides(to.size());  // of the type's order, by dimension of memory
+  for (size_t i = 0; i < to.size(); ++i) {
+    const auto at = static_cast<size_t>(std::ranges::find(from, to[i]) - from.begin());
+    strides[i] = 1;
+    for (size_t k = at + 1; k < from.size(); ++k) strides[i] *= array.shape[k];
+    moved.shape.push_back(array.shape[at]);
+  }
+  for (size_t place = 0; place < moved.data.size(); ++place) {
+    auto rest = static_cast<int64_t>(place);
+    int64_t source = 0;
+    for (size_t i = to.size(); i-- > 0; rest /= moved.shape[i]) source += rest % moved.shape[i] * strides[i];
+    moved.data[place] = array.data[static_cast<size_t>(source)];
+  }
+  return moved;
+}
+
 std::vector<double> numbers_of(DType dtype, const void* from, int64_t elements) {
   if (dtype == DType::u8) {
     const auto* bytes = static_cast<const uint8_t*>(from);
@@ -46,11 +68,13 @@ std::vector<double> numbers_of(DType dtype, const void* from, int64_t elements) 
 }
 
 void fill_inputs(const Graph& graph, const Executable& executable, const PortMemory& memory, const Arrays& values) {
+  const Layouts layouts(graph);
   for (const Port& port : executable.inputs()) {
     const auto value = values.find(node_name(graph, port.name));
     if (value == values.end())
       throw InternalError(fmt::format("the executable wants {}, which has no value", port.name));
-    memory.at(port.name).fill([&](char* to) { store(port, value->second, to); });
+    const Array ordered = in_memory_order(graph, layouts, *graph.find(value->first), value->second);
+    memory.at(port.name).fill([&](char* to) { store(port, ordered, to); });
   }
 }
 

@@ -4,10 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "codegen/place.h"
 #include "ir/eval.h"
 #include "tools/port_memory.h"
 
 namespace mambac::tools {
+
+/// The elements of a value in the order that memory has them in, where that is not the order of its type: stored states
+/// have their channels last.
+Array in_memory_order(const Graph& graph, const Layouts& layouts, NodeId id, const Array& array);
 
 /// So many elements of a type in host memory, as numbers.
 std::vector<double> numbers_of(DType dtype, const void* from, int64_t elements);

@@ -71,28 +71,6 @@ int64_t parameter_bytes(const Graph& alone, const Bindings& sizes) {
   return bytes;
 }
 
-/// The elements of a value in the order that memory has them in, where that is not the order of its type: stored states
-/// have their channels last.
-Array in_memory_order(const Graph& graph, const Layouts& layouts, NodeId id, const Array& array) {
-  const std::vector<DimId>&from = graph.node(id).type.dims, &to = layouts.of(graph, id);
-  if (from == to) return array;
-  Array moved{{}, std::vector<double>(array.data.size())};
-  std::vector<int64_t> strides(to.size());  // of the type's order, by dimension of memory
-  for (size_t i = 0; i < to.size(); ++i) {
-    const auto at = static_cast<size_t>(std::ranges::find(from, to[i]) - from.begin());
-    strides[i] = 1;
-    for (size_t k = at + 1; k < from.size(); ++k) strides[i] *= array.shape[k];
-    moved.shape.push_back(array.shape[at]);
-  }
-  for (size_t place = 0; place < moved.data.size(); ++place) {
-    auto rest = static_cast<int64_t>(place);
-    int64_t source = 0;
-    for (size_t i = to.size(); i-- > 0; rest /= moved.shape[i]) source += rest % moved.shape[i] * strides[i];
-    moved.data[place] = array.data[static_cast<size_t>(source)];
-  }
-  return moved;
-}
-
 /// Of a walk, floats from outside that do not change along it: rates, mostly. Where they are negative, decays of
 /// exp(step * rate) are below 1, and states neither overflow nor drown the rest.
 std::set<std::string> rates(const Graph& alone) {
@@ -139,9 +117,6 @@ void KernelTask::evaluate_reference() {
     for (double& x : small_inputs_.at(name).data) x = -std::abs(x);
   small_outputs_ = evaluate(alone_, small_sizes_, small_inputs_, {.round_storage = true});
   const Layouts layouts(alone_);
-  for (uint32_t i = 0; i < alone_.size(); ++i)
-    if (const auto input = small_inputs_.find(alone_.node(NodeId{i}).name); input != small_inputs_.end())
-      input->second = in_memory_order(alone_, layouts, NodeId{i}, input->second);
   for (const Output& output : alone_.outputs()) {
     Array& array = small_outputs_.at(output.name);
     array = in_memory_order(alone_, layouts, output.value, array);

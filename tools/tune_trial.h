@@ -47,7 +47,7 @@ class KernelTask {
   Bindings sizes_, small_sizes_;
   Device& device_;
   ExecutableOptions options_;
-  Arrays small_inputs_, small_outputs_;  // as they lie in memory
+  Arrays small_inputs_, small_outputs_;  // the outputs as they lie in memory
   PortMemory memory_;             // at the sizes that are timed
   int algorithms_ = 0;
   bool evaluated_ = false, filled_ = false, cold_ = false;
