@@ -21,15 +21,18 @@ class ToolsTune : public ::testing::Test {
     delete folder_;
   }
 
-  static inline const std::string kModel = " mambabyte:tiny --graph step --dtype f32 --set B=1";
-  static inline const std::string kTune = "export MAMBAC_TUNED=$PWD/tuned\nmambac tune" + kModel + " --kernels softplus";
+  static inline const std::string kOptions = " --graph step --dtype f32 --set B=1 ";
+  static inline const std::string kTune = "export MAMBAC_TUNED=$PWD/tuned\nmambac tune mambabyte:tiny" + kOptions +
+                                    "--kernels softplus";
+  static inline const std::string kExplain = "mambac explain mambabyte:tiny softplus" + kOptions;
   static inline TemporaryFolder* folder_ = nullptr;
   static inline std::string* out_ = nullptr;
 };
 
 std::string sources_of(const std::string& explained) {
   std::string sources;
-  for (const json& kernel : json::parse(explained)["kernels"])
+  const json explanation = json::parse(explained);
+  for (const json& kernel : explanation["kernels"])
     for (const auto& [axis, choice] : kernel["schedule"].items())
       if (axis == "tile") sources += choice["source"].get<std::string>() + (kernel["record"].is_null() ? "" : "+") + " ";
   return sources;
@@ -42,22 +45,18 @@ TEST_F(ToolsTune, KeepsRecordsThatExplainNames) {
     EXPECT_EQ(kernel["state"], "tuned") << kernel;
     EXPECT_GE(kernel["ratio"].get<double>(), 1.0) << kernel;
   }
-  EXPECT_EQ(sources_of(succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; mambac explain" + kModel +
-                                             " softplus --json")).find("heuristic"),
+  EXPECT_EQ(sources_of(succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; " + kExplain + "--json")).find("heuristic"),
             std::string::npos);
-  EXPECT_EQ(sources_of(succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; mambac explain" + kModel +
-                                             " softplus --tuned off --json")).find("record"),
+  EXPECT_EQ(sources_of(succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; " + kExplain + "--tuned off --json")).find("record"),
             std::string::npos);
 }
 
 TEST_F(ToolsTune, RecordsServeWhereTheyAreCopiedTo) {
   const std::string explained =
-      succeed(*folder_, "mkdir -p elsewhere; cp tuned/*.json elsewhere/; export MAMBAC_TUNED=$PWD/elsewhere; mambac explain" +
-                            kModel + " softplus --json");
+      succeed(*folder_, "mkdir -p elsewhere; cp tuned/*.json elsewhere/; export MAMBAC_TUNED=$PWD/elsewhere; " + kExplain + "--json");
   EXPECT_NE(sources_of(explained).find("user's record+"), std::string::npos) << explained;
   const std::string pinned =
-      succeed(*folder_, "export MAMBAC_TUNED=$PWD/none; mambac explain" + kModel +
-                            " softplus --json --tuned $(ls tuned/*.json)");
+      succeed(*folder_, "export MAMBAC_TUNED=$PWD/none; " + kExplain + "--json --tuned $(ls tuned/*.json)");
   EXPECT_NE(sources_of(pinned).find("pinned record+"), std::string::npos) << pinned;
 }
 
@@ -69,7 +68,7 @@ TEST_F(ToolsTune, ASecondRunHasNothingToDo) {
 TEST_F(ToolsTune, ADamagedFileIsToldOfAndLeftOut) {
   const Outcome outcome =
       shell(*folder_, "mkdir -p damaged; for f in tuned/*.json; do head -c 100 $f > damaged/$(basename $f); done\n"
-                      "export MAMBAC_TUNED=$PWD/damaged; mambac explain" + kModel + " softplus --json");
+                      "export MAMBAC_TUNED=$PWD/damaged; " + kExplain + "--json");
   EXPECT_EQ(outcome.code, 0) << outcome.error;
   EXPECT_NE(outcome.error.find("is damaged"), std::string::npos) << outcome.error;
   EXPECT_EQ(sources_of(outcome.out).find("record"), std::string::npos);

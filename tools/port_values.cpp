@@ -73,7 +73,8 @@ void fill_inputs(const Graph& graph, const Executable& executable, const PortMem
     const auto value = values.find(node_name(graph, port.name));
     if (value == values.end())
       throw InternalError(fmt::format("the executable wants {}, which has no value", port.name));
-    const Array ordered = in_memory_order(graph, layouts, *graph.find(value->first), value->second);
+    const std::optional<NodeId> node = graph.find(value->first);  // none of what the passes added: seeds
+    const Array ordered = node ? in_memory_order(graph, layouts, *node, value->second) : value->second;
     memory.at(port.name).fill([&](char* to) { store(port, ordered, to); });
   }
 }
