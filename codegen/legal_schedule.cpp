@@ -37,6 +37,7 @@ std::string why_illegal_on_cpu(const Schedule& s) {
                                                    {"tiles_ahead", s.tiles_ahead, none.tiles_ahead},
                                                    {"blocks_per_sm", s.blocks_per_sm, none.blocks_per_sm},
                                                    {"teams", s.teams, none.teams},
+                                                   {"slots_per_task", s.slots_per_task, none.slots_per_task},
                                                    {"begins_early", int{s.begins_early}, int{none.begins_early}},
                                                    {"exp_on_fma", s.exp_on_fma, none.exp_on_fma}})
     if (value != default_value) return fmt::format("{}={}: only kernels for a GPU have this axis", axis, value);
@@ -89,9 +90,10 @@ std::string why_out_of_bounds(const Schedule& schedule, DeviceKind kind) {
     return fmt::format("columns={}: must be a power of two, and at most the width", schedule.columns);
   if (schedule.teams > 1 && schedule.width != kWarp)
     return fmt::format("teams={}: must be whole warps (width={})", schedule.teams, kWarp);
-  if (schedule.blocks_per_sm > 1 && schedule.width * schedule.blocks_per_sm > kMostThreadsOfSm)
+  const int threads = schedule.width * schedule.teams;
+  if (schedule.blocks_per_sm > 1 && threads * schedule.blocks_per_sm > kMostThreadsOfSm)
     return fmt::format("blocks_per_sm={}: a multiprocessor has at most {} threads, and a block {} of them",
-                       schedule.blocks_per_sm, kMostThreadsOfSm, schedule.width);
+                       schedule.blocks_per_sm, kMostThreadsOfSm, threads);
   return "";
 }
 

@@ -521,7 +521,7 @@ class RowsLowering : private RowsPlan {
   /// elements and the odd ones of two vectors make the lanes: they lie in the halves of words, and words need no
   /// unpacking.
   bool lanes_in_any_order(const Phase& phase) const {
-    if (lane_size_ % (2 * s_.width) != 0 || flights() != 2 || !whole_blocks()) return false;
+    if (s_.width < 2 || lane_size_ % (2 * s_.width) != 0 || flights() != 2 || !whole_blocks()) return false;
     bool any = false;
     for (NodeId id : phase.sweeps[0].nodes) {
       if (!lane_sums_.count(id) && (!result_has_lane(id) || arrays_.count(id) || w_.stored(id) || late(id)))

@@ -488,12 +488,13 @@ TEST(Schedules, OutOfBoundsAreRefused) {
     for (const std::string& axis : Schedule::axes())
       if (!Schedule::is_switch(axis)) expect_reason(kind, {{axis.c_str(), -1}}, axis + "=-1");
   }
-  for (const char* axis : {"pieces", "tiles_ahead", "blocks_per_sm", "exp_on_fma"})
+  for (const char* axis : {"pieces", "tiles_ahead", "blocks_per_sm", "exp_on_fma", "slots_per_task"})
     expect_reason(DeviceKind::cpu, {{axis, 2}}, "only kernels for a GPU have this axis");
   expect_reason(DeviceKind::gpu, {{"interleave", 2}}, "only kernels for a CPU have this axis");
   expect_reason(DeviceKind::cpu, {{"interleave", 9999}}, "interleave=9999: must be at most 256");
   expect_reason(DeviceKind::gpu, {{"tiles_ahead", 9999}}, "tiles_ahead=9999: must be at most 16");
   expect_reason(DeviceKind::gpu, {{"blocks_per_sm", 32}, {"width", 128}}, "at most 2048 threads");
+  expect_reason(DeviceKind::gpu, {{"blocks_per_sm", 8}, {"width", 32}, {"teams", 16}}, "and a block 512 of them");
   expect_reason(DeviceKind::gpu, {{"width", 16}}, "width=16: must be 32 or more");
   EXPECT_TRUE(Schedule::is_switch("staged") && Schedule::is_switch("states_in_registers"));
   EXPECT_FALSE(Schedule::is_switch("tile") || Schedule::is_switch("no axis"));

@@ -99,6 +99,13 @@ Schedule own_schedule(const Graph& fused, int number, DeviceKind kind) {
   return kind == DeviceKind::gpu ? default_gpu_schedule(fused, number) : default_schedule(fused, number, {16, true});
 }
 
+Graph fused_model(const std::string& name, GraphKind kind, const FuseOptions& fusion = {}) {
+  PipelineOptions options = options_for(kind, DType::bf16, {{"B", 1}});
+  options.fuse = device_options(fusion, options.fuse);
+  const Graph source = source_graph(load_model(name), kind);
+  return run_pipeline(kind == GraphKind::train ? with_output(source, "loss") : source, options).graph;
+}
+
 TEST(ScheduleSpace, HasLegalSchedulesEachOnce) {
   for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::gpu})
     for (const Graph& fused : fused_cases(kind))
@@ -135,14 +142,18 @@ TEST(ScheduleSpace, CountsWhatIsWrittenOut) {
   EXPECT_GT(statements(8), 4 * statements(1));
 }
 
-// ---- keys ----------------------------------------------------------------------------------------------------------
-
-Graph fused_model(const std::string& name, GraphKind kind, const FuseOptions& fusion = {}) {
-  PipelineOptions options = options_for(kind, DType::bf16, {{"B", 1}});
-  options.fuse = device_options(fusion, options.fuse);
-  const Graph source = source_graph(load_model(name), kind);
-  return run_pipeline(kind == GraphKind::train ? with_output(source, "loss") : source, options).graph;
+TEST(ScheduleSpace, OneLaneIsEnough) {
+  const Graph fused = fused_model("mambabyte:tiny", GraphKind::step);  // bf16, which wider vectors read in blocks
+  for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
+    if (fused.kernels[static_cast<size_t>(k)].kind == KernelGroup::library) continue;
+    Schedule schedule = own_schedule(fused, k, DeviceKind::cpu);
+    schedule.width = 1;
+    ASSERT_EQ(why_illegal(fused, k, schedule, DeviceKind::cpu), "");
+    EXPECT_EQ(lower(fused, Layouts(fused), k, schedule, DeviceKind::cpu).kernel.schedule.width, 1);
+  }
 }
+
+// ---- keys ----------------------------------------------------------------------------------------------------------
 
 TEST(KernelKey, DoesNotDependOnNamesAndPlaces) {
   Graph fused = fused_model("mambabyte:tiny", GraphKind::train);
