@@ -24,6 +24,8 @@ using loop::Int;
 using loop::IntOp;
 using loop::Stmt;
 using loop::StmtKind;
+using machine::Nest;
+using machine::NestNode;
 
 namespace {
 
@@ -633,7 +635,7 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
   return symbol;
 }
 
-std::string emit(const loop::Kernel& lowered, std::vector<Nest>* nests, std::vector<int>* line_origins) {
+std::string emit(const loop::Kernel& lowered, std::vector<machine::Nest>* nests, std::vector<int>* line_origins) {
   for (const loop::Stage& stage : lowered.stages)
     check(stage.pieces >= 1 && lowered.schedule.width % stage.pieces == 0, "a block has whole channels");
   check(lowered.schedule.width >= 1 && std::has_single_bit(static_cast<unsigned>(lowered.schedule.width)),

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "codegen/cuda/nest.h"
+#include "codegen/machine/nest.h"
 #include "codegen/loop_ir.h"
 
 namespace mambac::cuda_emit {
@@ -28,7 +28,7 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage);
 /// to be launched with a block of threads_of threads for every task. The text stands after the device header
 /// (codegen/cuda/device.cuh); equal kernels give equal text. `nests`, where asked for: that of each stage;
 /// `line_origins`: by line the origin of the statement that it belongs to; -1: none.
-std::string emit(const loop::Kernel& kernel, std::vector<Nest>* nests = nullptr,
+std::string emit(const loop::Kernel& kernel, std::vector<machine::Nest>* nests = nullptr,
                  std::vector<int>* line_origins = nullptr);
 
 }  // namespace mambac::cuda_emit

@@ -10,6 +10,11 @@
 #include "ir/error.h"
 
 namespace mambac::cuda {
+
+using machine::Flow;
+using machine::Instruction;
+using machine::IssueControl;
+
 namespace {
 
 /// Takes the first line off the text.
@@ -69,7 +74,7 @@ class Body {
   }
   bool empty() const { return function_.instructions.empty(); }
 
-  MachineFunction finish(std::string name) {
+  machine::Function finish(std::string name) {
     function_.name = std::move(name);
     for (size_t i = 0; i < targets_.size(); ++i)
       for (const std::string& target : targets_[i]) {
@@ -82,7 +87,7 @@ class Body {
   }
 
  private:
-  MachineFunction function_;
+  machine::Function function_;
   std::vector<std::vector<std::string>> targets_;
   std::map<std::string, int> labels_;
 };
@@ -225,8 +230,8 @@ void each_sass_row(std::string_view text, const Visit& visit) {
 
 }  // namespace
 
-std::vector<MachineFunction> parse_sass(std::string_view text) {
-  std::vector<MachineFunction> functions;
+std::vector<machine::Function> parse_sass(std::string_view text) {
+  std::vector<machine::Function> functions;
   Body body;
   std::string name;
   const auto finish = [&] {
@@ -273,7 +278,7 @@ class PtxReader {
       lines.push_back({std::string(without_end(row)), line_});
   }
 
-  std::vector<MachineFunction> functions;
+  std::vector<machine::Function> functions;
   std::vector<CodeLine> lines;
 
  private:
@@ -322,7 +327,7 @@ class PtxReader {
 
 }  // namespace
 
-std::vector<MachineFunction> parse_ptx(std::string_view text, int first_line) {
+std::vector<machine::Function> parse_ptx(std::string_view text, int first_line) {
   PtxReader reader(first_line);
   while (!text.empty()) reader.take(take_line(text));
   return std::move(reader.functions);
