@@ -20,7 +20,7 @@ add_custom_command(OUTPUT ${needed}
   DEPENDS mambac_codegen ${PROJECT_SOURCE_DIR}/cmake/needed_symbols.cmake
   COMMENT "Listing what codegen uses of LLVM" VERBATIM)
 add_library(mambac_package_llvm SHARED EXCLUDE_FROM_ALL ${needed})
-target_link_libraries(mambac_package_llvm PRIVATE LLVMOrcJIT LLVMPasses LLVMX86CodeGen)
+target_link_libraries(mambac_package_llvm PRIVATE LLVMOrcJIT LLVMPasses LLVMX86CodeGen LLVMMCA)
 target_link_options(mambac_package_llvm PRIVATE LINKER:@${needed} LINKER:--as-needed LINKER:-z,defs)
 set_target_properties(mambac_package_llvm PROPERTIES LINKER_LANGUAGE CXX LINK_DEPENDS ${needed}
                       OUTPUT_NAME mambac_llvm LIBRARY_OUTPUT_DIRECTORY ${package_dir}/lib)

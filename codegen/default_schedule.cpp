@@ -233,6 +233,17 @@ void walk_plainly(Schedule& schedule) {
   schedule.interleave = 12;
 }
 
+/// Rows with sums over lanes and hardly anything else wait for memory, which comes fastest in one piece. Where there are
+/// exponentials, too, several rows at a time keep the pipes busy.
+bool waits_for_memory(const Graph& fused, int number) {
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  if (group.lane == DimId{} || !sums_lanes(fused, number, group.lane) || !fused.dim(group.outer.back()).is_free())
+    return false;
+  return std::ranges::none_of(fused.nodes(), [&](const Node& node) {
+    return node.kernel == number && node.type.has(group.lane) && info(node.op).exponentials > 0;
+  });
+}
+
 }  // namespace
 
 Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) {
@@ -255,6 +266,7 @@ Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) 
     int64_t elements = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
     if (!group.inner.empty()) elements = width;
     for (DimId d : group.inner) elements *= fused.dim(d).size;
+    if (waits_for_memory(fused, number)) schedule.rows_together = 1;
     const int64_t per_task = group.inner.empty() ? 8192 : 2048;
     schedule.rows_per_task = static_cast<int>(std::clamp<int64_t>(per_task / elements, 1, 256));
   }

@@ -18,7 +18,7 @@ struct LabelledLine {
 
 /// Loop IR, as loop::print has it.
 std::vector<LabelledLine> labelled_loops(const loop::Kernel& kernel);
-/// CUDA C++, as cuda_emit::emit has it. Line i of the source of machine code (cuda::Instruction::line) is element
+/// CUDA C++, as cuda_emit::emit has it. Line i of the source of machine code (machine::Instruction::line) is element
 /// i - cuda::first_line_of_text().
 std::vector<LabelledLine> labelled_cuda(const loop::Kernel& kernel);
 /// LLVM IR after optimisation and assembly for this machine, as Jit::list has them. An instruction that serves several

@@ -28,8 +28,8 @@ std::vector<bool> shared_buffers(const loop::Kernel& kernel) {
 }
 
 /// Every pointer is a parameter of its own, since LLVM believes `noalias` of parameters only.
-llvm::Function* inner_function(const loop::Kernel& kernel, const loop::Stage& stage, const std::string& symbol,
-                               llvm::Module& module) {
+llvm::Function* inner_function(const loop::Kernel& kernel, size_t number, llvm::Module& module) {
+  const loop::Stage& stage = kernel.stages[number];
   auto& context = module.getContext();
   Type* pointer = llvm::PointerType::get(context, 0);
   Type* int64 = Type::getInt64Ty(context);
@@ -38,7 +38,7 @@ llvm::Function* inner_function(const loop::Kernel& kernel, const loop::Stage& st
     if (array.space != loop::Space::registers) types.push_back(pointer);
   types.insert(types.end(), {int64, int64});
   auto* function = llvm::Function::Create(llvm::FunctionType::get(Type::getVoidTy(context), types, false),
-                                          llvm::Function::InternalLinkage, symbol + "_tasks", module);
+                                          llvm::Function::InternalLinkage, tasks_symbol(kernel, number), module);
   function->addFnAttr(llvm::Attribute::NoInline);
   const std::vector<bool> shared = shared_buffers(kernel);
   for (size_t i = 0; i + 2 < types.size(); i++) {
@@ -90,6 +90,8 @@ std::string stage_symbol(const loop::Kernel& kernel, size_t stage) {
   return fmt::format("{}_stage_{}", symbol, stage);
 }
 
+std::string tasks_symbol(const loop::Kernel& kernel, size_t stage) { return stage_symbol(kernel, stage) + "_tasks"; }
+
 std::unique_ptr<llvm::Module> emit(const loop::Kernel& kernel, const Isa& isa, llvm::LLVMContext& context,
                                    bool with_origins) {
   check(kernel.schedule.width >= 1 && std::has_single_bit(static_cast<unsigned>(kernel.schedule.width)),
@@ -97,7 +99,7 @@ std::unique_ptr<llvm::Module> emit(const loop::Kernel& kernel, const Isa& isa, l
   auto module = std::make_unique<llvm::Module>(kernel.name, context);
   for (size_t i = 0; i < kernel.stages.size(); i++) {
     const std::string symbol = stage_symbol(kernel, i);
-    llvm::Function* inner = inner_function(kernel, kernel.stages[i], symbol, *module);
+    llvm::Function* inner = inner_function(kernel, i, *module);
     if (with_origins) give_origins(*inner, kernel.stages[i].origin);
     StageEmitter(kernel, kernel.stages[i], isa, inner).run();
     outer_function(kernel, kernel.stages[i], symbol, inner, *module);

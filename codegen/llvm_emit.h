@@ -13,6 +13,8 @@ namespace mambac::llvm_emit {
 
 /// Name of the exported function of a stage.
 std::string stage_symbol(const loop::Kernel& kernel, size_t stage);
+/// Name of the function within, which has the loop over its tasks.
+std::string tasks_symbol(const loop::Kernel& kernel, size_t stage);
 
 /// A module with one exported function per stage,
 ///   void stage_symbol(void* const* buffers, const int64_t* sizes, void* scratch, int64_t begin, int64_t end)

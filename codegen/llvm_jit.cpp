@@ -25,6 +25,7 @@
 #include "codegen/llvm_order.h"
 #include "codegen/llvm_origins.h"
 #include "codegen/loop_verify.h"
+#include "codegen/machine/numbered.h"
 #include "ir/error.h"
 #include "ir/trace.h"
 
@@ -79,6 +80,19 @@ void on_big_stacks(size_t threads, const F& work) {
   std::vector<llvm::thread> running;
   for (size_t i = 0; i < threads; i++) running.emplace_back(std::optional<unsigned>(kStack), work);
   for (llvm::thread& t : running) t.join();
+}
+
+template <typename F>
+void on_big_stack(const F& work) {
+  std::exception_ptr failure;
+  on_big_stacks(1, [&] {
+    try {
+      work();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
 }
 
 /// Nothing is optimised, but equal subexpressions are one: choosing instructions takes most of the time, and there are
@@ -256,27 +270,35 @@ std::vector<CompiledKernel> Jit::compile(const std::vector<const loop::Kernel*>&
 
 Listing Jit::list(const loop::Kernel& kernel, bool with_origins) const {
   Listing listing;
-  std::exception_ptr failure;
-  on_big_stacks(1, [&] {
-    try {
-      llvm::LLVMContext context;
-      const auto target = parts_->machine();
-      const auto module = parts_->optimised(kernel, context, *target, with_origins);
-      if (with_origins) {
-        llvm_emit::inherit_origins(*module);
-        listing.llvm_ir = llvm_emit::print(*module, listing.llvm_ir_origins);
-        listing.assembly = llvm_emit::assembly(*module, *target, listing.assembly_origins);
-        return;
-      }
-      llvm::raw_string_ostream stream(listing.llvm_ir);
-      module->print(stream, nullptr);
-      listing.assembly = code(*module, *target, llvm::CodeGenFileType::AssemblyFile);
-    } catch (...) {
-      failure = std::current_exception();
+  on_big_stack([&] {
+    llvm::LLVMContext context;
+    const auto target = parts_->machine();
+    const auto module = parts_->optimised(kernel, context, *target, with_origins);
+    if (with_origins) {
+      llvm_emit::inherit_origins(*module);
+      listing.llvm_ir = llvm_emit::print(*module, listing.llvm_ir_origins);
+      listing.assembly = llvm_emit::assembly(*module, *target, listing.assembly_origins);
+      return;
     }
+    llvm::raw_string_ostream stream(listing.llvm_ir);
+    module->print(stream, nullptr);
+    listing.assembly = code(*module, *target, llvm::CodeGenFileType::AssemblyFile);
   });
-  if (failure) std::rethrow_exception(failure);
   return listing;
+}
+
+std::unique_ptr<ProcessorCode> Jit::processor_code(const loop::Kernel& kernel) const {
+  std::unique_ptr<ProcessorCode> made;
+  on_big_stack([&] {
+    loop::Kernel numbered = kernel;
+    std::vector<machine::Nest> nests = machine::number_statements(numbered);
+    llvm::LLVMContext context;
+    auto target = parts_->machine();
+    const auto module = parts_->optimised(numbered, context, *target, true);
+    llvm_emit::inherit_origins(*module);
+    made = std::make_unique<ProcessorCode>(std::move(target), *module, numbered, std::move(nests));
+  });
+  return made;
 }
 
 std::string compiler_library() { return "LLVM " LLVM_VERSION_STRING; }

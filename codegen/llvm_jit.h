@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "codegen/loop_ir.h"
+#include "codegen/processor_code.h"
 
 namespace mambac {
 
@@ -46,8 +47,8 @@ class Jit {
   /// The one for this machine, which lives as long as the process.
   static Jit& host();
 
-  /// cpu: "host", or an LLVM name such as "x86-64", "x86-64-v3" that this machine can run. Throws InputError when LLVM
-  /// does not know the name. Without `optimise`, code is generated in less than half the time and runs slowly.
+  /// cpu: "host", or an LLVM name such as "x86-64", "x86-64-v3", which this machine can run unless code is only looked at.
+  /// Throws InputError when LLVM does not know the name. Without `optimise`, code is generated in less than half the time and runs slowly.
   explicit Jit(const std::string& cpu, bool optimise = true);
   ~Jit();
   Jit(const Jit&) = delete;
@@ -67,6 +68,9 @@ class Jit {
 
   /// The texts are the same with origins and without.
   Listing list(const loop::Kernel& kernel, bool with_origins = false) const;
+
+  /// The same code as compile makes, to be timed and not to be run. Throws as compile.
+  std::unique_ptr<ProcessorCode> processor_code(const loop::Kernel& kernel) const;
 
  private:
   struct Parts;

@@ -1,5 +1,5 @@
-// Assembly whose lines have origins: the usual way from a module to its text, with a pass before the last one, and the
-// last one told to write each instruction's origin in front of it.
+// Machine code whose instructions have origins: the usual way from a module to its text, with a pass before the last
+// one, and the last one told to say each instruction's origin in front of it.
 #include <llvm/ADT/DenseMap.h>
 #include <llvm/ADT/DenseSet.h>
 #include <llvm/ADT/PostOrderIterator.h>
@@ -146,49 +146,27 @@ class MachineOrigins : public llvm::MachineFunctionPass {
 
 char MachineOrigins::ID = 0;
 
-/// Writes a mark in front of each instruction, and one behind it, since labels and directives have no origin.
-class Marker : public llvm::DebugHandlerBase {
+/// Tells of the origin of each instruction in front of it, and of none behind it, since labels and directives have
+/// none.
+class Teller : public llvm::DebugHandlerBase {
  public:
-  explicit Marker(llvm::AsmPrinter& printer) : DebugHandlerBase(&printer), printer_(printer) {}
+  Teller(llvm::AsmPrinter& printer, const OriginTold& told)
+      : DebugHandlerBase(&printer), printer_(printer), told_(told) {}
 
   void endModule() override {}
-  void beginInstruction(const llvm::MachineInstr* instruction) override { mark(origin_of(instruction->getDebugLoc())); }
-  void endInstruction() override { mark(-1); }
+  void beginInstruction(const llvm::MachineInstr* instruction) override { tell(origin_of(instruction->getDebugLoc())); }
+  void endInstruction() override { tell(-1); }
 
  protected:
   void beginFunctionImpl(const llvm::MachineFunction* /*function*/) override {}
   void endFunctionImpl(const llvm::MachineFunction* /*function*/) override {}
 
  private:
-  void mark(int origin) { printer_.OutStreamer->emitRawComment(llvm::Twine(kMark.substr(2)) + llvm::Twine(origin)); }
+  void tell(int origin) { told_(*printer_.OutStreamer, origin); }
 
   llvm::AsmPrinter& printer_;
+  const OriginTold& told_;
 };
-
-std::string marked_assembly(llvm::Module& module, llvm::LLVMTargetMachine& machine) {
-  llvm::SmallVector<char, 0> bytes;
-  llvm::raw_svector_ostream stream(bytes);
-  llvm::legacy::PassManager passes;
-  auto* info = new llvm::MachineModuleInfoWrapperPass(&machine);
-  llvm::TargetPassConfig* config = machine.createPassConfig(passes);
-  config->setDisableVerify(true);  // as where LLVM does all this itself
-  passes.add(config);
-  passes.add(info);
-  check(!config->addISelPasses(), "LLVM cannot select instructions of this target");
-  config->addMachinePasses();
-  config->setInitialized();
-  passes.add(new MachineOrigins);
-  auto streamer =
-      machine.createMCStreamer(stream, nullptr, llvm::CodeGenFileType::AssemblyFile, info->getMMI().getContext());
-  if (!streamer) throw InternalError("LLVM cannot write assembly: " + llvm::toString(streamer.takeError()));
-  llvm::AsmPrinter* printer = machine.getTarget().createAsmPrinter(machine, std::move(*streamer));
-  check(printer != nullptr, "LLVM cannot write assembly of this target");
-  printer->addDebugHandler(std::make_unique<Marker>(*printer));
-  passes.add(printer);
-  passes.add(llvm::createFreeMachineFunctionPass());
-  passes.run(module);
-  return std::string(bytes.begin(), bytes.end());
-}
 
 /// The text without its marks.
 std::string without_marks(std::string_view marked, std::vector<int>& line_origins) {
@@ -209,8 +187,39 @@ std::string without_marks(std::string_view marked, std::vector<int>& line_origin
 
 }  // namespace
 
+void write_code(llvm::Module& module, llvm::TargetMachine& target, const StreamerMaker& make, const OriginTold& told) {
+  auto& machine = static_cast<llvm::LLVMTargetMachine&>(target);
+  llvm::legacy::PassManager passes;
+  auto* info = new llvm::MachineModuleInfoWrapperPass(&machine);
+  llvm::TargetPassConfig* config = machine.createPassConfig(passes);
+  config->setDisableVerify(true);  // as where LLVM does all this itself
+  passes.add(config);
+  passes.add(info);
+  check(!config->addISelPasses(), "LLVM cannot select instructions of this target");
+  config->addMachinePasses();
+  config->setInitialized();
+  passes.add(new MachineOrigins);
+  llvm::AsmPrinter* printer = machine.getTarget().createAsmPrinter(machine, make(info->getMMI().getContext()));
+  check(printer != nullptr, "LLVM cannot write assembly of this target");
+  printer->addDebugHandler(std::make_unique<Teller>(*printer, told));
+  passes.add(printer);
+  passes.add(llvm::createFreeMachineFunctionPass());
+  passes.run(module);
+}
+
 std::string assembly(llvm::Module& module, llvm::TargetMachine& machine, std::vector<int>& line_origins) {
-  return without_marks(marked_assembly(module, static_cast<llvm::LLVMTargetMachine&>(machine)), line_origins);
+  llvm::SmallVector<char, 0> bytes;
+  llvm::raw_svector_ostream stream(bytes);
+  const auto text = [&](llvm::MCContext& context) {
+    auto streamer = static_cast<llvm::LLVMTargetMachine&>(machine).createMCStreamer(
+        stream, nullptr, llvm::CodeGenFileType::AssemblyFile, context);
+    if (!streamer) throw InternalError("LLVM cannot write assembly: " + llvm::toString(streamer.takeError()));
+    return std::move(*streamer);
+  };
+  write_code(module, machine, text, [](llvm::MCStreamer& streamer, int origin) {
+    streamer.emitRawComment(llvm::Twine(kMark.substr(2)) + llvm::Twine(origin));
+  });
+  return without_marks({bytes.data(), bytes.size()}, line_origins);
 }
 
 }  // namespace mambac::llvm_emit

@@ -7,8 +7,11 @@
 
 #include <llvm/IR/DebugLoc.h>
 #include <llvm/IR/Module.h>
+#include <llvm/MC/MCStreamer.h>
 #include <llvm/Target/TargetMachine.h>
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -37,7 +40,14 @@ void inherit_origins(llvm::Module& module);
 /// The text of a module, as it is without origins, and by line the origin of its instruction; -1: none.
 std::string print(llvm::Module& module, std::vector<int>& line_origins);
 
-/// The same of its assembly.
+/// Called in front of each instruction with its origin, and behind it with -1.
+using OriginTold = std::function<void(llvm::MCStreamer&, int origin)>;
+using StreamerMaker = std::function<std::unique_ptr<llvm::MCStreamer>(llvm::MCContext&)>;
+
+/// Writes the module's machine code to a streamer that `make` makes.
+void write_code(llvm::Module& module, llvm::TargetMachine& machine, const StreamerMaker& make, const OriginTold& told);
+
+/// The text of its assembly, and by line the origin of its instruction; -1: none.
 std::string assembly(llvm::Module& module, llvm::TargetMachine& machine, std::vector<int>& line_origins);
 
 }  // namespace mambac::llvm_emit

@@ -1,9 +1,9 @@
-#include "runtime/cuda/control_flow.h"
+#include "codegen/machine/control_flow.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace mambac::cuda {
+namespace mambac::machine {
 
 ControlFlow::ControlFlow(const std::vector<Instruction>& code) : code_(code) {
   make_blocks();
@@ -105,20 +105,20 @@ void ControlFlow::find_ends() {
 }
 
 void ControlFlow::find_loops() {
-  std::map<size_t, MachineLoop> by_head;
+  std::map<size_t, Loop> by_head;
   for (size_t b : order_)
     for (size_t head : next_[b])
       if (dominates(head, b)) add_body(by_head[head], head, b);
   for (auto& [head, loop] : by_head) loops_.push_back(std::move(loop));
   std::sort(loops_.begin(), loops_.end(),
-            [](const MachineLoop& a, const MachineLoop& b) { return a.blocks.size() < b.blocks.size(); });
+            [](const Loop& a, const Loop& b) { return a.blocks.size() < b.blocks.size(); });
   loops_of_.resize(count());
   for (size_t i = 0; i < loops_.size(); ++i)
     for (size_t b : loops_[i].blocks) loops_of_[b].push_back(i);
 }
 
 /// What reaches the branch back without passing the head.
-void ControlFlow::add_body(MachineLoop& loop, size_t head, size_t last) const {
+void ControlFlow::add_body(Loop& loop, size_t head, size_t last) const {
   loop.head = head;
   loop.blocks.insert(head);
   std::vector<size_t> open{last};
@@ -129,4 +129,4 @@ void ControlFlow::add_body(MachineLoop& loop, size_t head, size_t last) const {
   }
 }
 
-}  // namespace mambac::cuda
+}  // namespace mambac::machine

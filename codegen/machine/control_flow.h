@@ -5,9 +5,9 @@
 #include <set>
 #include <vector>
 
-#include "runtime/cuda/machine_code.h"
+#include "codegen/machine/instruction.h"
 
-namespace mambac::cuda {
+namespace mambac::machine {
 
 /// Instructions that run one after another: their indices.
 struct BasicBlock {
@@ -15,7 +15,7 @@ struct BasicBlock {
 };
 
 /// A loop of the machine code: the blocks that branches back to one of them close.
-struct MachineLoop {
+struct Loop {
   size_t head = 0;
   std::set<size_t> blocks;
 };
@@ -34,7 +34,7 @@ class ControlFlow {
   /// Those that the start leads to, each behind all that dominate it.
   const std::vector<size_t>& order() const { return order_; }
   /// Those within others first.
-  const std::vector<MachineLoop>& loops() const { return loops_; }
+  const std::vector<Loop>& loops() const { return loops_; }
   /// The indices of the loops that have the block.
   const std::vector<size_t>& loops_of(size_t b) const { return loops_of_[b]; }
 
@@ -62,7 +62,7 @@ class ControlFlow {
   void find_dominators();
   void find_ends();
   void find_loops();
-  void add_body(MachineLoop& loop, size_t head, size_t last) const;
+  void add_body(Loop& loop, size_t head, size_t last) const;
 
   const std::vector<Instruction>& code_;
   std::vector<BasicBlock> blocks_;
@@ -70,8 +70,8 @@ class ControlFlow {
   std::map<size_t, size_t> block_at_;  // by first instruction
   std::vector<size_t> order_, dominator_;
   Passed passed_before_, passed_behind_;
-  std::vector<MachineLoop> loops_;
+  std::vector<Loop> loops_;
   Ways loops_of_;
 };
 
-}  // namespace mambac::cuda
+}  // namespace mambac::machine

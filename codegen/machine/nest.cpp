@@ -1,11 +1,11 @@
-#include "codegen/cuda/nest.h"
+#include "codegen/machine/nest.h"
 
 #include <algorithm>
 #include <set>
 
 #include "codegen/loop_rewrite.h"
 
-namespace mambac::cuda_emit {
+namespace mambac::machine {
 namespace {
 
 class Counter {
@@ -86,4 +86,4 @@ NestRuns Nest::count(loop::Var task, int64_t task_number, const std::vector<int6
   return Counter(*this, sizes).run(task, task_number);
 }
 
-}  // namespace mambac::cuda_emit
+}  // namespace mambac::machine

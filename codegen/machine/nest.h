@@ -1,4 +1,4 @@
-// Which lines of an emitted stage are in which of its loops and branches, and how often these run.
+// Which lines of a stage's text are in which of its loops and branches, and how often these run.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,7 @@
 
 #include "codegen/loop_ir.h"
 
-namespace mambac::cuda_emit {
+namespace mambac::machine {
 
 /// The whole stage, a loop, or one side of a branch.
 struct NestNode {
@@ -37,4 +37,4 @@ struct Nest {
   NestRuns count(loop::Var task, int64_t task_number, const std::vector<int64_t>& sizes) const;
 };
 
-}  // namespace mambac::cuda_emit
+}  // namespace mambac::machine

@@ -1,0 +1,239 @@
+// What kernels would take on described CPUs: their machine code, which need not run here.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "codegen/llvm_jit.h"
+#include "codegen/lower.h"
+#include "codegen/machine/instruction_runs.h"
+#include "codegen/machine/numbered.h"
+#include "ir/error.h"
+#include "tests/temporary_folder.h"
+#include "tools/cache_lines.h"
+#include "tools/calibrate.h"
+#include "tools/compile.h"
+#include "tools/cost_model.h"
+#include "tools/cpus.h"
+#include "tools/processor_clocks.h"
+#include "tools/tune_quality.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr const char* kChain = R"(
+free B, L
+
+model chain<D = 48>(a: [B, L, D], b: [B, L, D]) -> [B, L, D] {
+  return h = scan<L>(a, b)
+}
+)";
+
+constexpr const char* kSelective = R"(
+free B, L
+
+model selective<D = 1536, N = 16>(dt: [B, L, D], u: [B, L, D], rate: [D, N], gain: [B, L, N], read: [B, L, N])
+    -> [B, L, D] {
+  h = scan<L>(exp(dt * rate), dt * gain * u)
+  return y = sum<N>(h * read)
+}
+)";
+
+Graph fused(const char* text, const Bindings& sizes) {
+  return run_pipeline(instantiate(model_from_text(text, "test")), options_for(GraphKind::eval, DType::f32, sizes))
+      .graph;
+}
+
+/// On znver4, with these axes in the place of those of its default.
+Schedule with(const Graph& graph, const std::vector<std::pair<const char*, int>>& axes) {
+  Schedule schedule = default_schedule(graph, 0, {16, true});
+  for (const auto& [axis, value] : axes) EXPECT_TRUE(schedule.set(axis, value)) << axis;
+  EXPECT_EQ(why_illegal(graph, 0, schedule, DeviceKind::cpu), "");
+  return schedule;
+}
+
+loop::Kernel lowered(const Graph& graph, const Schedule& schedule) {
+  return lower(graph, Layouts(graph), 0, schedule, DeviceKind::cpu).kernel;
+}
+
+std::vector<int64_t> values_of(const loop::Kernel& kernel, const Bindings& sizes) {
+  std::vector<int64_t> values;
+  for (const std::string& name : kernel.sizes) values.push_back(sizes.at(name));
+  return values;
+}
+
+/// How often all tasks run instructions whose name begins so.
+double runs_of(const loop::Kernel& kernel, const ProcessorCode& code, const Bindings& sizes, const std::string& name) {
+  double sum = 0;
+  const std::vector<int64_t> values = values_of(kernel, sizes);
+  for (size_t i = 0; i < kernel.stages.size(); ++i) {
+    const ProcessorCode::Stage& made = code.stages()[i];
+    const int64_t tasks = loop::evaluate(kernel.stages[i].tasks, {}, values);
+    for (int64_t task = 0; task < tasks; ++task) {
+      const machine::NestRuns nest = made.nest.count(kernel.stages[i].task, task, values);
+      const std::vector<double> runs = machine::instruction_runs(made.function, made.nest, nest, 1);
+      for (size_t k = 0; k < runs.size(); ++k)
+        if (made.function.instructions[k].opcode.starts_with(name)) sum += runs[k];
+    }
+  }
+  return sum;
+}
+
+TEST(ProcessorCode, InstructionsRunAsOftenAsTheirStatements) {
+  const Jit jit("znver4");
+  const Bindings sizes{{"B", 2}, {"L", 37}};
+  const Graph graph = fused(kChain, sizes);
+  for (const auto& [tile, in_registers, blocks] : {std::tuple{1, 0, 1},
+                                                   {1, 0, 3},
+                                                   {1, 1, 1},
+                                                   {1, 1, 3},
+                                                   {4, 0, 2},
+                                                   {8, 0, 3},
+                                                   {8, 1, 1},
+                                                   {16, 0, 1},
+                                                   {64, 0, 3}}) {
+    const Schedule schedule =
+        with(graph, {{"tile", tile}, {"states_in_registers", in_registers}, {"blocks_per_task", blocks}});
+    const loop::Kernel kernel = lowered(graph, schedule);
+    const auto code = jit.processor_code(kernel);
+    // Each step of each block of 16 lanes is one multiply-add. Of steps beyond the end it is only known how many there
+    // are on the average.
+    EXPECT_NEAR(runs_of(kernel, *code, sizes, "VFMADD"), 2 * 37 * 3, 5) << schedule.str();
+  }
+}
+
+TEST(ProcessorCode, WhatWaitsForEachOtherTakesItsLatency) {
+  const Jit jit("znver4");
+  const Graph graph = fused(kChain, {{"B", 1}, {"L", 1}});
+  const loop::Kernel kernel =
+      lowered(graph, with(graph, {{"tile", 1}, {"states_in_registers", 1}, {"blocks_per_task", 1}, {"ahead", 0}}));
+  const auto code = jit.processor_code(kernel);
+  const auto clocks = [&](int64_t length) {
+    const std::vector<int64_t> values = values_of(kernel, {{"B", 1}, {"L", length}});
+    const ProcessorCode::Stage& made = code->stages()[0];
+    const machine::NestRuns nest = made.nest.count(kernel.stages[0].task, 0, values);
+    return processor_clocks(*code, 0, machine::instruction_runs(made.function, made.nest, nest, 1)).clocks;
+  };
+  // A multiply-add of Zen 4 has its result after four clocks, and the next step needs it.
+  EXPECT_NEAR((clocks(2048) - clocks(1024)) / 1024, 4, 0.5);
+}
+
+TEST(ProcessorCode, UnknownProcessorsAreMistakes) {
+  EXPECT_NE(message_of<InputError>([] { Jit("zen4"); }).find("zen4"), std::string::npos);
+}
+
+/// One load of a row of 16 f32 in two loops: offset = outer * outer_step + inner * inner_step.
+loop::Kernel loads(int64_t outer, int64_t outer_step, int64_t inner, int64_t inner_step, int times = 1) {
+  loop::Kernel kernel;
+  kernel.schedule.width = 16;
+  kernel.buffers = {{"x", DType::f32}};
+  loop::Stage stage;
+  stage.tasks = loop::constant(1);
+  loop::StageBuilder builder(stage);
+  const loop::Int i = builder.open_for(loop::constant(0), loop::constant(outer));
+  for (int n = 0; n < times; ++n) {
+    const loop::Int k = builder.open_for(loop::constant(0), loop::constant(inner));
+    builder.load(0, i * outer_step + k * inner_step, loop::constant(1));
+    builder.close();
+  }
+  builder.close();
+  kernel.stages.push_back(std::move(stage));
+  return kernel;
+}
+
+LateLines late(const loop::Kernel& kernel, const NearMemory& memory = {}) {
+  return late_lines(kernel, kernel.stages[0], 0, 1, {}, memory);
+}
+
+TEST(LateLines, AreTheFirstOfEachPieceOfMemory) {
+  EXPECT_EQ(late(loads(64, 16 * 48, 48, 16)).unforeseen, 4);              // rows one behind the other: one piece
+  EXPECT_EQ(late(loads(64, 16 * 96, 48, 16)).unforeseen, 64 * 4);         // rows with gaps: one piece each
+  EXPECT_EQ(late(loads(64, 16, 8, 16 * 4096)).unforeseen, 8 * 4);         // eight rows side by side
+  EXPECT_EQ(late(loads(64, 16, 4096, 16 * 4096)).unforeseen, 64 * 4096);  // too many for that
+}
+
+TEST(LateLines, AreNoneOfStepsThatPrefetchersFollow) {
+  const loop::Kernel columns = loads(64, 16, 4096, 16 * 96);  // 6144 bytes from access to access
+  EXPECT_EQ(late(columns, {.stride_bytes = 2048}).unforeseen, 64 * 4096);
+  EXPECT_EQ(late(columns, {.stride_bytes = 16384}).unforeseen, 0);
+}
+
+TEST(LateLines, CountAgainWhereTheCacheWasTooSmall) {
+  EXPECT_EQ(late(loads(8, 16 * 256, 256, 16, 2)).again, 0);           // 16 KB are still there
+  EXPECT_EQ(late(loads(8, 16 * 1024, 1024, 16, 2)).again, 8 * 1024);  // 64 KB are not
+}
+
+std::vector<Prediction> predictions(const char* device, const std::vector<Schedule>& schedules, const Graph& graph) {
+  return cost_model(device)->predict(graph, 0, schedules, {{"B", 1}, {"L", 2048}});
+}
+
+/// Measured: docs/performance.md. Processors whose prefetchers do not follow rows of 6 KB want several steps at a time.
+TEST(CpuCostModel, TheWalkThatIsBestDependsOnTheProcessor) {
+  const Graph graph = fused(kSelective, {{"B", 1}, {"L", 2048}});
+  const Schedule plain = with(graph, {{"tile", 1}, {"states_in_registers", 1}, {"interleave", 12}});
+  const Schedule tiles = with(graph, {{"tile", 8}, {"states_in_registers", 0}, {"interleave", 0}});
+  const auto zen4 = predictions("zen4", {plain, tiles}, graph);
+  EXPECT_LT(zen4[0].seconds, 0.98 * zen4[1].seconds);
+  EXPECT_EQ(cost_model("zen4")->heuristic(graph, 0), plain);
+  const auto intel = predictions("sapphirerapids", {plain, tiles}, graph);
+  EXPECT_LT(intel[1].seconds, 0.8 * intel[0].seconds);
+  EXPECT_EQ(cost_model("sapphirerapids")->heuristic(graph, 0), tiles);
+}
+
+TEST(CpuCostModel, SaysWhatAKernelDoes) {
+  const Graph graph = fused(kSelective, {{"B", 1}, {"L", 2048}});
+  const Prediction found = predictions("zen4", {cost_model("zen4")->heuristic(graph, 0)}, graph)[0];
+  const double updates = 2048.0 * 1536 * 16;
+  EXPECT_EQ(found.exponentials, updates);
+  EXPECT_GT(found.slots, updates / 16 * 8);  // an exponential is eight instructions for 16 lanes
+  EXPECT_LT(found.slots, updates / 16 * 20);
+  EXPECT_EQ(found.bound, "pipes");
+  EXPECT_GT(found.seconds, 2e-3);
+  EXPECT_LT(found.seconds, 5e-3);
+}
+
+TEST(DescribedCpus, AreAllRead) {
+  for (const std::string& name : DeviceDescription::shipped("cpu")) {
+    const Cpu cpu = cpu_of(DeviceDescription::find(name));
+    EXPECT_LT(cpu.l1_bytes, cpu.l2_bytes) << name;
+    EXPECT_LT(cpu.l2_bytes, cpu.l3_bytes) << name;
+    EXPECT_LE(cpu.l2_line_clocks, cpu.l3_line_clocks) << name;
+    EXPECT_LT(cpu.l3_line_clocks, cpu.line_clocks) << name;
+    EXPECT_GT(cpu.threads * cpu.l2_bytes_per_second, cpu.bytes_per_second) << name;
+  }
+  EXPECT_NE(message_of<InputError>([] { cpu_of(DeviceDescription::find("h200")); }).find("expected cpu"),
+            std::string::npos);
+}
+
+TEST(DescribedCpus, AreMeasured) {
+  const TemporaryFolder folder;
+  const std::string path = folder.write("here.json", calibrated(cpu_device())).string();
+  const Cpu cpu = cpu_of(DeviceDescription::find(path));
+  EXPECT_GT(cpu.clock, 5e8);
+  EXPECT_LT(cpu.clock, 1e10);
+  EXPECT_GE(cpu.multiply_adds, 1);
+  EXPECT_GT(cpu.bytes_per_second, 1e8);
+  EXPECT_LT(cpu.launch_seconds, 1);
+  EXPECT_NE(cost_model(path), nullptr);
+}
+
+TEST(PredictionQuality, HoldsTimesAgainstPredictions) {
+  const auto tried = [](std::vector<std::pair<double, double>> pairs) {
+    std::vector<TriedSchedule> all(pairs.size());
+    for (size_t i = 0; i < pairs.size(); ++i) std::tie(all[i].ratio, all[i].predicted) = pairs[i];
+    return all;
+  };
+  EXPECT_FALSE(prediction_quality(tried({{1, 1}, {2, 2}})));
+  const auto good = prediction_quality(tried({{1, 10}, {2, 20}, {3, 30}, {4, 40}}));
+  EXPECT_NEAR(good->rank_correlation, 1, 1e-12);
+  EXPECT_EQ(good->best_of_five, 1);
+  const auto bad = prediction_quality(tried({{6, 1}, {5, 2}, {4, 3}, {3, 4}, {2, 5}, {1, 6}, {0, 7}}));
+  EXPECT_NEAR(bad->rank_correlation, -1, 1e-12);
+  EXPECT_EQ(bad->count, 6u);  // one was not timed
+  EXPECT_EQ(bad->best_of_five, 2);
+  EXPECT_EQ(bad->fastest, 1);
+  EXPECT_EQ(bad->slowest, 6);
+}
+
+}  // namespace
+}  // namespace mambac::tools
