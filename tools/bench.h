@@ -37,14 +37,16 @@ struct BenchTarget {
 struct BenchRow {
   std::string name;
   std::string work;      // in words
-  double at_most = 0;    // the ratio that the row should not exceed without AMX; 0: a row for GPUs
+  double at_most = 0;    // the ratio that the row should not exceed without AMX; 0: none is set
   double at_most_amx = 0;
   std::function<PreparedRow(const BenchTarget&)> prepare;
-
-  bool is_for_gpus() const { return at_most == 0; }
 };
 
+/// The fixed ones: those with a limit are for CPUs, the others for GPUs.
 const std::vector<BenchRow>& bench_rows();
+
+/// A graph of a model at given sizes (free dimensions that are not among them are 1), without the optimiser.
+BenchRow model_row(const std::string& name, const Selection& selection, GraphKind kind, DType storage);
 
 struct KernelResult {
   std::string name;

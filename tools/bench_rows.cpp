@@ -214,4 +214,18 @@ const std::vector<BenchRow>& bench_rows() {
   return rows;
 }
 
+BenchRow model_row(const std::string& name, const Selection& selection, GraphKind kind, DType storage) {
+  Bindings sizes = selection.sizes;
+  std::string work = fmt::format("{}, {}, {}", name, name_of(kind), name_of(storage));
+  for (const auto& [dim, size] : sizes) work += fmt::format(", {} {}", dim, size);
+  const auto prepare = [=, model = selection.model](const BenchTarget& target) {
+    const Graph whole = source_graph(model, kind);
+    const Graph source = kind == GraphKind::train ? with_output(whole, "loss") : whole;
+    Filling filling;
+    filling.below = integers_below(source);
+    return make_row(source, options_for(kind, storage, sizes), sizes, target, filling);
+  };
+  return {name, work, 0, 0, prepare};
+}
+
 }  // namespace mambac::tools

@@ -10,6 +10,7 @@
 #include "runtime/cpu_info.h"
 #include "tools/arguments.h"
 #include "tools/bench.h"
+#include "tools/byte_model.h"
 #include "tools/commands.h"
 #include "tools/device_option.h"
 #include "tools/schedule_option.h"
@@ -24,6 +25,7 @@ constexpr const char* kDescription =
   mambac bench
   mambac bench scan layer-forward --kernels
   mambac bench --list
+  mambac bench --model mambabyte:353m --graph step --dtype bf16 --set B=8
 
 The floor of a large contraction is the same shape and type run bare in the library with packed weights; of any other
 kernel the largest of its exponentials in a loop that stays in registers, its multiply-adds at the machine's peak, and
@@ -36,8 +38,10 @@ held against reading its weights once. Work and floors are measured by turns; al
 
 struct Arguments {
   std::vector<std::string> names;
-  bool list = false, kernels = false, json = false;
+  bool list = false, kernels = false, no_floors = false, json = false;
   int rounds = 5;
+  ModelArguments model;
+  std::string graph = "train", dtype;
   std::string device, tuned;
   std::vector<std::string> schedule;
   TraceArguments trace;
@@ -49,7 +53,7 @@ std::vector<const BenchRow*> chosen(const std::vector<std::string>& names, bool 
   std::vector<std::string> known;
   for (const BenchRow& row : bench_rows()) {
     known.push_back(row.name);
-    if (names.empty() && row.is_for_gpus() == gpu) rows.push_back(&row);
+    if (names.empty() && (row.at_most == 0) == gpu) rows.push_back(&row);
   }
   for (const std::string& name : names) {
     const auto found = std::find(known.begin(), known.end(), name);
@@ -61,7 +65,21 @@ std::vector<const BenchRow*> chosen(const std::vector<std::string>& names, bool 
   return rows;
 }
 
-double at_most(const BenchRow& row) { return cpu_info().amx_bf16 ? row.at_most_amx : row.at_most; }
+/// That of --model.
+std::optional<BenchRow> row_of_model(const Arguments& arguments) {
+  if (arguments.model.spec.empty()) return {};
+  Selection selection = select_model(arguments.model.spec, arguments.model.settings);
+  const GraphKind kind = kind_named(arguments.graph);
+  for (const char* free : kind == GraphKind::step ? std::vector{"B"} : std::vector{"B", "L"})
+    selection.sizes.emplace(free, 1);
+  const DType storage =
+      arguments.dtype.empty() ? trained_options(selection.model).storage : storage_named(arguments.dtype);
+  return model_row(arguments.model.spec, selection, kind, storage);
+}
+
+double at_most(const BenchRow& row) {
+  return cpu_info().amx_bf16 ? row.at_most_amx : row.at_most;
+}
 
 /// Adds what is measured only where there is a floor.
 void add_floor(Json& json, double median_s, const std::optional<double>& floor_s, const std::string& bound) {
@@ -72,10 +90,12 @@ void add_floor(Json& json, double median_s, const std::optional<double>& floor_s
 }
 
 Json row_json(const BenchRow& row, const RowResult& result, bool with_kernels) {
-  Json json = {{"name", row.name}, {"work", row.work}, {"median_s", result.median_s},
+  Json json = {{"name", row.name},
+               {"work", row.work},
+               {"median_s", result.median_s},
                {"tokens_per_second", result.tokens_per_second}};
   add_floor(json, result.median_s, result.floor_s, result.bound);
-  if (result.floor_s) json["at_most"] = at_most(row);
+  if (result.floor_s && row.at_most > 0) json["at_most"] = at_most(row);
   if (!with_kernels) return json;
   for (const KernelResult& kernel : result.kernels) {
     Json entry = {{"name", kernel.name}, {"count", kernel.count}, {"median_s", kernel.median_s}};
@@ -92,8 +112,10 @@ std::string times_text(double median_s, const std::optional<double>& floor_s) {
 }
 
 void print_row(const BenchRow& row, const RowResult& result, bool with_kernels) {
-  const std::string limit = result.floor_s ? fmt::format("{:>8.2f}  {}", at_most(row), result.bound)
-                                           : fmt::format("{:>14} tokens/s", scaled(result.tokens_per_second));
+  const std::string limit =
+      result.floor_s
+          ? fmt::format("{:>8}  {}", row.at_most > 0 ? fmt::format("{:.2f}", at_most(row)) : "", result.bound)
+          : fmt::format("{:>14} tokens/s", scaled(result.tokens_per_second));
   fmt::print("{:<24}{}{}\n", row.name, times_text(result.median_s, result.floor_s), limit);
   if (with_kernels) {
     for (const KernelResult& kernel : result.kernels)
@@ -107,7 +129,7 @@ void print_list(bool json) {
   Json list = Json::array();
   for (const BenchRow& row : bench_rows()) {
     Json one = {{"name", row.name}, {"work", row.work}};
-    if (!row.is_for_gpus()) one["at_most"] = at_most(row);
+    if (row.at_most > 0) one["at_most"] = at_most(row);
     list.push_back(std::move(one));
     if (!json) fmt::print("{:<24}{}\n", row.name, row.work);
   }
@@ -121,12 +143,13 @@ PreparedRow prepare(const BenchRow& row, const BenchTarget& target) {
 
 void run_bench(const Arguments& arguments) {
   if (arguments.list) return print_list(arguments.json);
-  const bool floors = arguments.device == "cpu";
-  const std::vector<const BenchRow*> rows = chosen(arguments.names, !floors);
+  const bool cpu = arguments.device == "cpu", floors = cpu && !arguments.no_floors;
+  const std::optional<BenchRow> own = row_of_model(arguments);
+  const std::vector<const BenchRow*> rows = own ? std::vector<const BenchRow*>{&*own} : chosen(arguments.names, !cpu);
   const ChosenDevice device(arguments.device, arguments.tuned);
   const ScheduleSettings settings(device->kind(), schedules_of(*device), arguments.schedule);
   const BenchTarget target{device.target(), settings};
-  talk(fmt::format("{}, {} threads{}", cpu_info().model, omp_get_max_threads(), floors ? "" : ", " + device->name()));
+  talk(fmt::format("{}, {} threads{}", cpu_info().model, omp_get_max_threads(), cpu ? "" : ", " + device->name()));
   if (!arguments.json)
     fmt::print("{:<24}{:>14}{}\n", "", "median",
                floors ? fmt::format("{:>14}{:>8}{:>8}  bound", "floor", "ratio", "at most") : "");
@@ -134,8 +157,10 @@ void run_bench(const Arguments& arguments) {
   for (const BenchRow* row : rows) {
     PreparedRow prepared = prepare(*row, target);
     const RowResult result = measure(prepared, *device, arguments.rounds, floors);
-    if (arguments.json) all.push_back(row_json(*row, result, arguments.kernels));
-    else print_row(*row, result, arguments.kernels);
+    if (arguments.json)
+      all.push_back(row_json(*row, result, arguments.kernels));
+    else
+      print_row(*row, result, arguments.kernels);
   }
   settings.check_used();
   if (arguments.json) print_json(all);
@@ -146,12 +171,24 @@ void run_bench(const Arguments& arguments) {
 void add_bench(Command app) {
   const Command command = app.add_command("bench", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  command.add_option("NAME", arguments->names, "rows to run; default: all").type_name("");
+  const Option names = command.add_option("NAME", arguments->names, "rows to run; default: all");
+  names.type_name("");
   command.add_flag("--list", arguments->list, "name the rows and do nothing");
   command.add_flag("--kernels", arguments->kernels, "every kernel of a row, too");
+  command.add_flag("--no-floors", arguments->no_floors, "only times");
   command.add_option("--rounds", arguments->rounds, "how often work and floors are measured by turns")
       .show_default()
       .positive();
+  command
+      .add_option("--model", arguments->model.spec,
+                  "a definition, a shipped model, or a checkpoint in the place of rows")
+      .type_name("MODEL")
+      .excludes(names);
+  add_settings(command, arguments->model.settings);
+  command.add_option("--graph", arguments->graph, "of --model: train (loss and gradients), prefill, step or eval")
+      .show_default()
+      .type_name("");
+  command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: as the model is trained").type_name("");
   add_device(command, arguments->device);
   add_tuned(command, arguments->tuned);
   add_schedule(command, arguments->schedule);

@@ -91,6 +91,18 @@ void PortMemory::bind(Executable& executable) {
   }
 }
 
+int64_t integers_below(const Graph& graph) {
+  int64_t below = Filling{}.below;
+  bool found = false;
+  for (const Node& node : graph.nodes())
+    for (const DimId d : node.attrs.dims) {
+      if ((node.op != Op::Gather && node.op != Op::Scatter) || graph.dim(d).is_free()) continue;
+      below = found ? std::min(below, graph.dim(d).size) : graph.dim(d).size;
+      found = true;
+    }
+  return below;
+}
+
 void fill_inputs(const Graph& graph, const Executable& executable, const PortMemory& memory, const Filling& filling) {
   std::vector<const Port*> ports;
   std::vector<DeviceSpan<char>> spans;

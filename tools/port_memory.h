@@ -36,6 +36,8 @@ struct Filling {
   std::map<std::string, Range> ranges;  // by port name; others -1 to 1
   int64_t below = 256;                  // integers
 };
+/// The rows of the smallest table that the graph looks integers up in; 256 where there is none.
+int64_t integers_below(const Graph& graph);
 /// Fills the inputs that `memory` has.
 void fill_inputs(const Graph& graph, const Executable& executable, const PortMemory& memory, const Filling& filling);
 
