@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "codegen/cuda/cuda_emit.h"
-#include "codegen/cuda/nest.h"
+#include "codegen/machine/nest.h"
 #include "ir/error.h"
 #include "runtime/cuda/disassembler.h"
 #include "runtime/cuda/issue_slots.h"
@@ -19,11 +19,13 @@
 namespace mambac::cuda {
 namespace {
 
-using cuda_emit::Nest;
-using cuda_emit::NestNode;
-using cuda_emit::NestRuns;
 using loop::constant;
 using loop::variable;
+using machine::Flow;
+using machine::Instruction;
+using machine::Nest;
+using machine::NestNode;
+using machine::NestRuns;
 
 loop::Int size(int64_t number) {
   return std::make_shared<loop::IntNode>(loop::IntNode{loop::IntOp::Size, number, nullptr, nullptr});
@@ -141,7 +143,7 @@ $__internal_0_$__cuda_sm20_rem_s64:
 )";
 
 TEST(MachineCode, ReadsSass) {
-  const std::vector<MachineFunction> functions = parse_sass(kSass);
+  const std::vector<machine::Function> functions = parse_sass(kSass);
   ASSERT_EQ(functions.size(), 1u);
   EXPECT_EQ(functions[0].name, "walk");
   const std::vector<Instruction>& code = functions[0].instructions;
@@ -174,7 +176,7 @@ TEST(MachineCode, ConditionsInFrontOfTargets) {
 /// end.
 TEST(Slots, CountWhatRuns) {
   const Nest nest = tiles_of(size(0));
-  const MachineFunction function = parse_sass(kSass)[0];
+  const machine::Function function = parse_sass(kSass)[0];
   const SlotCount count = count_slots(function, nest, nest.count(0, 0, {83}), 101);
   EXPECT_EQ(count.slots, 4 + 11 * 2 + 11 * 2 + 10 * (4 + 1 + 2) + 1 + 3 * 2 + 1);
   EXPECT_EQ(count.special, 10 * 4);
@@ -289,7 +291,7 @@ $L__BB0_2:
 )";
 
 TEST(MachineCode, ReadsPtx) {
-  const std::vector<MachineFunction> functions = parse_ptx(kPtx, 100);
+  const std::vector<machine::Function> functions = parse_ptx(kPtx, 100);
   ASSERT_EQ(functions.size(), 1u);
   EXPECT_EQ(functions[0].name, "walk");
   std::vector<std::string> opcodes;

@@ -22,8 +22,8 @@ class ToolsTune : public ::testing::Test {
   }
 
   static inline const std::string kOptions = " --graph step --dtype f32 --set B=1 ";
-  static inline const std::string kTune = "export MAMBAC_TUNED=$PWD/tuned\nmambac tune mambabyte:tiny" + kOptions +
-                                    "--kernels softplus";
+  static inline const std::string kTune =
+      "export MAMBAC_TUNED=$PWD/tuned\nmambac tune mambabyte:tiny" + kOptions + "--kernels softplus";
   static inline const std::string kExplain = "mambac explain mambabyte:tiny softplus" + kOptions;
   static inline TemporaryFolder* folder_ = nullptr;
   static inline std::string* out_ = nullptr;
@@ -34,7 +34,8 @@ std::string sources_of(const std::string& explained) {
   const json explanation = json::parse(explained);
   for (const json& kernel : explanation["kernels"])
     for (const auto& [axis, choice] : kernel["schedule"].items())
-      if (axis == "tile") sources += choice["source"].get<std::string>() + (kernel["record"].is_null() ? "" : "+") + " ";
+      if (axis == "tile")
+        sources += choice["source"].get<std::string>() + (kernel["record"].is_null() ? "" : "+") + " ";
   return sources;
 }
 
@@ -47,13 +48,15 @@ TEST_F(ToolsTune, KeepsRecordsThatExplainNames) {
   }
   EXPECT_EQ(sources_of(succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; " + kExplain + "--json")).find("heuristic"),
             std::string::npos);
-  EXPECT_EQ(sources_of(succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; " + kExplain + "--tuned off --json")).find("record"),
+  EXPECT_EQ(sources_of(succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; " + kExplain + "--tuned off --json"))
+                .find("record"),
             std::string::npos);
 }
 
 TEST_F(ToolsTune, RecordsServeWhereTheyAreCopiedTo) {
   const std::string explained =
-      succeed(*folder_, "mkdir -p elsewhere; cp tuned/*.json elsewhere/; export MAMBAC_TUNED=$PWD/elsewhere; " + kExplain + "--json");
+      succeed(*folder_, "mkdir -p elsewhere; cp tuned/*.json elsewhere/; export MAMBAC_TUNED=$PWD/elsewhere; " +
+                            kExplain + "--json");
   EXPECT_NE(sources_of(explained).find("user's record+"), std::string::npos) << explained;
   const std::string pinned =
       succeed(*folder_, "export MAMBAC_TUNED=$PWD/none; " + kExplain + "--json --tuned $(ls tuned/*.json)");
@@ -67,8 +70,10 @@ TEST_F(ToolsTune, ASecondRunHasNothingToDo) {
 
 TEST_F(ToolsTune, ADamagedFileIsToldOfAndLeftOut) {
   const Outcome outcome =
-      shell(*folder_, "mkdir -p damaged; for f in tuned/*.json; do head -c 100 $f > damaged/$(basename $f); done\n"
-                      "export MAMBAC_TUNED=$PWD/damaged; " + kExplain + "--json");
+      shell(*folder_,
+            "mkdir -p damaged; for f in tuned/*.json; do head -c 100 $f > damaged/$(basename $f); done\n"
+            "export MAMBAC_TUNED=$PWD/damaged; " +
+                kExplain + "--json");
   EXPECT_EQ(outcome.code, 0) << outcome.error;
   EXPECT_NE(outcome.error.find("is damaged"), std::string::npos) << outcome.error;
   EXPECT_EQ(sources_of(outcome.out).find("record"), std::string::npos);
@@ -84,11 +89,13 @@ TEST_F(ToolsTune, WritesAPage) {
 
 TEST_F(ToolsTune, CheckpointsHoldTheRecordsOfTheirRun) {
   folder_->write("text.txt", learnable_text(20000));
-  succeed(*folder_, "export MAMBAC_TUNED=$PWD/tuned; mambac train mambabyte:tiny --data text.txt --out run --steps 2 "
-                    "--batch 1 --context 64");
+  succeed(*folder_,
+          "export MAMBAC_TUNED=$PWD/tuned; mambac train mambabyte:tiny --data text.txt --out run --steps 2 "
+          "--batch 1 --context 64");
   EXPECT_NE(contents(*folder_ / "run/latest/tuned.json").find("\"device\""), std::string::npos);
-  succeed(*folder_, "export MAMBAC_TUNED=$PWD/none; mambac train mambabyte:tiny --data text.txt --out run --steps 3 "
-                    "--batch 1 --context 64 --resume");
+  succeed(*folder_,
+          "export MAMBAC_TUNED=$PWD/none; mambac train mambabyte:tiny --data text.txt --out run --steps 3 "
+          "--batch 1 --context 64 --resume");
 }
 
 TEST_F(ToolsTune, MistakesAreTold) {
@@ -113,6 +120,39 @@ TEST_F(ToolsTune, MistakesAreTold) {
     EXPECT_EQ(outcome.code, mistake.code) << mistake.arguments << "\n" << outcome.error;
     EXPECT_NE(outcome.error.find(mistake.says), std::string::npos) << mistake.arguments << "\n" << outcome.error;
   }
+}
+
+TEST_F(ToolsTune, ASurveySaysWhatPredictionsAreWorthAndKeepsNothing) {
+  const Outcome outcome = shell(*folder_, "export MAMBAC_TUNED=$PWD/surveyed\nmambac tune mambabyte:tiny" + kOptions +
+                                              "--kernels softplus --survey --device-file zen4");
+  EXPECT_EQ(outcome.code, 0) << outcome.error;
+  EXPECT_NE(outcome.error.find("rank correlation"), std::string::npos) << outcome.error;
+  EXPECT_EQ(shell(*folder_, "ls surveyed/*.json").code, 2);
+}
+
+TEST_F(ToolsTune, ACalibrationIsADescription) {
+  succeed(*folder_, "mambac tune --calibrate --out here.json");
+  const json description = json::parse(contents(*folder_ / "here.json"));
+  EXPECT_EQ(description["kind"], "cpu");
+  const json predicted =
+      json::parse(succeed(*folder_, "mambac tune mambabyte:tiny" + kOptions +
+                                        "--kernels softplus --predict --device-file here.json --json"));
+  EXPECT_GT(predicted["kernels"][0]["best"][0]["seconds"].get<double>(), 0);
+  EXPECT_EQ(shell(*folder_, "mambac tune --out x.json").code, 2);
+}
+
+TEST_F(ToolsTune, AnyModelIsABenchmark) {
+  const json rows = json::parse(succeed(*folder_,
+                                        "mambac bench --model mambabyte:tiny --graph step --dtype f32 --set B=3 "
+                                        "--rounds 2 --kernels --json"));
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0]["work"], "mambabyte:tiny, step, f32, B 3");
+  EXPECT_GT(rows[0]["ratio"].get<double>(), 0);
+  EXPECT_FALSE(rows[0].contains("at_most"));
+  const json times =
+      json::parse(succeed(*folder_, "mambac bench --model mambabyte:tiny --set B=1 L=9 --rounds 2 --no-floors --json"));
+  EXPECT_FALSE(times[0].contains("ratio"));
+  EXPECT_EQ(shell(*folder_, "mambac bench scan --model mambabyte:tiny").code, 2);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "tests/temporary_folder.h"
 #include "tools/kernel_set.h"
 #include "tools/tune_model.h"
+#include "tools/tune_quality.h"
 #include "tools/tune_report.h"
 #include "tools/tune_search.h"
 

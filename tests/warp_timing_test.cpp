@@ -155,7 +155,7 @@ constexpr const char* kSass = R"(
 )";
 
 TEST(WarpProgram, FollowsMachineCode) {
-  const std::vector<cuda::MachineFunction> functions = cuda::parse_sass(kSass);
+  const std::vector<machine::Function> functions = cuda::parse_sass(kSass);
   ASSERT_EQ(functions.size(), 1u);
   const WarpProgram program = warp_program(functions[0], {1, 100, 100, 10, 100, 100, 1});
   ASSERT_EQ(program.steps.size(), 6u);  // all but MUFU
@@ -178,7 +178,7 @@ TEST(WarpProgram, FollowsMachineCode) {
 }
 
 TEST(WarpProgram, HasBothSidesThatRunOften) {
-  const std::vector<cuda::MachineFunction> functions = cuda::parse_sass(kSass);
+  const std::vector<machine::Function> functions = cuda::parse_sass(kSass);
   const WarpProgram program = warp_program(functions[0], {1, 100, 100, 60, 100, 100, 1});
   ASSERT_EQ(program.steps.size(), 7u);
   EXPECT_EQ(program.steps[3].pipe, Pipe::special);

@@ -9,12 +9,10 @@
 
 namespace mambac::tools {
 
-using cuda::MachineFunction;
-
 CodeReader::CodeReader(std::string architecture)
     : architecture_(std::move(architecture)), disassembler_(cuda::find_disassembler(cuda::Nvrtc::instance().path())) {}
 
-std::vector<MachineFunction> CodeReader::read(const CudaKernel& kernel, bool control) const {
+std::vector<machine::Function> CodeReader::read(const CudaKernel& kernel, bool control) const {
   if (disassembler_.empty()) return cuda::parse_ptx(ptx(kernel), cuda::first_line_of_text());
   return cuda::parse_sass(cuda::disassemble(disassembler_, kernel.code.cubin, control));
 }
@@ -32,15 +30,15 @@ std::string CodeReader::ptx(const CudaKernel& kernel) const {
 
 namespace {
 
-const MachineFunction& function_of(const std::vector<MachineFunction>& functions, const std::string& symbol) {
-  for (const MachineFunction& function : functions)
+const machine::Function& function_of(const std::vector<machine::Function>& functions, const std::string& symbol) {
+  for (const machine::Function& function : functions)
     if (function.name == symbol) return function;
   throw EnvironmentError(fmt::format("the disassembly of a kernel lacks its function {}", symbol));
 }
 
 }  // namespace
 
-std::vector<StageRuns> stage_runs(const CudaKernel& kernel, const std::vector<MachineFunction>& functions,
+std::vector<StageRuns> stage_runs(const CudaKernel& kernel, const std::vector<machine::Function>& functions,
                                   const Bindings& sizes) {
   std::vector<int64_t> values;
   for (const std::string& name : kernel.loops.sizes) values.push_back(sizes.find(name)->second);
@@ -54,8 +52,8 @@ std::vector<StageRuns> stage_runs(const CudaKernel& kernel, const std::vector<Ma
                   {},
                   {}};
     one.function = &function_of(functions, one.symbol);
-    const cuda_emit::NestRuns runs = kernel.nests[i].count(stage.task, one.blocks / 2, values);
-    one.runs = cuda::instruction_runs(*one.function, kernel.nests[i], runs, cuda::first_line_of_text());
+    const machine::NestRuns runs = kernel.nests[i].count(stage.task, one.blocks / 2, values);
+    one.runs = machine::instruction_runs(*one.function, kernel.nests[i], runs, cuda::first_line_of_text());
     one.slots = cuda::count_slots(*one.function, one.runs) * (static_cast<double>(one.blocks) * one.threads);
     stages.push_back(std::move(one));
   }

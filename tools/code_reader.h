@@ -19,7 +19,7 @@ class CodeReader {
   const std::filesystem::path& disassembler() const { return disassembler_; }  // empty: there is none
 
   /// Failures are those of disassemble. Of SASS with the control of each instruction, where that is asked for.
-  std::vector<cuda::MachineFunction> read(const CudaKernel& kernel, bool control = false) const;
+  std::vector<machine::Function> read(const CudaKernel& kernel, bool control = false) const;
   std::vector<cuda::CodeLine> lines(const CudaKernel& kernel) const;
 
  private:
@@ -34,13 +34,13 @@ struct StageRuns {
   std::string symbol;
   int64_t blocks = 0;
   int threads = 0;  // of a block
-  const cuda::MachineFunction* function = nullptr;
+  const machine::Function* function = nullptr;
   std::vector<double> runs;  // of each instruction, per thread; the block in the middle stands for all of them
   cuda::SlotCount slots;     // of all threads of all blocks
 };
 
 /// Of each stage, whose functions these are. EnvironmentError when one is missing.
-std::vector<StageRuns> stage_runs(const CudaKernel& kernel, const std::vector<cuda::MachineFunction>& functions,
+std::vector<StageRuns> stage_runs(const CudaKernel& kernel, const std::vector<machine::Function>& functions,
                                   const Bindings& sizes);
 
 }  // namespace mambac::tools

@@ -8,10 +8,12 @@
 #include <nlohmann/json.hpp>
 
 #include "ir/error.h"
+#include "runtime/atomic_file.h"
 #include "runtime/interrupt.h"
 #include "runtime/progress.h"
 #include "tools/arguments.h"
 #include "tools/byte_model.h"
+#include "tools/calibrate.h"
 #include "tools/commands.h"
 #include "tools/device_option.h"
 #include "tools/tune_model.h"
@@ -28,6 +30,8 @@ constexpr const char* kDescription =
   mambac tune mambabyte:353m --device cuda --graph train --dtype bf16 --set B=8 L=8192 --budget 5m
   mambac tune mambabyte:353m --kernels scan --again
   mambac tune mambabyte:353m --graph train --dtype bf16 --set B=8 L=8192 --predict --device-file h200
+  mambac tune mamba-lm:130m --survey
+  mambac tune --calibrate --out here.json
   mambac tune list
 
 Each kernel runs by itself on memory of its own: at first under the schedule that the device would choose, then under
@@ -40,8 +44,8 @@ sent to others. docs/tuning.md has more.)";
 struct Arguments {
   ModelArguments model;
   std::string device, graph = "all", dtype, budget = "10m", kernels;
-  std::string device_file;
-  bool again = false, predict = false, json = false;
+  std::string device_file, out;
+  bool again = false, predict = false, survey = false, calibrate = false, json = false;
   int recompute = 0;
   TraceArguments trace;
 };
@@ -179,7 +183,16 @@ void run_predict(const Arguments& arguments) {
   print_json({{"device", arguments.device_file}, {"kernels", list}});
 }
 
+void run_calibrate(const Arguments& arguments) {
+  const ChosenDevice device(arguments.device, "off");
+  const std::string text = calibrated(*device);
+  if (arguments.out.empty()) return static_cast<void>(std::fputs(text.c_str(), stdout));
+  write_file(arguments.out, text);
+  talk(fmt::format("{} is described in {}; --device-file takes it", device->model().name, arguments.out));
+}
+
 int run_tune(const Arguments& arguments) {
+  if (arguments.calibrate) return run_calibrate(arguments), 0;
   if (arguments.model.spec.empty()) miss_argument("MODEL");
   if (arguments.predict) {
     run_predict(arguments);
@@ -196,7 +209,8 @@ int run_tune(const Arguments& arguments) {
   Progress progress = Progress::on_stderr();
   TuneOptions options;
   options.budget = budget;
-  options.again = arguments.again;
+  options.again = arguments.again || arguments.survey;
+  options.survey = arguments.survey;
   options.stop = [] { return InterruptGuard::signal() != 0; };
   options.note = [&](const std::string& line) { progress.note(line); };
   options.progress = [&](const TuneProgress& at) {
@@ -207,11 +221,11 @@ int run_tune(const Arguments& arguments) {
   const std::unique_ptr<CostModel> model =
       arguments.device_file.empty() ? cost_model_for(device->model()) : cost_model(arguments.device_file);
   if (!model)
-    talk(fmt::format("no description of {} is known (models/devices, --device-file), so schedules are tried without "
-                     "predictions", device->model().name));
+    talk(fmt::format("no description of {} is known, so schedules are tried without predictions; --calibrate writes one for "
+                     "--device-file", device->model().name));
   const std::vector<TunedKernel> tuned = tune_kernels(std::move(kernels), *device, model.get(), records, options);
   progress.finish();
-  report(tuned, records.path_of(device->model().name), arguments.json);
+  if (!arguments.survey) report(tuned, records.path_of(device->model().name), arguments.json);
   return InterruptGuard::signal() != 0 ? 128 + InterruptGuard::signal() : 0;
 }
 
@@ -236,6 +250,13 @@ void add_tune(Command app, int& exit_code) {
   file.type_name("");
   command.add_flag("--predict", arguments->predict, "only rank schedules for the device of --device-file");
   command.option("--predict").needs(file);
+  command.add_flag("--calibrate", arguments->calibrate,
+                   "without MODEL: measure what the cost model is told of the device, and write that");
+  command.add_option("--out", arguments->out, "the file of --calibrate; default: standard output").type_name("FILE");
+  command.option("--out").needs(command.option("--calibrate"));
+  command.add_flag("--survey", arguments->survey,
+                   "keep nothing: measure schedules that lie regularly in each kernel's space, and say how well they were "
+                   "predicted");
   add_device(command, arguments->device);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);

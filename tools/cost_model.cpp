@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "ir/error.h"
+#include "tools/cpu_cost_model.h"
 #include "tools/device_description.h"
 #include "tools/gpu_cost_model.h"
 
@@ -11,7 +12,8 @@ namespace mambac::tools {
 std::unique_ptr<CostModel> cost_model(const std::string& device) {
   DeviceDescription description = DeviceDescription::find(device);
   if (description.kind() == "gpu") return gpu_cost_model(gpu_of(std::move(description)));
-  throw InputError(fmt::format("'{}' describes a {}, expected a gpu", device, description.kind()));
+  if (description.kind() == "cpu") return cpu_cost_model(cpu_of(std::move(description)));
+  throw InputError(fmt::format("'{}' describes a {}, expected a gpu or a cpu", device, description.kind()));
 }
 
 }  // namespace mambac::tools

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "codegen/cuda/nest.h"
+#include "codegen/machine/nest.h"
 #include "codegen/lower.h"
 #include "frontend/model.h"
 #include "passes/pipeline.h"
@@ -28,7 +28,7 @@ struct CudaKernel {
   std::string name;  // unique among these
   loop::Kernel loops;
   std::string text;                    // by cuda_emit::emit
-  std::vector<cuda_emit::Nest> nests;  // of each stage
+  std::vector<machine::Nest> nests;    // of each stage
   std::map<GraphKind, int> launches;   // in each graph
   cuda::Compilation code{};            // by compile_all
 };

@@ -14,14 +14,13 @@
 namespace mambac::tools {
 namespace {
 
-using cuda::MachineFunction;
 using cuda::SlotCount;
 
 std::vector<SlotCount> counts_of(const CudaKernels& kernels, const CodeReader& reader, const Bindings& sizes) {
   const std::vector<CudaKernel>& all = kernels.all();
   std::vector<SlotCount> counts(all.size());
   for_each_in_parallel(all.size(), [&](size_t i) {
-    const std::vector<MachineFunction> functions = reader.read(all[i]);
+    const std::vector<machine::Function> functions = reader.read(all[i]);
     for (const StageRuns& stage : stage_runs(all[i], functions, sizes)) counts[i] += stage.slots;
   });
   return counts;

@@ -15,9 +15,9 @@
 namespace mambac::tools {
 namespace {
 
-// Of what data sheets promise, as measured on an H200 (docs/cuda.md): a copy had 4.26 of 4.8 TB/s; products took 0.37
-// ms where 0.278 is the least, and 0.74 where 0.556 is.
-constexpr double kOfBandwidth = 0.89, kOfProducts = 0.75;
+// Of what data sheets promise, as measured on an H200 (docs/cuda.md): products took 0.37 ms where 0.278 is the least, and
+// 0.74 where 0.556 is.
+constexpr double kOfProducts = 0.75;
 /// Values that take less of the L2 cache are still there when the kernel behind their producer reads them.
 constexpr double kOfL2 = 0.5;
 /// That the GPU starts: 65,536 blocks of a warp took 41 us there.
@@ -39,15 +39,6 @@ struct Traffic {
   double accessed = 0;  // bytes that threads load and store
   bool in_l2 = false;   // most of what is loaded
 };
-
-double parameter_bytes(const Graph& kernel, const Bindings& sizes) {
-  double bytes = 0;
-  for (const Node& node : kernel.nodes())
-    if (node.op == Op::Param)
-      bytes +=
-          static_cast<double>(elements_of(kernel, node.type, sizes)) * static_cast<double>(bytes_of(node.type.dtype));
-  return bytes;
-}
 
 class GpuCostModel : public CostModel {
  public:
@@ -96,7 +87,7 @@ class GpuCostModel : public CostModel {
 
   Prediction of_kernel(const CudaKernel& kernel, const CodeReader& reader, const Bindings& sizes,
                        const Work& work) const {
-    const std::vector<cuda::MachineFunction> functions = reader.read(kernel, true);
+    const std::vector<machine::Function> functions = reader.read(kernel, true);
     const std::vector<StageRuns> stages = stage_runs(kernel, functions, sizes);
     Prediction found;
     found.bytes = work.bytes;

@@ -114,4 +114,13 @@ class Counter {
 
 std::vector<KernelWork> kernel_work(const Graph& fused, const Bindings& sizes) { return Counter(fused, sizes).run(); }
 
+double parameter_bytes(const Graph& graph, const Bindings& sizes) {
+  double bytes = 0;
+  for (const Node& node : graph.nodes())
+    if (node.op == Op::Param)
+      bytes +=
+          static_cast<double>(elements_of(graph, node.type, sizes)) * static_cast<double>(bytes_of(node.type.dtype));
+  return bytes;
+}
+
 }  // namespace mambac::tools

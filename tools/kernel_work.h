@@ -26,4 +26,11 @@ struct KernelWork {
 /// One for each of fused.kernels.
 std::vector<KernelWork> kernel_work(const Graph& fused, const Bindings& sizes);
 
+/// Parameters of so many bytes come from memory: a step reads all others before it comes to them again. Activations are
+/// in a cache when they were just made.
+constexpr double kColdParameterBytes = 1 << 18;
+
+/// Bytes of all parameters of a graph.
+double parameter_bytes(const Graph& graph, const Bindings& sizes);
+
 }  // namespace mambac::tools

@@ -11,6 +11,7 @@
 #include "ir/trace.h"
 #include "passes/kernel_alone.h"
 #include "passes/plan.h"
+#include "tools/tune_quality.h"
 #include "tools/tune_search.h"
 
 namespace mambac::tools {
@@ -89,11 +90,9 @@ class Collector {
   }
 
   bool has_place_of_input(const Graph& fused, int number) const {
-    const LoweredKernel kernel =
-        lower(fused, Layouts(fused), number, target_.own(fused, number), target_.kind);
-    return std::ranges::any_of(kernel.kernel.buffers, [](const loop::Buffer& buffer) {
-      return !buffer.in_place_of.empty();
-    });
+    const LoweredKernel kernel = lower(fused, Layouts(fused), number, target_.own(fused, number), target_.kind);
+    return std::ranges::any_of(kernel.kernel.buffers,
+                               [](const loop::Buffer& buffer) { return !buffer.in_place_of.empty(); });
   }
 
   const Model& model_;
@@ -101,6 +100,8 @@ class Collector {
   const TuneTarget& target_;
   std::vector<KernelToTune> kernels_;
 };
+
+constexpr size_t kSurveyed = 24;  // schedules of each kernel
 
 class Tuner {
  public:
@@ -159,8 +160,10 @@ class Tuner {
     const trace::Span span("tune", one.kernel.task.name);
     KernelTask task(one.kernel.alone, one.kernel.task.sizes, device_, one.kernel.constant_parameters);
     SearchOptions search;
-    search.known = log_.of(one.kernel.task);
+    if (!options_.survey) search.known = log_.of(one.kernel.task);
     search.in_place = one.kernel.in_place;
+    search.survey = options_.survey;
+    if (options_.survey) search.first = kSurveyed;
     search.stop = [&] { return now() > until || stopped(); };
     search.tried = [&](const TriedSchedule& tried) {
       log_.add({one.kernel.task, tried});
@@ -176,8 +179,22 @@ class Tuner {
       return options_.note(fmt::format("{}: {}", one.kernel.task.name, failure.what()));
     }
     if (options_.stop && options_.stop()) return;  // what was tried is in the log
-    keep(one, found);
+    if (options_.survey)
+      note_survey(one, found);
+    else
+      keep(one, found);
     report(one.kernel.task.name, i + 1);
+  }
+
+  void note_survey(const TunedKernel& one, const SearchResult& found) {
+    const std::optional<PredictionQuality> quality = prediction_quality(found.tried);
+    options_.note(
+        quality
+            ? fmt::format("{:<60} {:>9.3f} ms, predicted {:>9.3f} ms; {:>2} schedules, {:.2f} to {:.2f}, rank "
+                          "correlation {:>5.2f}, best of the five predicted best {:.2f} of the best",
+                          one.kernel.task.name, 1e3 * found.heuristic_seconds, 1e3 * found.predicted, quality->count,
+                          quality->fastest, quality->slowest, quality->rank_correlation, quality->best_of_five)
+            : fmt::format("{:<60} too few schedules", one.kernel.task.name));
   }
 
   void keep(TunedKernel& one, const SearchResult& found) {

@@ -58,6 +58,7 @@ struct TuneProgress {
 struct TuneOptions {
   double budget = 600;  // seconds
   bool again = false;   // kernels that have a record for these sizes, too
+  bool survey = false;  // no records: what the predictions are worth, noted of each kernel
   std::function<bool()> stop;  // an interruption
   std::function<void(const TuneProgress&)> progress;
   std::function<void(const std::string&)> note;  // a line: a kernel that is done, a schedule that was rejected

@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "ir/error.h"
+#include "tools/cpu_cost_model.h"
 #include "tools/device_description.h"
 
 namespace mambac::tools {
@@ -41,14 +42,24 @@ std::vector<PredictedKernel> predict_schedules(std::vector<KernelToTune> kernels
   return predicted;
 }
 
-std::unique_ptr<CostModel> cost_model_for(const DeviceModel& device) {
+std::string description_of(const DeviceModel& device) {
   std::string found;
   for (const std::string& name : DeviceDescription::shipped("")) {
     const bool named = letters_of(device.name).find(letters_of(name)) != std::string::npos;
     const bool alike = DeviceDescription::find(name).text("architecture") == device.architecture;
     if (named || (alike && found.empty())) found = name;
   }
-  return found.empty() ? nullptr : cost_model(found);
+  return found;
+}
+
+std::unique_ptr<CostModel> cost_model_for(const DeviceModel& device) {
+  const std::string name = description_of(device);
+  if (name.empty()) return nullptr;
+  DeviceDescription description = DeviceDescription::find(name);
+  if (description.kind() != "cpu") return cost_model(name);
+  Cpu cpu = cpu_of(std::move(description));
+  cpu.threads = device.threads;
+  return cpu_cost_model(std::move(cpu));
 }
 
 }  // namespace mambac::tools

@@ -1,6 +1,7 @@
 // Rankings of schedules by the cost model alone: for devices that are not there.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "tools/tune_model.h"
@@ -22,8 +23,10 @@ struct PredictedKernel {
 std::vector<PredictedKernel> predict_schedules(std::vector<KernelToTune> kernels, CostModel& model, size_t most,
                                                const std::function<void(size_t done, size_t all)>& progress);
 
-/// The shipped description that is this device's: of a GPU the one whose name its name has in it ("h200" in "NVIDIA
-/// H200"), else one of its architecture; of a CPU that of its architecture. Null when there is none.
+/// The name of the shipped description that is this device's: of a GPU the one whose name its name has in it ("h200" in
+/// "NVIDIA H200"), else one of its architecture; of a CPU that of its architecture. Empty when there is none.
+std::string description_of(const DeviceModel& device);
+/// By that description, with as many threads as a CPU has here. Null when there is none.
 std::unique_ptr<CostModel> cost_model_for(const DeviceModel& device);
 
 }  // namespace mambac::tools

@@ -9,9 +9,6 @@
 
 namespace mambac::tools {
 
-/// Spearman's rank correlation of two lists of equal length; 0 of fewer than three pairs.
-double rank_correlation(const std::vector<double>& a, const std::vector<double>& b);
-
 /// An HTML page, with no need of a network or another file: for each record, those that take the longest first, the
 /// ratios of all schedules that were timed for it, the chosen one and the heuristic, and predictions against
 /// measurements where there are such.

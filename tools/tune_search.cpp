@@ -13,9 +13,10 @@ namespace mambac::tools {
 namespace {
 
 constexpr double kTie = 0.02;
-// What is amplified within a kernel (a rounding before an exponential, say) may exceed the tolerance under every schedule
-// alike: others may have twice the error of the device's own then, and that so many times the tolerance.
+// What is amplified within a kernel (a rounding before an exponential, say) may exceed the tolerance under every
+// schedule alike: others may have twice the error of the device's own then, and that so many times the tolerance.
 constexpr double kMostOwnError = 8;
+constexpr size_t kMostPredicted = 64;       // a prediction takes about as long as a compilation
 constexpr int64_t kMostStatements = 12000;  // written out: a compiler takes seconds for so many
 
 class Search {
@@ -34,12 +35,15 @@ class Search {
     heuristic_ = std::make_unique<KernelTrial>(task_, result_.heuristic);
     const double error = heuristic_->error();
     if (!(error <= kMostOwnError))
-      throw InputError(fmt::format("the device's own schedule gives results that differ from the reference by {:.3g} "
-                                   "times what is tolerated ('mambac compare' looks into that), so that it is left as "
-                                   "it is", error));
+      throw InputError(
+          fmt::format("the device's own schedule gives results that differ from the reference by {:.3g} "
+                      "times what is tolerated ('mambac compare' looks into that), so that it is left as "
+                      "it is",
+                      error));
     result_.error = error;
     tolerated_ = std::max(1.0, 2 * error);
     try_some(coarse_schedules(task_.graph(), 0, result_.heuristic, kind()), options_.first);
+    if (options_.survey) return survey();
     for (int move = 0; move < options_.most_moves && !stopped(); ++move) {
       const Schedule before = result_.best;
       try_some(neighbours(task_.graph(), 0, result_.heuristic, before, kind()), options_.around);
@@ -101,21 +105,41 @@ class Search {
     return fresh;
   }
 
+  /// So many that lie regularly among them.
+  static std::vector<TriedSchedule> regular(std::vector<TriedSchedule> all, size_t most) {
+    if (all.size() <= most) return all;
+    std::vector<TriedSchedule> regular;
+    for (size_t i = 0; i < most; ++i) regular.push_back(all[i * all.size() / most]);
+    return regular;
+  }
+
+  void predict(std::vector<TriedSchedule>& all) {
+    if (model_ == nullptr || all.empty()) return;
+    std::vector<Schedule> schedules;
+    for (const TriedSchedule& one : all) schedules.push_back(one.schedule);
+    const std::vector<Prediction> predictions = model_->predict(task_.graph(), 0, schedules, task_.sizes());
+    for (size_t i = 0; i < all.size(); ++i) all[i].predicted = predictions[i].seconds;
+  }
+
   /// The most promising ones first, so many of them.
   std::vector<TriedSchedule> promising(std::vector<TriedSchedule> all, size_t most) {
-    if (model_ != nullptr && !all.empty()) {
-      std::vector<Schedule> schedules;
-      for (const TriedSchedule& one : all) schedules.push_back(one.schedule);
-      const std::vector<Prediction> predictions = model_->predict(task_.graph(), 0, schedules, task_.sizes());
-      for (size_t i = 0; i < all.size(); ++i) all[i].predicted = predictions[i].seconds;
-      std::ranges::stable_sort(all, {}, &TriedSchedule::predicted);
-    } else if (all.size() > most) {
-      std::vector<TriedSchedule> regular;
-      for (size_t i = 0; i < most; ++i) regular.push_back(all[i * all.size() / most]);
-      return regular;
-    }
+    const bool choose = model_ != nullptr && !options_.survey;
+    all = regular(std::move(all), choose ? kMostPredicted : most);
+    predict(all);
+    if (choose) std::ranges::stable_sort(all, {}, &TriedSchedule::predicted);
     all.resize(std::min(all.size(), most));
     return all;
+  }
+
+  SearchResult survey() {
+    std::vector<TriedSchedule> own(1);
+    own[0].schedule = result_.heuristic;
+    own[0].ratio = 1;
+    predict(own);
+    result_.tried.push_back(own[0]);
+    result_.heuristic_seconds = heuristic_->seconds();
+    result_.predicted = own[0].predicted;
+    return std::move(result_);
   }
 
   void try_some(const std::vector<Schedule>& schedules, size_t most) {

@@ -27,6 +27,7 @@ struct SearchOptions {
   size_t first = 12;              // schedules of the coarse space that are timed: those of the best predictions
   size_t around = 8;              // neighbours of the best that are timed at a time
   int most_moves = 4;             // from one best to the next
+  bool survey = false;            // only so many of the coarse space as `first` says, which lie regularly in it
   bool in_place = false;          // only schedules under which outputs may have the place of inputs as under the device's
   std::vector<TriedSchedule> known;  // from a search that was interrupted: not tried again
   std::function<bool()> stop;     // asked now and then: the search ends with the best so far

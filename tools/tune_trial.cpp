@@ -7,6 +7,7 @@
 #include <set>
 
 #include "runtime/cpu_info.h"
+#include "tools/kernel_work.h"
 #include "tools/port_values.h"
 #include "tools/random_inputs.h"
 #include "tools/value_check.h"
@@ -62,15 +63,6 @@ int64_t largest_value(const Graph& alone, const Bindings& sizes) {
   return most;
 }
 
-/// Of parameters.
-int64_t parameter_bytes(const Graph& alone, const Bindings& sizes) {
-  int64_t bytes = 0;
-  for (const Node& node : alone.nodes())
-    if (node.op == Op::Param)
-      bytes += elements_of(alone, node.type, sizes) * static_cast<int64_t>(bytes_of(node.type.dtype));
-  return bytes;
-}
-
 /// Of a walk, floats from outside that do not change along it: rates, mostly. Where they are negative, decays of
 /// exp(step * rate) are below 1, and states neither overflow nor drown the rest.
 std::set<std::string> rates(const Graph& alone) {
@@ -103,9 +95,7 @@ KernelTask::KernelTask(Graph alone, Bindings sizes, Device& device, bool constan
     if (Node& node = alone_.node(NodeId{i}); node.op == Op::Param) node.param.checkpoint_name = node.name;
   for (auto& [name, size] : small_sizes_)
     if (const auto own = sizes_.find(name); own != sizes_.end()) size = std::min(size, own->second);
-  // Weights come from memory in a step that reads all of them; activations are in the cache when they were just made.
-  constexpr int64_t kSomeBytes = int64_t{1} << 18;
-  cold_ = device.memory_is_host() && parameter_bytes(alone_, sizes_) >= kSomeBytes;
+  cold_ = device.memory_is_host() && parameter_bytes(alone_, sizes_) >= kColdParameterBytes;
   count_algorithms();
 }
 
@@ -137,10 +127,7 @@ void KernelTask::fill(const Executable& executable) {
   filled_ = true;
   Filling filling;
   for (const std::string& name : rates(alone_)) filling.ranges[name] = {-1, 0};
-  for (const Node& node : alone_.nodes())
-    for (const DimId d : node.attrs.dims)
-      if (node.op == Op::Gather || node.op == Op::Scatter)
-        filling.below = std::min(filling.below, alone_.dim(d).is_free() ? filling.below : alone_.dim(d).size);
+  filling.below = integers_below(alone_);
   fill_inputs(alone_, executable, memory_, filling);
 }
 

@@ -4,12 +4,12 @@
 #include <initializer_list>
 #include <string_view>
 
-#include "runtime/cuda/control_flow.h"
+#include "codegen/machine/control_flow.h"
 
 namespace mambac::tools {
 namespace {
 
-using cuda::Instruction;
+using machine::Instruction;
 
 bool has_part(std::string_view opcode, std::string_view part) {
   return opcode.find(part) != std::string_view::npos;
@@ -73,7 +73,7 @@ WarpStep step_of(const Instruction& instruction) {
 
 class Builder {
  public:
-  Builder(const cuda::MachineFunction& function, const std::vector<double>& runs)
+  Builder(const machine::Function& function, const std::vector<double>& runs)
       : code_(function.instructions), runs_(runs), flows_(code_), done_(flows_.count(), false) {
     encoded_ = std::ranges::any_of(code_, [](const Instruction& one) { return one.control.stall > 0; });
   }
@@ -115,7 +115,7 @@ class Builder {
   }
 
   void add_loop(int loop, double around, double times) {
-    const cuda::MachineLoop& found = flows_.loops()[static_cast<size_t>(loop)];
+    const machine::Loop& found = flows_.loops()[static_cast<size_t>(loop)];
     const double runs = runs_of(found.head);
     if (2 * runs < around) {
       for (const size_t b : found.blocks) done_[b] = true;
@@ -139,7 +139,7 @@ class Builder {
 
   const std::vector<Instruction>& code_;
   const std::vector<double>& runs_;
-  const cuda::ControlFlow flows_;
+  const machine::ControlFlow flows_;
   std::vector<bool> done_;
   bool encoded_ = false;
   WarpProgram program_;
@@ -160,7 +160,7 @@ void find_prefetched(WarpProgram& program) {
 
 }  // namespace
 
-WarpProgram warp_program(const cuda::MachineFunction& function, const std::vector<double>& runs) {
+WarpProgram warp_program(const machine::Function& function, const std::vector<double>& runs) {
   if (function.instructions.empty()) return {};
   WarpProgram program = Builder(function, runs).run();
   find_prefetched(program);

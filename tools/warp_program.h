@@ -21,7 +21,7 @@ enum class Pipe : uint8_t {
 enum class Answer : uint8_t { soon, special, exchange, shared, l1, l2, memory };
 
 struct WarpStep {
-  cuda::IssueControl control;
+  machine::IssueControl control;
   Pipe pipe = Pipe::none;
   Answer answer = Answer::soon;
   int bytes = 0;          // access: of a thread
@@ -45,6 +45,6 @@ struct WarpProgram {
 
 /// `runs`: of each instruction (instruction_runs). What runs in fewer than half of the iterations around it is left
 /// out, and lowers the share.
-WarpProgram warp_program(const cuda::MachineFunction& function, const std::vector<double>& runs);
+WarpProgram warp_program(const machine::Function& function, const std::vector<double>& runs);
 
 }  // namespace mambac::tools

@@ -1,0 +1,169 @@
+#include "tools/cache_lines.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <ranges>
+
+namespace mambac::tools {
+namespace {
+
+using loop::Stmt;
+using loop::StmtKind;
+
+constexpr double kLine = 64;
+
+class Accesses {
+ public:
+  Accesses(const loop::Kernel& kernel, const loop::Stage& stage, const std::vector<int64_t>& sizes,
+           const NearMemory& memory)
+      : kernel_(kernel), stage_(stage), sizes_(sizes), memory_(memory) {}
+
+  LateLines of_task(int64_t task, int64_t neighbours) {
+    vars_.assign(static_cast<size_t>(stage_.vars), 0);
+    vars_[static_cast<size_t>(stage_.task)] = task;
+    Stmt tasks;
+    tasks.var = stage_.task;
+    around_.push_back({&tasks, static_cast<double>(neighbours)});
+    walk(stage_.body);
+    for (size_t i = 0; i < seen_.size(); ++i) find_again(i);
+    const auto all = static_cast<double>(neighbours);
+    return {lines_.unforeseen / all, lines_.again / all};
+  }
+
+ private:
+  struct Around {
+    const Stmt* loop;
+    double trips;
+  };
+  /// A statement that was come to.
+  struct Access {
+    int buffer;
+    double bytes;                     // of one execution
+    double times;                     // executions of a task
+    std::vector<Around> moving;       // the loops around it that it moves with, outer ones first
+    std::vector<const Stmt*> around;  // all loops around it
+  };
+
+  int64_t value(const loop::Int& a) const { return loop::evaluate(a, vars_, sizes_); }
+
+  /// Loops are looked at in their first iteration, which stands for all.
+  void walk(const loop::Block& block) {
+    for (const Stmt& s : block) {
+      if (s.kind == StmtKind::If) walk(value(s.begin) < value(s.end) ? s.body : s.otherwise);
+      if (s.kind == StmtKind::For) iterate(s);
+      if (s.kind == StmtKind::Load || s.kind == StmtKind::Store || s.kind == StmtKind::LoadBlock ||
+          s.kind == StmtKind::StoreBlock)
+        access(s);
+    }
+  }
+
+  void iterate(const Stmt& s) {
+    const int64_t begin = value(s.begin), end = value(s.end);
+    if (begin >= end) return;
+    vars_[static_cast<size_t>(s.var)] = begin;
+    around_.push_back({&s, static_cast<double>((end - begin + s.step - 1) / s.step)});
+    walk(s.body);
+    around_.pop_back();
+  }
+
+  /// Bytes from one iteration of a loop to the next one, in which loops within may begin elsewhere.
+  double stride(const Stmt& s, const Around& loop, double element) {
+    const std::vector<int64_t> here = vars_;
+    vars_[static_cast<size_t>(loop.loop->var)] += loop.loop->step;
+    auto within = std::ranges::find(around_, loop.loop, &Around::loop);
+    for (++within; within != around_.end(); ++within)
+      vars_[static_cast<size_t>(within->loop->var)] = value(within->loop->begin);
+    const int64_t there = value(s.offset);
+    vars_ = here;
+    return element * std::abs(static_cast<double>(there - value(s.offset)));
+  }
+
+  double bytes_of_access(const Stmt& s, double element) const {
+    const bool block = s.kind == StmtKind::LoadBlock || s.kind == StmtKind::StoreBlock;
+    const bool lanes = block || s.lane_stride != nullptr;
+    return element * (lanes ? kernel_.schedule.width : 1) * static_cast<double>(block ? s.columns : 1);
+  }
+
+  void access(const Stmt& s) {
+    const auto element = static_cast<double>(bytes_of(kernel_.buffers[static_cast<size_t>(s.buffer)].dtype));
+    Access one{s.buffer, bytes_of_access(s, element), 1, {}, {}};
+    for (const Around& loop : around_) {
+      one.times *= loop.trips;
+      one.around.push_back(loop.loop);
+      if (stride(s, loop, element) > 0) one.moving.push_back(loop);
+    }
+    find_unforeseen(s, one, element);
+    seen_.push_back(std::move(one));
+  }
+
+  /// Loops whose iterations go on where the one before ended make one piece of memory; those within them that do not
+  /// are several pieces at a time, if not too many. What is come to again is in a cache.
+  void find_unforeseen(const Stmt& s, const Access& one, double element) {
+    double piece = one.bytes, pieces = 1, next = 0;
+    for (const Around& loop : std::views::reverse(one.moving)) {
+      const double step = stride(s, loop, element);
+      if (step == piece && pieces <= memory_.streams) {
+        piece *= loop.trips;
+        continue;
+      }
+      pieces *= loop.trips;
+      if (next == 0 && !loop.loop->unroll && loop.trips > 1) next = step;
+    }
+    const bool regular = piece == one.bytes && piece >= kLine && next > 0 && next <= memory_.stride_bytes;
+    if (!regular) lines_.unforeseen += pieces * std::min(std::max(1.0, piece / kLine), memory_.first_lines);
+  }
+
+  /// The loops that both have around them, outer ones first.
+  static size_t shared_loops(const Access& a, const Access& b) {
+    size_t shared = 0;
+    while (shared < a.around.size() && shared < b.around.size() && a.around[shared] == b.around[shared]) ++shared;
+    return shared;
+  }
+
+  /// What an access moves over in one iteration of the innermost of so many loops around it.
+  static double bytes_within(const Access& one, size_t loops) {
+    double bytes = one.bytes;
+    for (const Around& loop : one.moving)
+      if (std::find(one.around.begin() + static_cast<std::ptrdiff_t>(loops), one.around.end(), loop.loop) !=
+          one.around.end())
+        bytes *= loop.trips;
+    return bytes;
+  }
+
+  /// An access to what one before it had, in another loop: has the cache kept that?
+  void find_again(size_t second) {
+    const Access& again = seen_[second];
+    for (size_t first = second; first-- > 0;) {
+      const size_t shared = shared_loops(seen_[first], again);
+      if (seen_[first].buffer != again.buffer || shared == again.around.size()) continue;
+      std::map<int, double> touched;  // by buffer, since the first one
+      for (size_t i = first; i <= second; ++i)
+        if (shared_loops(seen_[i], again) >= shared)
+          touched[seen_[i].buffer] = std::max(touched[seen_[i].buffer], bytes_within(seen_[i], shared));
+      double bytes = 0;
+      for (const auto& [buffer, of_buffer] : touched) bytes += of_buffer;
+      if (bytes > memory_.l1_bytes) lines_.again += again.times * again.bytes / kLine;
+      return;
+    }
+  }
+
+  const loop::Kernel& kernel_;
+  const loop::Stage& stage_;
+  const std::vector<int64_t>& sizes_;
+  const NearMemory& memory_;
+  std::vector<int64_t> vars_;
+  std::vector<Around> around_;
+  std::vector<Access> seen_;
+  LateLines lines_;
+};
+
+}  // namespace
+
+LateLines late_lines(const loop::Kernel& kernel, const loop::Stage& stage, int64_t task, int64_t neighbours,
+                     const std::vector<int64_t>& sizes, const NearMemory& memory) {
+  return Accesses(kernel, stage, sizes, memory).of_task(task, neighbours);
+}
+
+}  // namespace mambac::tools

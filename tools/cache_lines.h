@@ -1,0 +1,29 @@
+// Cache lines that a task waits for.
+#pragma once
+
+#include <vector>
+
+#include "codegen/loop_ir.h"
+
+namespace mambac::tools {
+
+/// What a processor's nearest cache and its prefetchers do.
+struct NearMemory {
+  double l1_bytes = 32768;
+  double stride_bytes =
+      2048;                // whole lines that one instruction comes to equally far apart, and not further, are foreseen
+  double first_lines = 4;  // of a piece of memory that is read on and on: so many come before it is seen to be one
+  double streams = 32;     // such pieces that are followed at a time
+};
+
+struct LateLines {
+  double unforeseen = 0;  // that no prefetcher brought
+  double again = 0;       // that were near before, and have left the L1 cache
+};
+
+/// Of what one task of a stage loads and stores in the kernel's buffers, on a thread that has so many neighbouring
+/// tasks to do. `sizes`: as loop::Kernel::sizes.
+LateLines late_lines(const loop::Kernel& kernel, const loop::Stage& stage, int64_t task, int64_t neighbours,
+                     const std::vector<int64_t>& sizes, const NearMemory& memory);
+
+}  // namespace mambac::tools

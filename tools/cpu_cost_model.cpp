@@ -1,0 +1,160 @@
+#include "tools/cpu_cost_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+
+#include "codegen/llvm_jit.h"
+#include "codegen/machine/instruction_runs.h"
+#include "passes/kernel_alone.h"
+#include "runtime/parallel.h"
+#include "tools/cache_lines.h"
+#include "tools/kernel_work.h"
+#include "tools/processor_clocks.h"
+#include "tools/roofline.h"
+
+namespace mambac::tools {
+namespace {
+
+/// A resource that takes so much of the time is what the kernel waits for.
+constexpr double kBusy = 0.8;
+/// Of a thread: then it matters which of them takes which.
+constexpr int64_t kFewTasks = 8;
+
+class CpuCostModel : public CostModel {
+ public:
+  explicit CpuCostModel(Cpu cpu) : cpu_(std::move(cpu)), jit_(cpu_.processor) {}
+
+  DeviceKind kind() const override { return DeviceKind::cpu; }
+  Schedule heuristic(const Graph& fused, int number) const override {
+    const int width = jit_.native_width();
+    return default_schedule(fused, number, {width, cpu_.pipe_lanes < width});
+  }
+
+  std::vector<Prediction> predict(const Graph& fused, int number, const std::vector<Schedule>& schedules,
+                                  const Bindings& sizes) override {
+    const Graph alone = kernel_alone(fused, number, Stored::in_memory);
+    const KernelWork work = kernel_work(alone, sizes).front();
+    const Level level = level_of(work, parameter_bytes(alone, sizes));
+    if (work.library) return std::vector(schedules.size(), of_library(work, level));
+    const Layouts layouts(alone);
+    std::vector<Prediction> found(schedules.size());
+    for_each_in_parallel(schedules.size(), [&](size_t i) {
+      found[i] = of_kernel(lower(alone, layouts, 0, schedules[i], DeviceKind::cpu).kernel, sizes, work, level);
+    });
+    return found;
+  }
+
+ private:
+  enum class Level : uint8_t { l2, l3, memory };
+
+  /// Where kernels find what they read: the cache that has room for all of it.
+  Level level_of(const KernelWork& work, double parameters) const {
+    if (parameters >= kColdParameterBytes || work.bytes() > cpu_.l3_bytes) return Level::memory;
+    return work.bytes() > cpu_.threads * cpu_.l2_bytes ? Level::l3 : Level::l2;
+  }
+  double bytes_per_second(Level level) const {
+    if (level == Level::l2) return cpu_.threads * cpu_.l2_bytes_per_second;
+    return level == Level::l3 ? cpu_.l3_bytes_per_second : cpu_.bytes_per_second;
+  }
+  double line_clocks(Level level) const {
+    return level == Level::l2 ? 0 : level == Level::l3 ? cpu_.l3_line_clocks : cpu_.line_clocks;
+  }
+
+  Prediction of_library(const KernelWork& work, Level level) const {
+    Prediction found;
+    found.bytes = work.bytes();
+    found.exponentials = work.exponentials;
+    found.use = 1;
+    std::vector<ResourceTime> times{{work.bytes() / bytes_per_second(level), "bytes"}};
+    if (work.product) {
+      const double each = work.product->a == DType::f32 ? cpu_.multiply_adds : cpu_.narrow_multiply_adds;
+      times.push_back({work.flops / (2 * each * cpu_.threads * cpu_.clock), "products"});
+    }
+    const ResourceTime& time = longest(times);
+    found.seconds = time.seconds + cpu_.launch_seconds;
+    found.bound = time.resource;
+    return found;
+  }
+
+  Prediction of_kernel(const loop::Kernel& kernel, const Bindings& sizes, const KernelWork& work, Level level) const {
+    const std::unique_ptr<ProcessorCode> code = jit_.processor_code(kernel);
+    std::vector<int64_t> values;
+    for (const std::string& name : kernel.sizes) values.push_back(sizes.find(name)->second);
+    Prediction found;
+    found.bytes = work.bytes();
+    found.exponentials = work.exponentials;
+    double clocks = 0;  // of the thread that has the most to do
+    int64_t most = 0;   // tasks of a stage
+    for (size_t i = 0; i < kernel.stages.size(); ++i) {
+      const StageClocks stage = of_stage(kernel, *code, i, values, line_clocks(level));
+      clocks += stage.clocks;
+      found.slots += stage.instructions;
+      most = std::max(most, stage.tasks);
+    }
+    const double pipes = clocks / cpu_.clock, issued = found.slots / (cpu_.threads * code->issue_width() * cpu_.clock);
+    const double memory = work.bytes() / bytes_per_second(level);
+    found.seconds = std::hypot(pipes, memory);           // they overlap, but not quite
+    if (most > 1) found.seconds += cpu_.launch_seconds;  // one task has no need of other threads
+    found.use = std::min(1.0, issued / found.seconds);
+    found.bound = memory > kBusy * found.seconds   ? "bytes"
+                  : issued > kBusy * found.seconds ? "issue"
+                  : pipes > kBusy * found.seconds  ? "pipes"
+                                                   : "launch";
+    return found;
+  }
+
+  struct StageClocks {
+    double clocks = 0;        // of the thread that has the most to do
+    double instructions = 0;  // of all
+    int64_t tasks = 0;
+  };
+
+  /// Threads take one task after the other. Of many, the one in the middle stands for all.
+  StageClocks of_stage(const loop::Kernel& kernel, const ProcessorCode& code, size_t number,
+                       const std::vector<int64_t>& sizes, double late_clocks) const {
+    const ProcessorCode::Stage& made = code.stages()[number];
+    const loop::Stage& stage = kernel.stages[number];
+    const int64_t tasks = loop::evaluate(stage.tasks, {}, sizes);
+    const int64_t neighbours =
+        std::max<int64_t>(1, tasks / (2 * cpu_.threads));  // handed out together (runtime/launch.cpp)
+    std::map<std::vector<double>, ProcessorClocks> known;  // tasks that do the same take as long
+    const auto of_task = [&](int64_t task) {
+      const machine::NestRuns nest = made.nest.count(stage.task, task, sizes);
+      const std::vector<double> runs = machine::instruction_runs(made.function, made.nest, nest, 1);
+      const auto found = known.find(runs);
+      if (found != known.end()) return found->second;
+      ProcessorClocks clocks = processor_clocks(code, number, runs);
+      const LateLines late = late_lines(kernel, stage, task, neighbours, sizes,
+                                        {.l1_bytes = cpu_.l1_bytes, .stride_bytes = cpu_.stride_bytes});
+      clocks.clocks += late_clocks * late.unforeseen + cpu_.l2_line_clocks * late.again;
+      return known[runs] = clocks;
+    };
+    if (tasks == 0) return {};
+    if (tasks > kFewTasks * cpu_.threads) {
+      const ProcessorClocks one = of_task(tasks / 2);
+      return {one.clocks * static_cast<double>(tasks) / cpu_.threads, one.instructions * static_cast<double>(tasks),
+              tasks};
+    }
+    std::vector<double> busy(static_cast<size_t>(cpu_.threads), 0);
+    StageClocks found{.tasks = tasks};
+    for (int64_t task = 0; task < tasks; ++task) {
+      const ProcessorClocks one = of_task(task);
+      *std::ranges::min_element(busy) += one.clocks;
+      found.instructions += one.instructions;
+    }
+    found.clocks = *std::ranges::max_element(busy);
+    return found;
+  }
+
+  const Cpu cpu_;
+  const Jit jit_;
+};
+
+}  // namespace
+
+std::unique_ptr<CostModel> cpu_cost_model(Cpu cpu) {
+  return std::make_unique<CpuCostModel>(std::move(cpu));
+}
+
+}  // namespace mambac::tools
