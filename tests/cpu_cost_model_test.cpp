@@ -11,7 +11,6 @@
 #include "ir/error.h"
 #include "tests/temporary_folder.h"
 #include "tools/cache_lines.h"
-#include "tools/calibrate.h"
 #include "tools/compile.h"
 #include "tools/cost_model.h"
 #include "tools/cpus.h"
@@ -203,18 +202,6 @@ TEST(DescribedCpus, AreAllRead) {
   }
   EXPECT_NE(message_of<InputError>([] { cpu_of(DeviceDescription::find("h200")); }).find("expected cpu"),
             std::string::npos);
-}
-
-TEST(DescribedCpus, AreMeasured) {
-  const TemporaryFolder folder;
-  const std::string path = folder.write("here.json", calibrated(cpu_device())).string();
-  const Cpu cpu = cpu_of(DeviceDescription::find(path));
-  EXPECT_GT(cpu.clock, 5e8);
-  EXPECT_LT(cpu.clock, 1e10);
-  EXPECT_GE(cpu.multiply_adds, 1);
-  EXPECT_GT(cpu.bytes_per_second, 1e8);
-  EXPECT_LT(cpu.launch_seconds, 1);
-  EXPECT_NE(cost_model(path), nullptr);
 }
 
 TEST(PredictionQuality, HoldsTimesAgainstPredictions) {
