@@ -76,7 +76,7 @@ double line_seconds(int64_t bytes, int threads) {
   double best = 1e9;
 #pragma omp parallel num_threads(threads)
   memory[static_cast<size_t>(omp_get_thread_num())].assign(static_cast<size_t>(lines * kLine), 1);
-  for (int repeat = 0; repeat < 5; ++repeat) {
+  for (int repeat = 0; repeat < 3; ++repeat) {
     const double begin = now();
 #pragma omp parallel num_threads(threads)
     {
@@ -108,7 +108,7 @@ void measure_cpu(OrderedJson& description, int threads) {
   const double clock = clock_hertz();
   const MatmulShape shape{.m = 512, .n = 3072, .k = 768, .a = DType::bf16, .b = DType::bf16, .c = DType::f32};
   const double product = 2.0 * 512 * 3072 * 768 / floors::product_seconds(shape, true);
-  constexpr size_t kLarge = size_t{1} << 29;
+  constexpr size_t kLarge = size_t{1} << 28;
   const double memory = floors::read_bytes_per_second(kLarge);
   const int64_t l3 = own_l3_bytes(memory);
   const auto per_core = [&](double all) { return all / threads; };
