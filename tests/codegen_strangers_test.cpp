@@ -12,7 +12,7 @@
 namespace mambac::test {
 namespace {
 
-constexpr uint64_t kShards = 100;
+constexpr uint64_t kShards = 50;
 
 uint64_t stranger_count() {
   const char* text = std::getenv("MAMBAC_STRANGERS");

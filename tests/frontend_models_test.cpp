@@ -4,12 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 
 #include "frontend/model.h"
 #include "ir/equal.h"
 #include "ir/print.h"
 #include "ir/verify.h"
+#include "tests/temporary_folder.h"
 
 namespace mambac {
 namespace {
@@ -193,14 +193,9 @@ TEST(ShippedModels, SetChangesArgumentsAndBindsFreeDimensions) {
 
 class SavedModel : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / "mambac_saved_model";
-    std::filesystem::create_directories(folder_ / "step-7");
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  void write(const std::filesystem::path& name, const std::string& text) { std::ofstream(folder_ / name) << text; }
+  void SetUp() override { std::filesystem::create_directories(folder_ / "step-7"); }
 
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(SavedModel, ComesBackFromItsTextAlone) {
@@ -212,9 +207,9 @@ TEST_F(SavedModel, ComesBackFromItsTextAlone) {
       "own.mb", "big");
   set(model, {{"depth", 3}});
   const std::string text = definition_text(model);
-  write("step-7/model.mb", text);
-  write("latest", "step-7\n");
-  const Model loaded = load_model(folder_.string());
+  folder_.write("step-7/model.mb", text);
+  folder_.write("latest", "step-7\n");
+  const Model loaded = load_model(folder_.path().string());
   EXPECT_EQ(loaded.values, model.values);
   EXPECT_EQ(loaded.training, (std::map<std::string, std::string>{{"context", "512"}, {"dtype", "bf16"}}));
   EXPECT_EQ(loaded.checkpoint, (folder_ / "step-7").string());

@@ -9,6 +9,7 @@
 #include "runtime/cpu_info.h"
 #include "runtime/cuda/libraries.h"
 #include "runtime/libraries.h"
+#include "tests/temporary_folder.h"
 
 namespace mambac {
 namespace {
@@ -64,14 +65,12 @@ TEST(Libraries, ListsEveryPlaceWhenNoneIsThere) {
 }
 
 TEST(Libraries, AFileThatIsNoLibraryIsReported) {
-  std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "mambac_libraries_test";
-  std::filesystem::create_directories(folder);
-  std::ofstream(folder / "libbroken.so") << "this is text";
-  LibraryProbe probe = probe_library("broken", {"libbroken.so"}, {folder.string()});
+  const TemporaryFolder folder;
+  folder.write("libbroken.so", "this is text");
+  LibraryProbe probe = probe_library("broken", {"libbroken.so"}, {folder.path().string()});
   EXPECT_FALSE(probe.found());
   ASSERT_EQ(probe.attempts.size(), 2u);
   EXPECT_NE(probe.attempts[1].answer.find("libbroken.so"), std::string::npos);
-  std::filesystem::remove_all(folder);
 }
 
 TEST(Libraries, CudaIsLookedForWithoutFailing) {
