@@ -34,8 +34,10 @@ class TraceRecorder::Track {
     if (open_.empty()) keep(std::exchange(group_, {}));
   }
 
-  TraceTrack look(int64_t now) const {
+  /// The time is that at which nothing else is added: what is open ends behind all that was.
+  TraceTrack look(const TraceRecorder& recorder) const {
     const std::lock_guard lock(mutex_);
+    const int64_t now = recorder.now();
     TraceTrack track{name_, first_, missing_.count};
     for (const Group& group : last_) group.append_to(track);
     group_.append_to(track);
@@ -159,7 +161,7 @@ void TraceRecorder::end() {
 std::vector<TraceTrack> TraceRecorder::tracks() const {
   const std::lock_guard lock(mutex_);
   std::vector<TraceTrack> all;
-  for (const auto& track : tracks_) all.push_back(track->look(now()));
+  for (const auto& track : tracks_) all.push_back(track->look(*this));
   return all;
 }
 

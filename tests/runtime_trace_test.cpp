@@ -151,6 +151,25 @@ TEST(Trace, WhatIsOpenCanBeSeen) {
   EXPECT_EQ(track.events[0].end, track.events[2].end);
 }
 
+TEST(Trace, WhatIsOpenNeverEndsBeforeItBegan) {
+  const TraceRecorder recorder(1000);
+  std::atomic<bool> done{false};
+  std::thread busy([&] {
+    for (int64_t i = 0; !done; ++i) step(i);
+  });
+  int64_t backward = 0, outside = 0;
+  for (int look = 0; look < 5000; ++look)
+    for (const TraceTrack& track : recorder.tracks())
+      for (const TraceEvent& event : track.events) {
+        backward += event.end < event.begin;
+        if (track.events.back().open) outside += event.end > track.events.back().end;
+      }
+  done = true;
+  busy.join();
+  EXPECT_EQ(backward, 0);
+  EXPECT_EQ(outside, 0);
+}
+
 TEST(TraceFile, SaysEverythingInTheFormOfPerfetto) {
   const TemporaryFolder folder;
   const trace::Label kernel{"kernel", "scan \"x\"", {{"kernel", "k5_walk"}, {"bytes", int64_t{1} << 40}}};
