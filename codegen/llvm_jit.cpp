@@ -44,12 +44,16 @@ void succeed(llvm::Error error, const char* doing) {
   if (error) throw InternalError(fmt::format("LLVM failed at {}: {}", doing, llvm::toString(std::move(error))));
 }
 
+/// By its name, as one that runs 64-bit code.
 bool is_known(const std::string& cpu, const llvm::Triple& triple) {
   std::string problem;
   const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple.str(), problem);
   if (!target) throw InternalError("LLVM cannot write code for this machine: " + problem);
-  return std::unique_ptr<llvm::MCSubtargetInfo>(target->createMCSubtargetInfo(triple.str(), "", ""))
-      ->isCPUStringValid(cpu);
+  const std::unique_ptr<llvm::MCSubtargetInfo> any(target->createMCSubtargetInfo(triple.str(), "", ""));
+  if (!any->isCPUStringValid(cpu)) return false;
+  return triple.getArch() != llvm::Triple::x86_64 ||
+         std::unique_ptr<llvm::MCSubtargetInfo>(target->createMCSubtargetInfo(triple.str(), cpu, ""))
+             ->checkFeatures("+64bit");
 }
 
 orc::JITTargetMachineBuilder machine_builder(const std::string& cpu, bool optimise) {
@@ -64,7 +68,7 @@ orc::JITTargetMachineBuilder machine_builder(const std::string& cpu, bool optimi
     builder = std::move(host);
   } else {
     if (!is_known(cpu, host.getTargetTriple()))
-      throw InputError(fmt::format("LLVM knows no processor '{}'; expected 'host' or a name such as 'x86-64-v3'", cpu));
+      throw InputError(fmt::format("LLVM knows no 64-bit processor '{}'; expected 'host' or a name such as 'x86-64-v3'", cpu));
     builder.setCPU(cpu);
   }
   builder.setCodeGenOptLevel(optimise ? llvm::CodeGenOptLevel::Aggressive : llvm::CodeGenOptLevel::None);
@@ -294,6 +298,8 @@ std::unique_ptr<ProcessorCode> Jit::processor_code(const loop::Kernel& kernel) c
     std::vector<machine::Nest> nests = machine::number_statements(numbered);
     llvm::LLVMContext context;
     auto target = parts_->machine();
+    if (!target->getMCSubtargetInfo()->getSchedModel().hasInstrSchedModel())
+      throw InputError(fmt::format("LLVM does not know how long instructions of '{}' take", processor()));
     const auto module = parts_->optimised(numbered, context, *target, true);
     llvm_emit::inherit_origins(*module);
     made = std::make_unique<ProcessorCode>(std::move(target), *module, numbered, std::move(nests));

@@ -48,7 +48,7 @@ class Jit {
   static Jit& host();
 
   /// cpu: "host", or an LLVM name such as "x86-64", "x86-64-v3", which this machine can run unless code is only looked at.
-  /// Throws InputError when LLVM does not know the name. Without `optimise`, code is generated in less than half the time and runs slowly.
+  /// Throws InputError when LLVM knows no 64-bit processor of the name. Without `optimise`, code is generated in less than half the time and runs slowly.
   explicit Jit(const std::string& cpu, bool optimise = true);
   ~Jit();
   Jit(const Jit&) = delete;
@@ -69,7 +69,8 @@ class Jit {
   /// The texts are the same with origins and without.
   Listing list(const loop::Kernel& kernel, bool with_origins = false) const;
 
-  /// The same code as compile makes, to be timed and not to be run. Throws as compile.
+  /// The same code as compile makes, to be timed and not to be run. Throws as compile, and InputError when LLVM has no
+  /// times for the processor.
   std::unique_ptr<ProcessorCode> processor_code(const loop::Kernel& kernel) const;
 
  private:

@@ -123,11 +123,19 @@ TEST_F(ToolsTune, MistakesAreTold) {
 }
 
 TEST_F(ToolsTune, ASurveySaysWhatPredictionsAreWorthAndKeepsNothing) {
-  const Outcome outcome = shell(*folder_, "export MAMBAC_TUNED=$PWD/surveyed\nmambac tune mambabyte:tiny" + kOptions +
-                                              "--kernels softplus --survey --device-file zen4");
-  EXPECT_EQ(outcome.code, 0) << outcome.error;
-  EXPECT_NE(outcome.error.find("rank correlation"), std::string::npos) << outcome.error;
-  EXPECT_EQ(shell(*folder_, "ls surveyed/*.json").code, 2);
+  const std::string survey = "export MAMBAC_TUNED=$PWD/surveyed\nmambac tune mambabyte:tiny" + kOptions +
+                             "--kernels softplus --survey --device-file zen4";
+  const json kernels = json::parse(succeed(*folder_, survey + " --json"));
+  ASSERT_FALSE(kernels.empty());
+  for (const json& kernel : kernels) {
+    EXPECT_GT(kernel["schedules"].get<int>(), 2) << kernel;
+    EXPECT_LE(std::abs(kernel["rank_correlation"].get<double>()), 1) << kernel;
+    EXPECT_GE(kernel["best_of_five"].get<double>(), 1) << kernel;
+    EXPECT_LE(kernel["fastest"].get<double>(), 1) << kernel;
+  }
+  EXPECT_NE(succeed(*folder_, survey).find("correlation"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(*folder_ / "surveyed"));
+  EXPECT_EQ(shell(*folder_, survey + " --predict").code, 2);
 }
 
 TEST_F(ToolsTune, ACalibrationIsADescription) {
@@ -139,6 +147,15 @@ TEST_F(ToolsTune, ACalibrationIsADescription) {
                                         "--kernels softplus --predict --device-file here.json --json"));
   EXPECT_GT(predicted["kernels"][0]["best"][0]["seconds"].get<double>(), 0);
   EXPECT_EQ(shell(*folder_, "mambac tune --out x.json").code, 2);
+  EXPECT_EQ(shell(*folder_, "mambac tune mambabyte:tiny --calibrate").code, 2);
+  for (const char* name : {"zen4", "lakemont"}) {  // LLVM has no such processor, and no 64-bit one
+    const Outcome unknown = shell(
+        *folder_, std::string("sed 's/\"architecture\": \"[^\"]*\"/\"architecture\": \"") + name +
+                      "\"/' here.json > other.json\nmambac tune mambabyte:tiny --predict --device-file other.json");
+    EXPECT_EQ(unknown.code, 1) << unknown.error;
+    EXPECT_NE(unknown.error.find("other.json"), std::string::npos) << unknown.error;
+    EXPECT_NE(unknown.error.find(name), std::string::npos) << unknown.error;
+  }
 }
 
 TEST_F(ToolsTune, AnyModelIsABenchmark) {
@@ -153,6 +170,8 @@ TEST_F(ToolsTune, AnyModelIsABenchmark) {
       json::parse(succeed(*folder_, "mambac bench --model mambabyte:tiny --set B=1 L=9 --rounds 2 --no-floors --json"));
   EXPECT_FALSE(times[0].contains("ratio"));
   EXPECT_EQ(shell(*folder_, "mambac bench scan --model mambabyte:tiny").code, 2);
+  for (const char* option : {"--graph step", "--dtype f32", "--set B=2"})
+    EXPECT_EQ(shell(*folder_, std::string("mambac bench scan ") + option).code, 2) << option;
 }
 
 }  // namespace

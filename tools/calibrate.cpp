@@ -5,14 +5,15 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <vector>
 
 #include "codegen/llvm_jit.h"
 #include "ir/error.h"
 #include "passes/kernel_alone.h"
 #include "runtime/cpu_info.h"
+#include "tools/cache_lines.h"
 #include "tools/compile.h"
 #include "tools/cpus.h"
 #include "tools/device_description.h"
@@ -35,8 +36,7 @@ double now() {
 
 /// Three digits, as measurements deserve.
 double rounded(double value) {
-  const double unit = std::pow(10, std::floor(std::log10(value)) - 2);
-  return std::round(value / unit) * unit;
+  return std::stod(fmt::format("{:.3g}", value));
 }
 
 /// The one kernel of a model by itself.
@@ -141,10 +141,11 @@ OrderedJson describe_cpu(Device& device) {
   std::vector<std::string> measured;
   for (const auto& [field, value] : description.items())
     if (value.is_number()) measured.push_back(field);
-  description["sources"][kMeasured] = measured;
   // How far apart accesses may lie that prefetchers foresee does not show in a bare loop.
   const std::string nearest = description_of(model);
-  description["stride_bytes"] = nearest.empty() ? 2048 : cpu_of(DeviceDescription::find(nearest)).stride_bytes;
+  description["stride_bytes"] =
+      nearest.empty() ? NearMemory{}.stride_bytes : cpu_of(DeviceDescription::find(nearest)).stride_bytes;
+  description["sources"][kMeasured] = measured;
   description["sources"][nearest.empty() ? "estimate" : "the description of " + nearest] = {"stride_bytes"};
   return description;
 }

@@ -179,16 +179,15 @@ void add_bench(Command app) {
   command.add_option("--rounds", arguments->rounds, "how often work and floors are measured by turns")
       .show_default()
       .positive();
-  command
-      .add_option("--model", arguments->model.spec,
-                  "a definition, a shipped model, or a checkpoint in the place of rows")
-      .type_name("MODEL")
-      .excludes(names);
+  const Option model = command.add_option("--model", arguments->model.spec,
+                                          "a definition, a shipped model, or a checkpoint in the place of rows");
+  model.type_name("MODEL").excludes(names);
   add_settings(command, arguments->model.settings);
   command.add_option("--graph", arguments->graph, "of --model: train (loss and gradients), prefill, step or eval")
       .show_default()
       .type_name("");
   command.add_option("--dtype", arguments->dtype, "f32 or bf16; default: as the model is trained").type_name("");
+  for (const char* name : {"--set", "--graph", "--dtype"}) command.option(name).needs(model);
   add_device(command, arguments->device);
   add_tuned(command, arguments->tuned);
   add_schedule(command, arguments->schedule);

@@ -16,9 +16,10 @@
 #include "tools/calibrate.h"
 #include "tools/commands.h"
 #include "tools/device_option.h"
+#include "tools/trace_option.h"
 #include "tools/tune_model.h"
 #include "tools/tune_predict.h"
-#include "tools/trace_option.h"
+#include "tools/tune_survey.h"
 
 namespace mambac::tools {
 namespace {
@@ -96,7 +97,9 @@ Json kernel_json(const TunedKernel& one) {
                {"launches", one.kernel.launches},
                {"tried", one.tried},
                {"rejected", one.wrong},
-               {"state", one.record ? "tuned" : one.had_record ? "had a record" : "left"}};
+               {"state", one.record       ? "tuned"
+                         : one.had_record ? "had a record"
+                                          : "left"}};
   if (!one.record) return json;
   json["heuristic_s"] = one.record->heuristic_seconds;
   json["tuned_s"] = one.record->seconds;
@@ -109,13 +112,12 @@ void report(const std::vector<TunedKernel>& kernels, const std::filesystem::path
   if (json) {
     Json list = Json::array();
     for (const TunedKernel& one : kernels) list.push_back(kernel_json(one));
-    return print_json({{"file", file.string()},
-                       {"kernels", list},
-                       {"heuristic_s", sums.heuristic},
-                       {"tuned_s", sums.tuned}});
+    return print_json(
+        {{"file", file.string()}, {"kernels", list}, {"heuristic_s", sums.heuristic}, {"tuned_s", sums.tuned}});
   }
   fmt::print("{} of {} kernels tuned{}; one run of all launches: {:.3f} ms -> {:.3f} ms, {:.2f}x\n", sums.records,
-             kernels.size(), sums.left > 0 ? fmt::format(", {} left for want of time (the same command goes on)", sums.left) : "",
+             kernels.size(),
+             sums.left > 0 ? fmt::format(", {} left for want of time (the same command goes on)", sums.left) : "",
              1e3 * sums.heuristic, 1e3 * sums.tuned, sums.heuristic / sums.tuned);
   if (sums.wrong > 0) fmt::print("{} schedules gave wrong results and were rejected\n", sums.wrong);
   fmt::print("records: {}\n", file.string());
@@ -144,8 +146,13 @@ std::vector<KernelToTune> chosen_kernels(const Arguments& arguments, const TuneT
 
 Json ranked_json(const RankedSchedule& ranked) {
   const Prediction& p = ranked.prediction;
-  return {{"schedule", ranked.schedule.str()}, {"seconds", p.seconds}, {"bound", p.bound},  {"bytes", p.bytes},
-          {"slots", whole(p.slots)},           {"use", p.use},         {"exponentials", whole(p.exponentials)}};
+  return {{"schedule", ranked.schedule.str()},
+          {"seconds", p.seconds},
+          {"bound", p.bound},
+          {"bytes", p.bytes},
+          {"slots", whole(p.slots)},
+          {"use", p.use},
+          {"exponentials", whole(p.exponentials)}};
 }
 
 void print_predicted(const PredictedKernel& one) {
@@ -164,8 +171,8 @@ void run_predict(const Arguments& arguments) {
   const std::unique_ptr<CostModel> model = cost_model(arguments.device_file);
   const double begun = now();
   Progress progress = Progress::on_stderr();
-  const std::vector<PredictedKernel> predicted = predict_schedules(
-      chosen_kernels(arguments, tune_target(*model)), *model, kMost, [&](size_t done, size_t all) {
+  const std::vector<PredictedKernel> predicted =
+      predict_schedules(chosen_kernels(arguments, tune_target(*model)), *model, kMost, [&](size_t done, size_t all) {
         progress.update(CountReport{static_cast<int64_t>(done), static_cast<int64_t>(all), "kernels", now() - begun});
       });
   progress.finish();
@@ -214,18 +221,27 @@ int run_tune(const Arguments& arguments) {
   options.stop = [] { return InterruptGuard::signal() != 0; };
   options.note = [&](const std::string& line) { progress.note(line); };
   options.progress = [&](const TuneProgress& at) {
-    progress.update(CountReport{static_cast<int64_t>(at.done), static_cast<int64_t>(at.all),
-                                fmt::format("kernels, {:.2f}x so far, at {},", at.heuristic_seconds / at.seconds, at.kernel),
-                                now() - begun, budget});
+    progress.update(
+        CountReport{static_cast<int64_t>(at.done), static_cast<int64_t>(at.all),
+                    fmt::format("kernels, {:.2f}x so far, at {},", at.heuristic_seconds / at.seconds, at.kernel),
+                    now() - begun, budget});
   };
   const std::unique_ptr<CostModel> model =
       arguments.device_file.empty() ? cost_model_for(device->model()) : cost_model(arguments.device_file);
+  if (!model && arguments.survey)
+    throw InputError(fmt::format("--survey: no description of {} is known; --calibrate writes one for --device-file",
+                                 device->model().name));
   if (!model)
-    talk(fmt::format("no description of {} is known, so schedules are tried without predictions; --calibrate writes one for "
-                     "--device-file", device->model().name));
+    talk(fmt::format(
+        "no description of {} is known, so schedules are tried without predictions; --calibrate writes one for "
+        "--device-file",
+        device->model().name));
   const std::vector<TunedKernel> tuned = tune_kernels(std::move(kernels), *device, model.get(), records, options);
   progress.finish();
-  if (!arguments.survey) report(tuned, records.path_of(device->model().name), arguments.json);
+  if (arguments.survey)
+    print_survey(tuned, arguments.json);
+  else
+    report(tuned, records.path_of(device->model().name), arguments.json);
   return InterruptGuard::signal() != 0 ? 128 + InterruptGuard::signal() : 0;
 }
 
@@ -234,7 +250,9 @@ int run_tune(const Arguments& arguments) {
 void add_tune(Command app, int& exit_code) {
   const Command command = app.add_command("tune", kDescription);
   auto arguments = std::make_shared<Arguments>();
-  command.add_option("MODEL", arguments->model.spec, "a definition, a shipped model, or a checkpoint").type_name("");
+  const Option spec =
+      command.add_option("MODEL", arguments->model.spec, "a definition, a shipped model, or a checkpoint");
+  spec.type_name("");
   add_settings(command, arguments->model.settings);
   command.add_option("--graph", arguments->graph, "train, prefill, step, eval, or all of the first three")
       .show_default()
@@ -244,9 +262,10 @@ void add_tune(Command app, int& exit_code) {
   command.add_option("--kernels", arguments->kernels, "those with this in their name only").type_name("");
   command.add_flag("--again", arguments->again, "kernels that have a record for these sizes, too");
   add_recompute(command, arguments->recompute);
-  const Option file = command.add_option("--device-file", arguments->device_file,
-                                         "what the cost model is told of the device: a shipped description (h200) or the "
-                                         "path of one; default: that of the device");
+  const Option file =
+      command.add_option("--device-file", arguments->device_file,
+                         "what the cost model is told of the device: a shipped description (h200) or the "
+                         "path of one; default: that of the device");
   file.type_name("");
   command.add_flag("--predict", arguments->predict, "only rank schedules for the device of --device-file");
   command.option("--predict").needs(file);
@@ -254,9 +273,12 @@ void add_tune(Command app, int& exit_code) {
                    "without MODEL: measure what the cost model is told of the device, and write that");
   command.add_option("--out", arguments->out, "the file of --calibrate; default: standard output").type_name("FILE");
   command.option("--out").needs(command.option("--calibrate"));
-  command.add_flag("--survey", arguments->survey,
-                   "keep nothing: measure schedules that lie regularly in each kernel's space, and say how well they were "
-                   "predicted");
+  command.add_flag(
+      "--survey", arguments->survey,
+      "keep nothing: measure schedules that lie regularly in each kernel's space, and say how well they were "
+      "predicted");
+  command.option("--calibrate").excludes(spec);
+  command.option("--survey").excludes(command.option("--predict"));
   add_device(command, arguments->device);
   add_trace(command, arguments->trace);
   add_json(command, arguments->json);

@@ -1,11 +1,14 @@
 #include "tools/cpu_cost_model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
 
 #include "codegen/llvm_jit.h"
 #include "codegen/machine/instruction_runs.h"
+#include "ir/error.h"
 #include "passes/kernel_alone.h"
 #include "runtime/parallel.h"
 #include "tools/cache_lines.h"
@@ -21,13 +24,24 @@ constexpr double kBusy = 0.8;
 /// Of a thread: then it matters which of them takes which.
 constexpr int64_t kFewTasks = 8;
 
+/// As a mistake of the description's.
+template <class Work>
+auto with_description(const Cpu& cpu, const Work& work) {
+  try {
+    return work();
+  } catch (const InputError& failure) {
+    throw InputError(fmt::format("the device description '{}': architecture: {}", cpu.name, failure.what()));
+  }
+}
+
 class CpuCostModel : public CostModel {
  public:
-  explicit CpuCostModel(Cpu cpu) : cpu_(std::move(cpu)), jit_(cpu_.processor) {}
+  explicit CpuCostModel(Cpu cpu)
+      : cpu_(std::move(cpu)), jit_(with_description(cpu_, [&] { return std::make_unique<Jit>(cpu_.processor); })) {}
 
   DeviceKind kind() const override { return DeviceKind::cpu; }
   Schedule heuristic(const Graph& fused, int number) const override {
-    const int width = jit_.native_width();
+    const int width = jit_->native_width();
     return default_schedule(fused, number, {width, cpu_.pipe_lanes < width});
   }
 
@@ -78,7 +92,7 @@ class CpuCostModel : public CostModel {
   }
 
   Prediction of_kernel(const loop::Kernel& kernel, const Bindings& sizes, const KernelWork& work, Level level) const {
-    const std::unique_ptr<ProcessorCode> code = jit_.processor_code(kernel);
+    const auto code = with_description(cpu_, [&] { return jit_->processor_code(kernel); });
     std::vector<int64_t> values;
     for (const std::string& name : kernel.sizes) values.push_back(sizes.find(name)->second);
     Prediction found;
@@ -148,7 +162,7 @@ class CpuCostModel : public CostModel {
   }
 
   const Cpu cpu_;
-  const Jit jit_;
+  const std::unique_ptr<const Jit> jit_;
 };
 
 }  // namespace

@@ -1,15 +1,9 @@
 #include "tools/cpus.h"
 
-#include <fmt/format.h>
-
-#include "ir/error.h"
-
 namespace mambac::tools {
 
 Cpu cpu_of(DeviceDescription description) {
-  if (description.kind() != "cpu")
-    throw InputError(
-        fmt::format("'{}' describes a device of the kind {}, expected cpu", description.name(), description.kind()));
+  description.expect_kind("cpu");
   Cpu cpu;
   cpu.name = description.name();
   cpu.title = description.text("title");

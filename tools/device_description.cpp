@@ -68,6 +68,10 @@ DeviceDescription::DeviceDescription(std::string name, std::string_view text) : 
   }
 }
 
+void DeviceDescription::expect_kind(std::string_view kind) const {
+  if (this->kind() != kind) fail(fmt::format("a device of the kind {}", this->kind()), std::string(kind));
+}
+
 const std::string& DeviceDescription::text(const std::string& field) {
   const auto found = texts_.find(field);
   if (found == texts_.end()) fail(fmt::format("no {}", field), "a text");

@@ -23,6 +23,8 @@ class DeviceDescription {
 
   const std::string& name() const { return name_; }
   const std::string& kind() const { return texts_.at("kind"); }
+  /// InputError when it is another one.
+  void expect_kind(std::string_view kind) const;
   /// The document named first.
   const std::string& source() const { return documents_.front(); }
 

@@ -21,9 +21,7 @@ Gpu gpu_named(const std::string& name) {
 }  // namespace
 
 Gpu gpu_of(DeviceDescription description) {
-  if (description.kind() != "gpu")
-    throw InputError(fmt::format("'{}' describes a device of the kind {}, expected gpu", description.name(),
-                                 description.kind()));
+  description.expect_kind("gpu");
   Gpu gpu;
   gpu.name = description.name();
   gpu.title = description.text("title");

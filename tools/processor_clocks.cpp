@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "codegen/machine/control_flow.h"
+#include "codegen/machine/running_code.h"
 
 namespace mambac::tools {
 namespace {
@@ -15,13 +15,11 @@ constexpr double kWindow = 1024;
 class Follower {
  public:
   Follower(const ProcessorCode& code, size_t stage, const std::vector<double>& runs)
-      : code_(code), stage_(stage), runs_(runs), flows_(code.stages()[stage].function.instructions) {
-    done_.assign(flows_.count(), false);
-  }
+      : code_(code), stage_(stage), runs_(runs), flows_(code.stages()[stage].function.instructions) {}
 
   ProcessorClocks run() {
     ProcessorClocks found;
-    const Level whole = level(-1, 1);
+    const Iteration whole = iteration_of(machine::running_code(flows_, runs_));
     found.clocks = apart_ + repeated(whole.steps, 1);
     for (const double runs : runs_) found.instructions += runs;
     return found;
@@ -29,56 +27,31 @@ class Follower {
 
  private:
   /// What an iteration of a loop does, but for loops within that count by themselves.
-  struct Level {
+  struct Iteration {
     std::vector<size_t> steps;
     bool has_loops = false;  // of those
   };
 
-  double runs_of(size_t block) const { return runs_[flows_.block(block).begin]; }
-
-  /// `around`: how often it runs. Blocks in the order of their addresses, loops within it where they begin.
-  Level level(int loop, double around) {
-    Level found;
-    for (size_t b = 0; b < flows_.count(); ++b) {
-      if (done_[b] || (loop >= 0 && !flows_.loops()[static_cast<size_t>(loop)].blocks.contains(b))) continue;
-      const int within = loop_within(b, loop);
-      if (within >= 0) {
-        add_loop(found, within, around);
-        continue;
-      }
-      done_[b] = true;
-      if (2 * runs_of(b) < around) continue;
-      for (size_t i = flows_.block(b).begin; i < flows_.block(b).end; ++i) found.steps.push_back(i);
+  Iteration iteration_of(const machine::RunningLoop& loop) {
+    Iteration found;
+    for (const machine::RunningLoop::Part& part : loop.parts) {
+      if (part.loop >= 0)
+        add_loop(found, loop.loops[static_cast<size_t>(part.loop)], loop.runs);
+      else
+        for (size_t i = flows_.block(part.block).begin; i < flows_.block(part.block).end; ++i) found.steps.push_back(i);
     }
     return found;
   }
 
-  /// The outermost loop with the block that lies within this one; -1: there is none.
-  int loop_within(size_t block, int loop) const {
-    int found = -1;
-    for (const size_t l : flows_.loops_of(block)) {  // inner ones first
-      if (static_cast<int>(l) == loop) break;
-      found = static_cast<int>(l);
-    }
-    return found;
-  }
-
-  void add_loop(Level& outer, int loop, double around) {
-    const machine::Loop& found = flows_.loops()[static_cast<size_t>(loop)];
-    const double runs = runs_of(found.head);
-    if (2 * runs < around) {
-      for (const size_t b : found.blocks) done_[b] = true;
-      return;
-    }
-    const double trips = std::max(1.0, runs / around);
-    const Level inner = level(loop, runs);
-    if (!inner.has_loops && trips * static_cast<double>(inner.steps.size()) <= kWindow) {
-      for (double trip = 0; trip + 0.5 < trips; ++trip)
+  void add_loop(Iteration& outer, const machine::RunningLoop& loop, double around) {
+    const Iteration inner = iteration_of(loop);
+    if (!inner.has_loops && loop.trips * static_cast<double>(inner.steps.size()) <= kWindow) {
+      for (double trip = 0; trip + 0.5 < loop.trips; ++trip)
         outer.steps.insert(outer.steps.end(), inner.steps.begin(), inner.steps.end());
       return;
     }
-    outer.has_loops |= trips > 1 || inner.has_loops;
-    apart_ += around * (repeated(inner.steps, trips) + (trips > 1 ? code_.mispredicted_clocks() : 0));
+    outer.has_loops |= loop.trips > 1 || inner.has_loops;
+    apart_ += around * (repeated(inner.steps, loop.trips) + (loop.trips > 1 ? code_.mispredicted_clocks() : 0));
   }
 
   double repeated(const std::vector<size_t>& steps, double times) const {
@@ -95,7 +68,6 @@ class Follower {
   const size_t stage_;
   const std::vector<double>& runs_;
   const machine::ControlFlow flows_;
-  std::vector<bool> done_;
   double apart_ = 0;  // clocks of loops that count by themselves
 };
 

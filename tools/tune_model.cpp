@@ -11,7 +11,6 @@
 #include "ir/trace.h"
 #include "passes/kernel_alone.h"
 #include "passes/plan.h"
-#include "tools/tune_quality.h"
 #include "tools/tune_search.h"
 
 namespace mambac::tools {
@@ -114,11 +113,11 @@ class Tuner {
         log_(folder.path_of(device.model().name).replace_extension(TuneLog::kExtension)) {}
 
   std::vector<TunedKernel> run(std::vector<KernelToTune> kernels) {
-    std::filesystem::create_directories(folder_.folder());
+    if (!options_.survey) std::filesystem::create_directories(folder_.folder());
     known_ = folder_.read(device_.model().name);
     for (KernelToTune& kernel : kernels) {
       if (axes_of_kernel(kernel).empty() && kernel.kind == KernelGroup::library) continue;
-      tuned_.push_back({std::move(kernel), {}, false, 0, 0});
+      tuned_.push_back({std::move(kernel), {}, false, 0, 0, {}});
     }
     for (TunedKernel& one : tuned_) look_at(one);
     std::ranges::stable_sort(tuned_, std::greater(), [](const TunedKernel& one) { return weight(one); });
@@ -166,7 +165,7 @@ class Tuner {
     if (options_.survey) search.first = kSurveyed;
     search.stop = [&] { return now() > until || stopped(); };
     search.tried = [&](const TriedSchedule& tried) {
-      log_.add({one.kernel.task, tried});
+      if (!options_.survey) log_.add({one.kernel.task, tried});
       ++one.tried;
       if (tried.wrong.empty()) return;
       ++one.wrong;
@@ -180,21 +179,10 @@ class Tuner {
     }
     if (options_.stop && options_.stop()) return;  // what was tried is in the log
     if (options_.survey)
-      note_survey(one, found);
+      one.surveyed = {found.heuristic_seconds, found.predicted, prediction_quality(found.tried)};
     else
       keep(one, found);
     report(one.kernel.task.name, i + 1);
-  }
-
-  void note_survey(const TunedKernel& one, const SearchResult& found) {
-    const std::optional<PredictionQuality> quality = prediction_quality(found.tried);
-    options_.note(
-        quality
-            ? fmt::format("{:<60} {:>9.3f} ms, predicted {:>9.3f} ms; {:>2} schedules, {:.2f} to {:.2f}, rank "
-                          "correlation {:>5.2f}, best of the five predicted best {:.2f} of the best",
-                          one.kernel.task.name, 1e3 * found.heuristic_seconds, 1e3 * found.predicted, quality->count,
-                          quality->fastest, quality->slowest, quality->rank_correlation, quality->best_of_five)
-            : fmt::format("{:<60} too few schedules", one.kernel.task.name));
   }
 
   void keep(TunedKernel& one, const SearchResult& found) {

@@ -11,6 +11,7 @@
 #include "tools/compile.h"
 #include "tools/cost_model.h"
 #include "tools/tune_log.h"
+#include "tools/tune_quality.h"
 
 namespace mambac::tools {
 
@@ -58,10 +59,16 @@ struct TuneProgress {
 struct TuneOptions {
   double budget = 600;  // seconds
   bool again = false;   // kernels that have a record for these sizes, too
-  bool survey = false;  // no records: what the predictions are worth, noted of each kernel
+  bool survey = false;  // nothing is kept: what the predictions of each kernel are worth
   std::function<bool()> stop;  // an interruption
   std::function<void(const TuneProgress&)> progress;
   std::function<void(const std::string&)> note;  // a line: a kernel that is done, a schedule that was rejected
+};
+
+/// What a survey found.
+struct SurveyedKernel {
+  double seconds = 0, predicted_seconds = 0;  // under the device's own schedule
+  std::optional<PredictionQuality> quality;
 };
 
 struct TunedKernel {
@@ -69,6 +76,7 @@ struct TunedKernel {
   std::optional<TuningRecord> record;  // nothing: its turn did not come, or it had one already
   bool had_record = false;
   size_t tried = 0, wrong = 0;
+  std::optional<SurveyedKernel> surveyed;
 };
 
 /// Tunes kernels, those that take the longest in all first, each for its share of the time; after each its record is

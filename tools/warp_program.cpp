@@ -4,7 +4,7 @@
 #include <initializer_list>
 #include <string_view>
 
-#include "codegen/machine/control_flow.h"
+#include "codegen/machine/running_code.h"
 
 namespace mambac::tools {
 namespace {
@@ -74,12 +74,12 @@ WarpStep step_of(const Instruction& instruction) {
 class Builder {
  public:
   Builder(const machine::Function& function, const std::vector<double>& runs)
-      : code_(function.instructions), runs_(runs), flows_(code_), done_(flows_.count(), false) {
+      : code_(function.instructions), runs_(runs), flows_(code_) {
     encoded_ = std::ranges::any_of(code_, [](const Instruction& one) { return one.control.stall > 0; });
   }
 
   WarpProgram run() {
-    add_level(-1, 1, 1);
+    add_parts(machine::running_code(flows_, runs_), 1);
     double all = 0;
     for (const double runs : runs_) all += runs;
     if (kept_ > 0) program_.share = kept_ / all;
@@ -87,46 +87,21 @@ class Builder {
   }
 
  private:
-  double runs_of(size_t block) const { return runs_[flows_.block(block).begin]; }
-
-  /// The blocks of a loop (-1: outside of all) in the order of their addresses, loops within it where they begin.
-  /// `around`: how often it runs; `times`: how often its steps run as the program says.
-  void add_level(int loop, double around, double times) {
-    for (size_t b = 0; b < flows_.count(); ++b) {
-      if (done_[b] || (loop >= 0 && !flows_.loops()[static_cast<size_t>(loop)].blocks.contains(b))) continue;
-      const int within = loop_within(b, loop);
-      if (within >= 0) {
-        add_loop(within, around, times);
-      } else {
-        done_[b] = true;
-        if (2 * runs_of(b) >= around) add_block(b, times);
-      }
+  /// `times`: how often the steps of the loop run as the program says.
+  void add_parts(const machine::RunningLoop& loop, double times) {
+    for (const machine::RunningLoop::Part& part : loop.parts) {
+      if (part.loop < 0)
+        add_block(part.block, times);
+      else
+        add_loop(loop.loops[static_cast<size_t>(part.loop)], times);
     }
   }
 
-  /// The outermost loop with the block that lies within this one; -1: there is none.
-  int loop_within(size_t block, int loop) const {
-    int found = -1;
-    for (const size_t l : flows_.loops_of(block)) {  // inner ones first
-      if (static_cast<int>(l) == loop) break;
-      found = static_cast<int>(l);
-    }
-    return found;
-  }
-
-  void add_loop(int loop, double around, double times) {
-    const machine::Loop& found = flows_.loops()[static_cast<size_t>(loop)];
-    const double runs = runs_of(found.head);
-    if (2 * runs < around) {
-      for (const size_t b : found.blocks) done_[b] = true;
-      return;
-    }
-    const double trips = std::max(1.0, runs / around);
+  void add_loop(const machine::RunningLoop& loop, double times) {
     const size_t begin = program_.steps.size();
-    add_level(loop, runs, times * trips);
+    add_parts(loop, times * loop.trips);
     const size_t end = program_.steps.size();
-    if (begin == end) return;
-    program_.loops.push_back({begin, end, trips});
+    if (begin < end) program_.loops.push_back({begin, end, loop.trips});
   }
 
   void add_block(size_t block, double times) {
@@ -140,7 +115,6 @@ class Builder {
   const std::vector<Instruction>& code_;
   const std::vector<double>& runs_;
   const machine::ControlFlow flows_;
-  std::vector<bool> done_;
   bool encoded_ = false;
   WarpProgram program_;
   double kept_ = 0;

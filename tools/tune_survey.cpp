@@ -1,0 +1,54 @@
+#include "tools/tune_survey.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tools/arguments.h"
+
+namespace mambac::tools {
+namespace {
+
+Json kernel_json(const TunedKernel& one) {
+  Json json = {{"name", one.kernel.task.name}, {"sizes", one.kernel.task.sizes}, {"rejected", one.wrong}};
+  if (!one.surveyed) return json;
+  json["seconds"] = one.surveyed->seconds;
+  json["predicted_s"] = one.surveyed->predicted_seconds;
+  if (const std::optional<PredictionQuality>& quality = one.surveyed->quality) {
+    json["schedules"] = quality->count;
+    json["fastest"] = quality->fastest;
+    json["slowest"] = quality->slowest;
+    json["rank_correlation"] = quality->rank_correlation;
+    json["best_of_five"] = quality->best_of_five;
+  }
+  return json;
+}
+
+void print_kernel(const TunedKernel& one) {
+  if (!one.surveyed) return fmt::print("{:<60} no time was left\n", one.kernel.task.name);
+  fmt::print("{:<60}{:>10.4f}{:>11.4f}", one.kernel.task.name, 1e3 * one.surveyed->seconds,
+             1e3 * one.surveyed->predicted_seconds);
+  if (const std::optional<PredictionQuality>& quality = one.surveyed->quality)
+    fmt::print("{:>11}{:>9.2f}{:>9.2f}{:>13.2f}{:>14.2f}\n", quality->count, quality->fastest, quality->slowest,
+               quality->rank_correlation, quality->best_of_five);
+  else
+    fmt::print("  too few schedules\n");
+}
+
+}  // namespace
+
+void print_survey(const std::vector<TunedKernel>& kernels, bool json) {
+  if (json) {
+    Json list = Json::array();
+    for (const TunedKernel& one : kernels) list.push_back(kernel_json(one));
+    return print_json(list);
+  }
+  fmt::print("{:<60}{:>10}{:>11}{:>11}{:>9}{:>9}{:>13}{:>14}\n", "", "own, ms", "predicted", "schedules", "fastest",
+             "slowest", "correlation", "best of five");
+  for (const TunedKernel& one : kernels) print_kernel(one);
+  fmt::print(
+      "times of the fastest and the slowest schedule are relative to the device's own; the best of the five that are "
+      "predicted to be the fastest to the best of all\n");
+}
+
+}  // namespace mambac::tools
