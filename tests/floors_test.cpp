@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -33,10 +34,16 @@ TEST_F(Floors, TheExponentialsAreReal) {
   }
 }
 
+/// Of several measurements, since other programs slow some of them down.
+double most_per_second(double (*measured)(Vectors), Vectors vectors) {
+  return std::max({measured(vectors), measured(vectors), measured(vectors)});
+}
+
 TEST_F(Floors, WiderVectorsAreNotSlower) {
   double exponentials = 0, multiply_adds = 0;
   for (Vectors vectors : floors::vectors_available()) {
-    double e = floors::exponentials_per_second(vectors), f = floors::multiply_adds_per_second(vectors);
+    double e = most_per_second(floors::exponentials_per_second, vectors);
+    double f = most_per_second(floors::multiply_adds_per_second, vectors);
     EXPECT_GT(e, 0.5 * exponentials);
     EXPECT_GT(f, 0.5 * multiply_adds);
     EXPECT_GT(e, 1e8);
