@@ -23,35 +23,65 @@ int tile_for(const Graph& fused, int number, int wanted) {
   return wanted;
 }
 
+/// Instructions of the op, for all of those of its dimensions that are in `dims`; free ones count as 1. What exp and its
+/// like are made of counts as 16.
+double instructions_of(const Graph& fused, const Node& node, const std::vector<DimId>& dims) {
+  constexpr int kOfExponential = 16;
+  double all = std::max(1, info(node.op).flops) + kOfExponential * info(node.op).exponentials;
+  for (const DimId d : dims)
+    if (node.type.has(d) || contains(reduced_dims(node), d))
+      all *= static_cast<double>(std::max<int64_t>(1, fused.dim(d).size));
+  return all;
+}
+
 /// Steps of a sweep that are written out: fewer of a kernel of many ops, whose compilation takes longer than its code
-/// grows and which has work for all pipes in one step. What exp and its like are made of counts as 16 instructions.
+/// grows and which has work for all pipes in one step.
 int steps_written_out(const Graph& fused, int number) {
-  constexpr int kMost = 8, kOfExponential = 16;
+  constexpr int kMost = 8;
   constexpr double kInstructions = 16384;
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   if (group.kind != KernelGroup::walk) return kMost;
   double instructions = 1;
-  for (const Node& node : fused.nodes()) {
-    if (node.kernel != number) continue;
-    double each = std::max(1, info(node.op).flops) + kOfExponential * info(node.op).exponentials;
-    for (const DimId d : group.inner)
-      if (node.type.has(d) || contains(reduced_dims(node), d))
-        each *= static_cast<double>(std::max<int64_t>(1, fused.dim(d).size));
-    instructions += each;
-  }
+  for (const Node& node : fused.nodes())
+    if (node.kernel == number) instructions += instructions_of(fused, node, group.inner);
   int steps = kMost;
   while (steps > 1 && steps * instructions > kInstructions) steps /= 2;
   return steps;
 }
 
+/// States of a channel's recurrences.
+int64_t states_of_channel(const Graph& fused, int number) {
+  int64_t states = 0;
+  for (const Node& node : fused.nodes()) {
+    if (node.kernel != number || node.op != Op::Scan) continue;
+    int64_t of_scan = 1;
+    for (const DimId d : fused.kernels[static_cast<size_t>(number)].inner)
+      if (node.type.has(d)) of_scan *= fused.dim(d).size;
+    states += of_scan;
+  }
+  return states;
+}
+
+/// Of more than so many, the states and what is computed of them spill the 255 registers of a thread, and what is written
+/// out for each state takes a compiler minutes.
+constexpr int64_t kMostStatesOfLane = 64;
+
 /// Two lanes for a channel with many states: B * D channels are few threads for a GPU, and half the states leave
-/// registers to those that wait for memory.
-int pieces_for(const Graph& fused, int number, Schedule schedule) {
-  constexpr int64_t kManyStates = 8;
+/// registers to those that wait for memory. More lanes where that is still many.
+void place_states(const Graph& fused, int number, Schedule& schedule) {
+  constexpr int64_t kManyStates = 8, kStatesOfLane = 32;
+  schedule.states_in_registers = true;
+  const int64_t states = states_of_channel(fused, number);
   const DimId shared = shared_dim(fused, number);
-  if (shared == DimId{} || fused.dim(shared).size < kManyStates) return 1;
-  schedule.pieces = 2;
-  return can_split(fused, number, schedule) ? 2 : 1;
+  const bool many = shared != DimId{} && fused.dim(shared).size >= kManyStates;
+  Schedule split = schedule;
+  for (split.pieces = 2; many && can_split(fused, number, split); split.pieces *= 2) {
+    schedule.pieces = split.pieces;
+    if (states <= split.pieces * kStatesOfLane) break;
+  }
+  if (states <= schedule.pieces * kMostStatesOfLane) return;
+  schedule.states_in_registers = false;
+  schedule.pieces = 1;
 }
 
 int64_t elements_without(const Graph& fused, const Type& type, DimId without) {
@@ -216,13 +246,11 @@ bool states_fit_registers(const Graph& fused, int number) {
   constexpr int64_t kMostStates = 16;  // of 32 registers
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   if (group.inner.size() != 1 || !can_keep_states_in_registers(fused, number)) return false;
-  int64_t states = 0;
-  for (const Node& node : fused.nodes()) {
-    if (node.kernel != number || !is_directional(node.op)) continue;
-    if (node.op != Op::Scan || operand(node, "resume").present()) return false;
-    states += node.type.has(group.inner[0]) ? fused.dim(group.inner[0]).size : 1;
-  }
-  return states <= kMostStates;
+  for (const Node& node : fused.nodes())
+    if (node.kernel == number && is_directional(node.op) &&
+        (node.op != Op::Scan || operand(node, "resume").present()))
+      return false;
+  return states_of_channel(fused, number) <= kMostStates;
 }
 
 /// The plain walk: each step by itself, and one lane block through all of them. Where vectors take two cycles, the steps
@@ -244,6 +272,33 @@ bool waits_for_memory(const Graph& fused, int number) {
   });
 }
 
+/// Vectors of lanes that a kernel computes; free dimensions count as 1.
+double vector_instructions(const Graph& fused, int number, int width) {
+  const DimId lane = fused.kernels[static_cast<size_t>(number)].lane;
+  double all = 0;
+  for (const Node& node : fused.nodes()) {
+    if (node.kernel != number) continue;
+    std::vector<DimId> dims = reduced_dims(node);
+    dims.insert(dims.end(), node.type.dims.begin(), node.type.dims.end());
+    all += instructions_of(fused, node, dims) / (contains(dims, lane) ? width : 1);
+  }
+  return all;
+}
+
+/// Rows that are worth the start of a task: many short ones, and all of a fixed number that one thread has computed
+/// before others begin. With inner loops a row is one vector of lanes.
+int rows_per_task(const Graph& fused, int number, int width) {
+  constexpr double kInstructionsOfLaunch = 8192;
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  int64_t elements = group.inner.empty() ? 1 : width, rows = 1;
+  if (group.inner.empty() && group.lane != DimId{}) elements = fused.dim(group.lane).size;
+  for (DimId d : group.inner) elements *= fused.dim(d).size;
+  for (DimId d : group.outer) rows *= std::max<int64_t>(1, fused.dim(d).size);
+  const int64_t short_ones = std::clamp<int64_t>((group.inner.empty() ? 8192 : 2048) / elements, 1, 256);
+  if (vector_instructions(fused, number, width) > kInstructionsOfLaunch) return static_cast<int>(short_ones);
+  return static_cast<int>(std::max(short_ones, rows));
+}
+
 }  // namespace
 
 Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) {
@@ -262,13 +317,8 @@ Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) 
   }
   schedule.tile = tile_for(fused, number, schedule.tile);
   if (group.kind == KernelGroup::rows && !group.outer.empty()) {
-    // Short rows: many per task, so that a task is worth its start. With inner loops a row is one vector of lanes.
-    int64_t elements = group.lane == DimId{} ? 1 : fused.dim(group.lane).size;
-    if (!group.inner.empty()) elements = width;
-    for (DimId d : group.inner) elements *= fused.dim(d).size;
     if (waits_for_memory(fused, number)) schedule.rows_together = 1;
-    const int64_t per_task = group.inner.empty() ? 8192 : 2048;
-    schedule.rows_per_task = static_cast<int>(std::clamp<int64_t>(per_task / elements, 1, 256));
+    schedule.rows_per_task = rows_per_task(fused, number, width);
   }
   return schedule;
 }
@@ -285,11 +335,10 @@ Schedule default_gpu_schedule(const Graph& fused, int number) {
   if (group.kind == KernelGroup::walk) {
     schedule.width = threads_for(lanes, 128);
     schedule.tile = tile_for(fused, number, 8);
-    schedule.states_in_registers = true;
     schedule.staged = true;
     schedule.tiles_ahead = 3;
     schedule.steps_per_task = steps_per_task(fused, number, schedule.tile);
-    schedule.pieces = pieces_for(fused, number, schedule);  // lanes share channels only where a task walks all steps
+    place_states(fused, number, schedule);  // lanes share channels only where a task walks all steps
   } else {
     schedule.width = threads_for(lanes, 256);
     schedule.rows_per_task = 1;

@@ -387,17 +387,18 @@ TEST(GpuSchedules, ProjectionsOutsideAgree) {
   }
 }
 
-// What the tests of windows hold only if it is so.
-/// y = sum<N>(scan<L>(exp(dt * rate), x * gain) * read), the bare scan.
-Graph bare_scan(int64_t states) {
+/// y = sum<N>(scan<L>(exp(dt * rate), x * gain) * read), the bare scan; with a matrix of states it sums both dimensions.
+Graph bare_scan(int64_t states, int64_t columns = 1) {
   Graph graph;
   Builder b(graph);
   const DimId B = graph.add_dim("B", 0), L = graph.add_dim("L", 0), D = graph.add_dim("D", 40);
   const DimId N = graph.add_dim("N", states);
   const NodeId dt = b.input("dt", {DType::f32, {B, L, D}}), x = b.input("x", {DType::f32, {B, L, D}});
-  const NodeId rate = b.input("rate", {DType::f32, {D, N}}), gain = b.input("gain", {DType::f32, {B, L, N}});
+  const DimId M = graph.add_dim("M", columns);
+  const NodeId rate = b.input("rate", {DType::f32, columns > 1 ? std::vector{D, M, N} : std::vector{D, N}}), gain = b.input("gain", {DType::f32, {B, L, N}});
   const NodeId h = b.scan(b.Exp(b.Mul(dt, rate)), b.Mul(x, gain), L);
-  graph.outputs() = {{"y", b.sum(b.Mul(h, b.input("read", {DType::f32, {B, L, N}})), {N})}};
+  const NodeId y = b.sum(b.Mul(h, b.input("read", {DType::f32, {B, L, N}})), {N});
+  graph.outputs() = {{"y", columns > 1 ? b.sum(y, {M}) : y}};
   return fused(graph);
 }
 
@@ -411,6 +412,39 @@ TEST(Schedules, TheDefaultFitsTheProcessor) {
   EXPECT_FALSE(default_schedule(bare_scan(17), 0, halves).states_in_registers) << "no registers for so many";
 }
 
+TEST(GpuSchedules, StatesOfALaneAreFewEnoughForRegisters) {
+  const auto lanes_and_registers = [](int64_t states, int64_t columns = 1) {
+    const Graph graph = bare_scan(states, columns);
+    const Schedule schedule = default_gpu_schedule(graph, 0);
+    EXPECT_EQ(why_illegal(graph, 0, schedule, DeviceKind::gpu), "");
+    return std::pair(schedule.pieces, schedule.states_in_registers);
+  };
+  EXPECT_EQ(lanes_and_registers(4), std::pair(1, true));
+  EXPECT_EQ(lanes_and_registers(16), std::pair(2, true));
+  EXPECT_EQ(lanes_and_registers(64), std::pair(2, true));
+  EXPECT_EQ(lanes_and_registers(16, 16), std::pair(8, true));
+  EXPECT_EQ(lanes_and_registers(61), std::pair(1, true));
+  EXPECT_EQ(lanes_and_registers(67), std::pair(1, false)) << "lanes cannot share them";
+  EXPECT_EQ(lanes_and_registers(32, 32), std::pair(1, false)) << "eight lanes, as many as a tile has steps, do not do";
+}
+
+/// Rows of so many elements with a number that is fixed but for the batch, as in a step.
+Graph fixed_rows(int64_t rows, int64_t elements) {
+  Graph graph;
+  Builder b(graph);
+  const DimId B = graph.add_dim("B", 0), D = graph.add_dim("D", rows), E = graph.add_dim("E", elements);
+  const NodeId x = b.input("x", {DType::f32, {B, D, E}});
+  graph.outputs() = {{"y", b.sum(b.Mul(x, x), {E})}};
+  return fused(graph);
+}
+
+TEST(Schedules, WhatTakesNoLongerThanALaunchIsOneTask) {
+  const CpuTraits cpu{16, false};
+  EXPECT_EQ(default_schedule(fixed_rows(1000, 16), 0, cpu).rows_per_task, 1000);
+  EXPECT_LT(default_schedule(fixed_rows(1000, 4096), 0, cpu).rows_per_task, 100);
+}
+
+/// What the tests of windows hold only if it is so.
 TEST(Schedules, WalksOfWindowsRememberFewSteps) {
   const Graph graph = fused(windows_case(4, true).graph);
   for (const Op op : {Op::Window, Op::Delay}) {

@@ -220,6 +220,19 @@ TEST(PredictionQuality, HoldsTimesAgainstPredictions) {
   EXPECT_EQ(bad->best_of_five, 2);
   EXPECT_EQ(bad->fastest, 1);
   EXPECT_EQ(bad->slowest, 6);
+  EXPECT_EQ(good->told_apart, 1);
+  EXPECT_EQ(good->ordered, 1);
+  EXPECT_EQ(bad->ordered, 0);
+}
+
+TEST(PredictionQuality, TimesWithinTheirSpreadHaveNoOrder) {
+  std::vector<TriedSchedule> all(3);
+  std::tie(all[0].ratio, all[0].spread, all[0].predicted) = std::tuple(1.0, 0.1, 3.0);
+  std::tie(all[1].ratio, all[1].spread, all[1].predicted) = std::tuple(1.1, 0.1, 2.0);
+  std::tie(all[2].ratio, all[2].spread, all[2].predicted) = std::tuple(1.5, 0.1, 3.0);
+  const auto quality = prediction_quality(all);
+  EXPECT_NEAR(quality->told_apart, 2.0 / 3, 1e-12);
+  EXPECT_NEAR(quality->ordered, 0.75, 1e-12);  // one of the two is predicted to be equal
 }
 
 }  // namespace

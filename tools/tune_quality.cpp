@@ -21,6 +21,22 @@ std::vector<double> ranks_of(const std::vector<double>& values) {
   return ranks;
 }
 
+/// Times that are nearer to each other than they are known have no order that could be foretold.
+void compare_pairs(const std::vector<TriedSchedule>& measured, PredictionQuality& quality) {
+  double pairs = 0, apart = 0, right = 0;
+  for (const TriedSchedule& a : measured)
+    for (const TriedSchedule& b : measured) {
+      if (&a >= &b) continue;
+      pairs += 1;
+      const double difference = b.ratio - a.ratio;
+      if (std::abs(difference) <= a.spread * a.ratio + b.spread * b.ratio) continue;
+      apart += 1;
+      right += a.predicted == b.predicted ? 0.5 : (a.predicted < b.predicted) == (difference > 0) ? 1 : 0;
+    }
+  quality.told_apart = apart / pairs;
+  quality.ordered = apart > 0 ? right / apart : 1;
+}
+
 }  // namespace
 
 double rank_correlation(const std::vector<double>& a, const std::vector<double>& b) {
@@ -50,8 +66,14 @@ std::optional<PredictionQuality> prediction_quality(const std::vector<TriedSched
   }
   const auto few = times.begin() + static_cast<std::ptrdiff_t>(std::min(kFew, times.size()));
   const double fastest = *std::ranges::min_element(times);
-  return PredictionQuality{times.size(), fastest, *std::ranges::max_element(times),
-                           rank_correlation(predictions, times), *std::min_element(times.begin(), few) / fastest};
+  PredictionQuality quality;
+  quality.count = times.size();
+  quality.fastest = fastest;
+  quality.slowest = *std::ranges::max_element(times);
+  quality.rank_correlation = rank_correlation(predictions, times);
+  compare_pairs(measured, quality);
+  quality.best_of_five = *std::min_element(times.begin(), few) / fastest;
+  return quality;
 }
 
 }  // namespace mambac::tools

@@ -19,6 +19,8 @@ Json kernel_json(const TunedKernel& one) {
     json["fastest"] = quality->fastest;
     json["slowest"] = quality->slowest;
     json["rank_correlation"] = quality->rank_correlation;
+    json["told_apart"] = quality->told_apart;
+    json["ordered"] = quality->ordered;
     json["best_of_five"] = quality->best_of_five;
   }
   return json;
@@ -29,8 +31,8 @@ void print_kernel(const TunedKernel& one) {
   fmt::print("{:<60}{:>10.4f}{:>11.4f}", one.kernel.task.name, 1e3 * one.surveyed->seconds,
              1e3 * one.surveyed->predicted_seconds);
   if (const std::optional<PredictionQuality>& quality = one.surveyed->quality)
-    fmt::print("{:>11}{:>9.2f}{:>9.2f}{:>13.2f}{:>14.2f}\n", quality->count, quality->fastest, quality->slowest,
-               quality->rank_correlation, quality->best_of_five);
+    fmt::print("{:>9.2f}{:>9.2f}{:>13.2f}{:>12.0f}%{:>8.0f}%{:>14.2f}\n", quality->fastest, quality->slowest,
+               quality->rank_correlation, 100 * quality->told_apart, 100 * quality->ordered, quality->best_of_five);
   else
     fmt::print("  too few schedules\n");
 }
@@ -43,12 +45,13 @@ void print_survey(const std::vector<TunedKernel>& kernels, bool json) {
     for (const TunedKernel& one : kernels) list.push_back(kernel_json(one));
     return print_json(list);
   }
-  fmt::print("{:<60}{:>10}{:>11}{:>11}{:>9}{:>9}{:>13}{:>14}\n", "", "own, ms", "predicted", "schedules", "fastest",
-             "slowest", "correlation", "best of five");
+  fmt::print("{:<60}{:>10}{:>11}{:>9}{:>9}{:>13}{:>13}{:>9}{:>14}\n", "", "own, ms", "predicted", "fastest", "slowest",
+             "correlation", "told apart", "ordered", "best of five");
   for (const TunedKernel& one : kernels) print_kernel(one);
   fmt::print(
-      "times of the fastest and the slowest schedule are relative to the device's own; the best of the five that are "
-      "predicted to be the fastest to the best of all\n");
+      "times of the fastest and the slowest schedule are relative to the device's own; pairs of schedules are told "
+      "apart when their times differ by more than their 95% intervals, and ordered when the predictions order them so; "
+      "the best of the five that are predicted to be the fastest is relative to the best of all\n");
 }
 
 }  // namespace mambac::tools
