@@ -9,12 +9,14 @@
 #include "codegen/machine/instruction_runs.h"
 #include "codegen/machine/numbered.h"
 #include "ir/error.h"
+#include "runtime/cpu_device.h"
 #include "tests/temporary_folder.h"
 #include "tools/cache_lines.h"
 #include "tools/compile.h"
 #include "tools/cost_model.h"
 #include "tools/cpus.h"
 #include "tools/processor_clocks.h"
+#include "tools/tune_predict.h"
 #include "tools/tune_quality.h"
 
 namespace mambac::tools {
@@ -202,6 +204,47 @@ TEST(DescribedCpus, AreAllRead) {
   }
   EXPECT_NE(message_of<InputError>([] { cpu_of(DeviceDescription::find("h200")); }).find("expected cpu"),
             std::string::npos);
+}
+
+/// The CPU as one of another architecture.
+class NamedCpu : public Device {
+ public:
+  explicit NamedCpu(std::string architecture) : architecture_(std::move(architecture)) {}
+  std::string name() const override { return cpu().name(); }
+  DeviceModel model() const override {
+    DeviceModel model = cpu().model();
+    model.name = "CPU " + architecture_;
+    model.architecture = architecture_;
+    return model;
+  }
+  std::unique_ptr<DeviceMemory> allocate(int64_t bytes) override { return cpu().allocate(bytes); }
+  void upload(void* to, const void* from, size_t bytes) override { cpu().upload(to, from, bytes); }
+  void download(void* to, const void* from, size_t bytes) override { cpu().download(to, from, bytes); }
+  Schedule schedule(const Graph& fused, int number) const override { return cpu().schedule(fused, number); }
+  std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) override {
+    return cpu().compile(kernels);
+  }
+  std::unique_ptr<Call> library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) override {
+    return cpu().library_call(kernel, roots);
+  }
+
+ private:
+  static Device& cpu() { return cpu_device(); }
+  std::string architecture_;
+};
+
+TEST(CpuCostModel, ACpuThatNoneDescribesIsMeasured) {
+  const Graph graph = fused(kChain, {});
+  for (const auto& [architecture, measured] : {std::pair("znver4", false), {"haswell", true}}) {
+    NamedCpu cpu(architecture);
+    std::vector<std::string> notes;
+    const auto model = cost_model_for(cpu, [&](const std::string& note) { notes.push_back(note); });
+    ASSERT_TRUE(model) << architecture;
+    EXPECT_EQ(notes.size(), measured ? 1u : 0u) << architecture;
+    const Schedule own = model->heuristic(graph, 0);
+    EXPECT_EQ(own.width, measured ? 8 : 16) << "the vectors of " << architecture;
+    EXPECT_GT(model->predict(graph, 0, {own}, {{"B", 1}, {"L", 64}})[0].seconds, 0) << architecture;
+  }
 }
 
 TEST(PredictionQuality, HoldsTimesAgainstPredictions) {

@@ -227,7 +227,7 @@ int run_tune(const Arguments& arguments) {
                     now() - begun, budget});
   };
   const std::unique_ptr<CostModel> model =
-      arguments.device_file.empty() ? cost_model_for(device->model()) : cost_model(arguments.device_file);
+      arguments.device_file.empty() ? cost_model_for(*device, talk) : cost_model(arguments.device_file);
   if (!model && arguments.survey)
     throw InputError(fmt::format("--survey: no description of {} is known; --calibrate writes one for --device-file",
                                  device->model().name));

@@ -1,9 +1,12 @@
 #include "tools/tune_predict.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cctype>
 
 #include "ir/error.h"
+#include "tools/calibrate.h"
 #include "tools/cpu_cost_model.h"
 #include "tools/device_description.h"
 
@@ -52,13 +55,19 @@ std::string description_of(const DeviceModel& device) {
   return found;
 }
 
-std::unique_ptr<CostModel> cost_model_for(const DeviceModel& device) {
-  const std::string name = description_of(device);
+std::unique_ptr<CostModel> cost_model_for(Device& device, const std::function<void(const std::string&)>& note) {
+  const DeviceModel model = device.model();
+  const std::string name = description_of(model);
+  if (name.empty() && device.kind() == DeviceKind::cpu) {
+    note(fmt::format("no description of {} is shipped, so it is measured first; --calibrate writes that to a file",
+                     model.name));
+    return cpu_cost_model(cpu_of(DeviceDescription(model.name, calibrated(device))));
+  }
   if (name.empty()) return nullptr;
   DeviceDescription description = DeviceDescription::find(name);
   if (description.kind() != "cpu") return cost_model(name);
   Cpu cpu = cpu_of(std::move(description));
-  cpu.threads = device.threads;
+  cpu.threads = model.threads;
   return cpu_cost_model(std::move(cpu));
 }
 

@@ -1,6 +1,8 @@
 // Rankings of schedules by the cost model alone: for devices that are not there.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,7 +28,8 @@ std::vector<PredictedKernel> predict_schedules(std::vector<KernelToTune> kernels
 /// The name of the shipped description that is this device's: of a GPU the one whose name its name has in it ("h200" in
 /// "NVIDIA H200"), else one of its architecture; of a CPU that of its architecture. Empty when there is none.
 std::string description_of(const DeviceModel& device);
-/// By that description, with as many threads as a CPU has here. Null when there is none.
-std::unique_ptr<CostModel> cost_model_for(const DeviceModel& device);
+/// By that description, with as many threads as a CPU has here. Without one a CPU is measured, which takes some seconds
+/// and is told to `note`; of a GPU there is no model then: null.
+std::unique_ptr<CostModel> cost_model_for(Device& device, const std::function<void(const std::string&)>& note);
 
 }  // namespace mambac::tools
