@@ -97,4 +97,10 @@ bool is_matrix_product(const Graph& graph, NodeId id, bool fuse_projections) {
   return !fuse_projections || contracted > kSmallContraction || contracted * kSmallRatio > projected;
 }
 
+bool has_small_projections(const Graph& graph) {
+  for (uint32_t i = 0; i < graph.size(); ++i)
+    if (is_matrix_product(graph, {i}, false) && !is_matrix_product(graph, {i}, true)) return true;
+  return false;
+}
+
 }  // namespace mambac

@@ -14,6 +14,9 @@ constexpr int64_t kFewTerms = 8;  // a sum of at most so many products is never 
 /// projected to. Without `fuse_projections`, small projections of more than kFewTerms terms are library calls too.
 bool is_matrix_product(const Graph& graph, NodeId node, bool fuse_projections);
 
+/// Whether one of the graph's dots is a small projection that `fuse_projections` decides on.
+bool has_small_projections(const Graph& graph);
+
 /// True for ops that only rename, index or cut memory, or say when it is read: at, slice, rename (of a static
 /// dimension), after.
 bool is_view(const Graph& graph, NodeId node);

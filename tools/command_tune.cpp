@@ -20,6 +20,7 @@
 #include "tools/tune_model.h"
 #include "tools/tune_predict.h"
 #include "tools/tune_survey.h"
+#include "tools/tuned_fusion.h"
 
 namespace mambac::tools {
 namespace {
@@ -95,6 +96,7 @@ Json kernel_json(const TunedKernel& one) {
                {"kernel", one.kernel.task.kernel},
                {"sizes", one.kernel.task.sizes},
                {"launches", one.kernel.launches},
+               {"launches_other", one.kernel.launches_other},
                {"tried", one.tried},
                {"rejected", one.wrong},
                {"state", one.record       ? "tuned"
@@ -107,18 +109,45 @@ Json kernel_json(const TunedKernel& one) {
   return json;
 }
 
-void report(const std::vector<TunedKernel>& kernels, const std::filesystem::path& file, bool json) {
+/// Where the records have a program's small projections computed.
+struct ProjectionPlace {
+  GraphKind graph{};
+  bool in_walks = false;
+  double seconds = 0, other_seconds = 0;  // of all kernels; with the other place
+};
+
+void print_place(const ProjectionPlace& place) {
+  constexpr const char* kPlaces[] = {"before their walks", "in their walks"};
+  fmt::print("{}: small projections are computed {}: {:.3f} ms, {}: {:.3f} ms\n", name_of(place.graph),
+             kPlaces[place.in_walks ? 1 : 0], 1e3 * place.seconds, kPlaces[place.in_walks ? 0 : 1],
+             1e3 * place.other_seconds);
+}
+
+Json place_json(const ProjectionPlace& place) {
+  return {{"graph", name_of(place.graph)},
+          {"projections_in_walks", place.in_walks},
+          {"tuned_s", place.seconds},
+          {"other_s", place.other_seconds}};
+}
+
+void report(const std::vector<TunedKernel>& kernels, const std::vector<ProjectionPlace>& places,
+            const std::filesystem::path& file, bool json) {
   const Sums sums = sums_of(kernels);
   if (json) {
-    Json list = Json::array();
+    Json list = Json::array(), fusions = Json::array();
     for (const TunedKernel& one : kernels) list.push_back(kernel_json(one));
-    return print_json(
-        {{"file", file.string()}, {"kernels", list}, {"heuristic_s", sums.heuristic}, {"tuned_s", sums.tuned}});
+    for (const ProjectionPlace& place : places) fusions.push_back(place_json(place));
+    return print_json({{"file", file.string()},
+                       {"kernels", list},
+                       {"fusions", fusions},
+                       {"heuristic_s", sums.heuristic},
+                       {"tuned_s", sums.tuned}});
   }
   fmt::print("{} of {} kernels tuned{}; one run of all launches: {:.3f} ms -> {:.3f} ms, {:.2f}x\n", sums.records,
              kernels.size(),
              sums.left > 0 ? fmt::format(", {} left for want of time (the same command goes on)", sums.left) : "",
              1e3 * sums.heuristic, 1e3 * sums.tuned, sums.heuristic / sums.tuned);
+  for (const ProjectionPlace& place : places) print_place(place);
   if (sums.wrong > 0) fmt::print("{} schedules gave wrong results and were rejected\n", sums.wrong);
   fmt::print("records: {}\n", file.string());
 }
@@ -132,7 +161,23 @@ TuneModelOptions options_of(const Arguments& arguments, const Selection& selecti
   options.sizes.emplace("L", 2048);
   options.recompute = arguments.recompute;
   options.kernels = arguments.kernels;
+  options.both_fusions = !arguments.predict && !arguments.survey;
   return options;
+}
+
+/// Of the programs for which all kernels with both places have records.
+std::vector<ProjectionPlace> places_by_records(const Arguments& arguments, Device& device) {
+  const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
+  const TuneModelOptions options = options_of(arguments, selection);
+  const std::unique_ptr<TunedSchedules> tuned = tuned_schedules("auto", device.model());
+  std::vector<ProjectionPlace> places;
+  for (const GraphKind kind : options.graphs) {
+    const auto [source, pipeline] = program_to_tune(selection.model, kind, options, tune_target(device));
+    const TunedPipeline made = tuned_pipeline(source, pipeline, options.sizes, device.kind(), tuned.get());
+    if (made.seconds && made.other_seconds)
+      places.push_back({kind, made.options.fuse.fuse_projections, *made.seconds, *made.other_seconds});
+  }
+  return places;
 }
 
 std::vector<KernelToTune> chosen_kernels(const Arguments& arguments, const TuneTarget& target) {
@@ -241,7 +286,7 @@ int run_tune(const Arguments& arguments) {
   if (arguments.survey)
     print_survey(tuned, arguments.json);
   else
-    report(tuned, records.path_of(device->model().name), arguments.json);
+    report(tuned, places_by_records(arguments, *device), records.path_of(device->model().name), arguments.json);
   return InterruptGuard::signal() != 0 ? 128 + InterruptGuard::signal() : 0;
 }
 

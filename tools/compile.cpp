@@ -7,6 +7,7 @@
 #include "ir/trace.h"
 #include "passes/segments.h"
 #include "tools/kernel_labels.h"
+#include "tools/tuned_fusion.h"
 #include "tools/work_notes.h"
 
 namespace mambac::tools {
@@ -113,8 +114,9 @@ int fitting_recompute(const Graph& source, PipelineOptions options, const Bindin
   options.fuse = device_options(device.fuse_options(), options.fuse);
   const auto fits = [&](int parts) {
     options.recompute = parts;
-    const Graph fused = noted_pipeline(source, options).graph;
-    const CodeNote note(fused, options, "kernels", device.kind());
+    const TunedPipeline made = tuned_pipeline(source, options, sizes, device.kind(), target.tuned());
+    const Graph& fused = made.result.graph;
+    const CodeNote note(fused, made.options, "kernels", device.kind());
     return planned_arena_bytes(fused, device.kind(), target.scheduler(sizes), sizes, options.narrow_parameters) <= bytes;
   };
   if (fits(0)) return 0;
@@ -145,12 +147,12 @@ std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& op
   const trace::Span span("compile", fmt::format("compile {} for {}", source.name, name_of(options.kind)));
   PipelineOptions fitting = options;
   fitting.fuse = device_options(device.fuse_options(), options.fuse);
-  PipelineResult result = noted_pipeline(source, fitting);
+  TunedPipeline made = tuned_pipeline(source, fitting, sizes, device.kind(), schedule ? nullptr : target.tuned());
   auto compiled = std::make_unique<Compiled>();
-  notice_untuned(target, result.graph, sizes);
-  compiled->program =
-      compile_kernels(std::move(result.graph), fitting, schedule ? schedule : target.scheduler(sizes), device);
-  compiled->remarks = std::move(result.remarks);
+  notice_untuned(target, made.result.graph, sizes);
+  compiled->program = compile_kernels(std::move(made.result.graph), made.options,
+                                      schedule ? schedule : target.scheduler(sizes), device);
+  compiled->remarks = std::move(made.result.remarks);
   ExecutableOptions how;
   how.constant_parameters = options.narrow_parameters;  // of graphs that do not train
   how.first_choice_instead = !schedule;

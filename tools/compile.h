@@ -67,7 +67,7 @@ int fitting_recompute(const Graph& source, PipelineOptions options, const Bindin
                       int64_t bytes);
 
 /// Runs the pipeline, compiles every kernel for the target, whose parts must outlive the result, and makes an executable
-/// for these sizes. `schedule` empty: the target's.
+/// for these sizes. `schedule` empty: the target's, and its records say where small projections are computed.
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                                   const Target& target, const Program::Scheduler& schedule = {});
 

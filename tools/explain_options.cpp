@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ir/error.h"
+#include "tools/tuned_fusion.h"
 
 namespace mambac::tools {
 namespace {
@@ -59,6 +60,8 @@ ExplainOptions explain_options(const ExplainArguments& arguments, const Selectio
   options.sizes.emplace("L", 1024);
   options.schedule = arguments.schedule;
   set_device(options, arguments);
+  const TunedSchedules* records = options.schedule.empty() ? options.tuned.get() : nullptr;
+  options.pipeline = tuned_pipeline(source, options.pipeline, options.sizes, options.device, records).options;
   options.measure = options.device == DeviceKind::cpu && is_bound(source, selection.sizes);
   return options;
 }

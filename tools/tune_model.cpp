@@ -9,9 +9,11 @@
 
 #include "codegen/kernel_name.h"
 #include "ir/trace.h"
+#include "passes/fuse.h"
 #include "passes/kernel_alone.h"
 #include "passes/plan.h"
 #include "tools/tune_search.h"
+#include "tools/tuned_fusion.h"
 
 namespace mambac::tools {
 namespace {
@@ -27,11 +29,10 @@ std::string today() {
   return fmt::format("{:04}-{:02}-{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
 }
 
-/// A fused graph that the model's commands run.
-struct Part {
-  Graph fused;
-  bool constant_parameters = false;
-};
+PipelineOptions with_device(PipelineOptions options, const TuneTarget& target) {
+  options.fuse = device_options(target.fusion, options.fuse);
+  return options;
+}
 
 class Collector {
  public:
@@ -40,11 +41,11 @@ class Collector {
 
   std::vector<KernelToTune> collect() {
     for (const GraphKind kind : options_.graphs) {
-      PipelineOptions pipeline = options_for(kind, options_.storage, options_.sizes);
-      pipeline.recompute = kind == GraphKind::train ? options_.recompute : 0;
-      const Graph source = source_graph(model_, kind);
-      add(kind == GraphKind::train ? with_output(source, "loss") : source, pipeline);
-      if (kind == GraphKind::train) add_optimiser(source);
+      const auto [source, pipeline] = program_to_tune(model_, kind, options_, target_);
+      add(source, pipeline, &KernelToTune::launches);
+      if (options_.both_fusions && has_two_fusions(source, pipeline))
+        add(source, with_other_fusion(pipeline), &KernelToTune::launches_other);
+      if (kind == GraphKind::train) add_optimiser(source_graph(model_, kind));
     }
     return std::move(kernels_);
   }
@@ -54,23 +55,23 @@ class Collector {
     const ParameterLayout layout = layout_of(training);
     const auto add_block = [&](const char* block, int64_t parameters) {
       if (parameters > 0)
-        add(instantiate_block(model_, block, {{"P", parameters}}), options_for(GraphKind::eval, DType::f32, {}));
+        add(instantiate_block(model_, block, {{"P", parameters}}), with_device(options_for(GraphKind::eval, DType::f32, {}), target_),
+            &KernelToTune::launches);
     };
     add_block("sum_squares", layout.size());
     add_block("adamw", layout.decayed());
     add_block("adamw", layout.size() - layout.decayed());
   }
 
-  void add(const Graph& source, PipelineOptions pipeline) {
-    pipeline.fuse = device_options(target_.fusion, pipeline.fuse);
+  void add(const Graph& source, const PipelineOptions& pipeline, int KernelToTune::*launches) {
     const Graph fused = run_pipeline(source, pipeline).graph;
     std::vector<bool> constant(fused.kernels.size());
     if (pipeline.narrow_parameters) constant = constant_kernels(fused);
     for (size_t k = 0; k < fused.kernels.size(); ++k)
-      if (!constant[k]) add_kernel(fused, static_cast<int>(k), pipeline.narrow_parameters);
+      if (!constant[k]) add_kernel(fused, static_cast<int>(k), pipeline.narrow_parameters, launches);
   }
 
-  void add_kernel(const Graph& fused, int number, bool constant_parameters) {
+  void add_kernel(const Graph& fused, int number, bool constant_parameters, int KernelToTune::*launches) {
     const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
     const bool library = group.kind == KernelGroup::library;
     const std::string name = kernel_name(fused, number);
@@ -81,11 +82,15 @@ class Collector {
       return one.task.kernel == task.kernel && one.task.sizes == task.sizes;
     });
     if (known != kernels_.end()) {
-      ++known->launches;
+      ++((*known).*launches);
       return;
     }
-    kernels_.push_back({kernel_alone(fused, number, Stored::in_memory), task, group.kind, 1, constant_parameters,
-                        !library && has_place_of_input(fused, number)});
+    kernels_.push_back({.alone = kernel_alone(fused, number, Stored::in_memory),
+                        .task = task,
+                        .kind = group.kind,
+                        .constant_parameters = constant_parameters,
+                        .in_place = !library && has_place_of_input(fused, number)});
+    kernels_.back().*launches = 1;
   }
 
   bool has_place_of_input(const Graph& fused, int number) const {
@@ -116,7 +121,7 @@ class Tuner {
     if (!options_.survey) std::filesystem::create_directories(folder_.folder());
     known_ = folder_.read(device_.model().name);
     for (KernelToTune& kernel : kernels) {
-      if (axes_of_kernel(kernel).empty() && kernel.kind == KernelGroup::library) continue;
+      if (kernel.kind == KernelGroup::library && !is_library_product(kernel.alone, 0)) continue;
       tuned_.push_back({std::move(kernel), {}, false, 0, 0, {}});
     }
     for (TunedKernel& one : tuned_) look_at(one);
@@ -126,12 +131,11 @@ class Tuner {
   }
 
  private:
-  static double weight(const TunedKernel& one) { return one.kernel.seconds * one.kernel.launches; }
+  static double weight(const TunedKernel& one) {
+    return one.kernel.seconds * std::max(one.kernel.launches, one.kernel.launches_other);
+  }
   double left() const { return options_.budget - (now() - begun_); }
   bool stopped() const { return left() <= 0 || (options_.stop && options_.stop()); }
-  std::vector<AxisValues> axes_of_kernel(const KernelToTune& kernel) const {
-    return axes_of(kernel.alone, 0, device_.schedule(kernel.alone, 0), device_.kind());
-  }
 
   /// How long a launch takes, which decides when its turn comes.
   void look_at(TunedKernel& one) {
@@ -240,6 +244,14 @@ TuneTarget tune_target(Device& device) {
 TuneTarget tune_target(CostModel& model) {
   const auto own = [&model](const Graph& fused, int number) { return model.heuristic(fused, number); };
   return {model.kind(), model.kind() == DeviceKind::gpu ? gpu_fuse_options() : FuseOptions{}, own, 0};
+}
+
+std::pair<Graph, PipelineOptions> program_to_tune(const Model& model, GraphKind kind, const TuneModelOptions& options,
+                                                  const TuneTarget& target) {
+  const Graph source = source_graph(model, kind);
+  PipelineOptions pipeline = with_device(options_for(kind, options.storage, options.sizes), target);
+  pipeline.recompute = kind == GraphKind::train ? options.recompute : 0;
+  return {kind == GraphKind::train ? with_output(source, "loss") : source, pipeline};
 }
 
 std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOptions& options,

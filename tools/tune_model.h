@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/tuning/tuning_folder.h"
@@ -20,7 +21,8 @@ struct KernelToTune {
   Graph alone;  // Stored::in_memory
   TuneTask task;
   KernelGroup::Kind kind{};
-  int launches = 0;
+  int launches = 0;        // of a run of the programs as the device has them
+  int launches_other = 0;  // with the other place for small projections (tools/tuned_fusion.h)
   bool constant_parameters = false;
   bool in_place = false;  // its program may have outputs in the place of inputs
   double seconds = 0;  // of a launch under the device's own schedule, measured once
@@ -32,6 +34,7 @@ struct TuneModelOptions {
   Bindings sizes;                 // B and L
   int recompute = 0;
   std::string kernels;            // of which a part of the name in emitted code is this; empty: all
+  bool both_fusions = false;      // those, too, that there are with the other place for small projections
 };
 
 /// What a device, there or described, makes of a model's programs.
@@ -44,6 +47,10 @@ struct TuneTarget {
 TuneTarget tune_target(Device& device);
 /// Of a described device.
 TuneTarget tune_target(CostModel& model);
+
+/// The graph that one of those programs is made of, and what the pipeline is told.
+std::pair<Graph, PipelineOptions> program_to_tune(const Model& model, GraphKind kind, const TuneModelOptions& options,
+                                                  const TuneTarget& target);
 
 /// Those of the programs that train, eval and generate make of the model at these sizes, in the order of their first
 /// launch. Kernels that run once for constant parameters are left out.

@@ -73,6 +73,14 @@ TunedChoice TunedSchedules::find(const Graph& fused, int number, DeviceKind kind
   return {};
 }
 
+const TuningRecord* TunedSchedules::measured(const Graph& fused, int number, DeviceKind kind,
+                                             const Bindings& sizes) const {
+  const TunedChoice choice = find(fused, number, kind, sizes);
+  if (choice.record == nullptr || choice.distance > 0) return nullptr;
+  used_.insert(choice.record);
+  return choice.record;
+}
+
 Program::Scheduler TunedSchedules::scheduler(const Program::Scheduler& own, DeviceKind kind,
                                              const Bindings& sizes) const {
   return [this, own, kind, sizes](const Graph& fused, int number) {

@@ -43,11 +43,14 @@ class TunedSchedules {
   bool empty() const { return by_kernel_.empty(); }
   TunedChoice find(const Graph& fused, int number, DeviceKind kind, const Bindings& sizes) const;
 
+  /// The record that find() returns, where it was measured at these very sizes; else null. It counts as used.
+  const TuningRecord* measured(const Graph& fused, int number, DeviceKind kind, const Bindings& sizes) const;
+
   /// Those of `own` where there is no record for a kernel. This must outlive what is returned.
   Program::Scheduler scheduler(const Program::Scheduler& own, DeviceKind kind, const Bindings& sizes) const;
 
-  /// The records whose schedules such schedulers have handed out so far. Programs that get these records and no others
-  /// have the same schedules again.
+  /// The records that such schedulers and measured() have handed out so far. Programs that get these records and no
+  /// others have the same schedules again.
   std::vector<TuningRecord> used() const;
 
  private:
