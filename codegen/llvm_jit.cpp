@@ -148,6 +148,10 @@ std::string code(llvm::Module& module, llvm::TargetMachine& machine, llvm::CodeG
   return std::string(bytes.begin(), bytes.end());
 }
 
+bool has_clocks(const llvm::TargetMachine& target) {
+  return target.getMCSubtargetInfo()->getSchedModel().hasInstrSchedModel();
+}
+
 }  // namespace
 
 struct Jit::Parts {
@@ -291,6 +295,10 @@ Listing Jit::list(const loop::Kernel& kernel, bool with_origins) const {
   return listing;
 }
 
+bool Jit::knows_clocks() const {
+  return has_clocks(*parts_->machine());
+}
+
 std::unique_ptr<ProcessorCode> Jit::processor_code(const loop::Kernel& kernel) const {
   std::unique_ptr<ProcessorCode> made;
   on_big_stack([&] {
@@ -298,7 +306,7 @@ std::unique_ptr<ProcessorCode> Jit::processor_code(const loop::Kernel& kernel) c
     std::vector<machine::Nest> nests = machine::number_statements(numbered);
     llvm::LLVMContext context;
     auto target = parts_->machine();
-    if (!target->getMCSubtargetInfo()->getSchedModel().hasInstrSchedModel())
+    if (!has_clocks(*target))
       throw InputError(fmt::format("LLVM does not know how long instructions of '{}' take", processor()));
     const auto module = parts_->optimised(numbered, context, *target, true);
     llvm_emit::inherit_origins(*module);

@@ -58,6 +58,8 @@ class Jit {
   int native_width() const;
   /// LLVM's name of the processor, "znver4".
   std::string processor() const;
+  /// Whether LLVM knows how long the processor's instructions take, which processor_code() needs.
+  bool knows_clocks() const;
   /// The processor and the instruction sets that decide the code, one line; part of a cache's key.
   const std::string& description() const;
 

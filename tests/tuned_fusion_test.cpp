@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "codegen/kernel_name.h"
 #include "passes/fuse.h"
 #include "runtime/cpu_device.h"
@@ -37,7 +39,8 @@ PipelineOptions options() {
 }
 
 /// Records for all kernels of a place, each of so many seconds.
-std::vector<TuningRecord> records_of(const Graph& source, const PipelineOptions& options, double seconds) {
+std::vector<TuningRecord> records_of(const Graph& source, const PipelineOptions& options, double seconds,
+                                     const Bindings& sizes = kSizes) {
   const Graph fused = run_pipeline(source, options).graph;
   std::vector<TuningRecord> records;
   for (int k = 0; k < static_cast<int>(fused.kernels.size()); ++k) {
@@ -45,13 +48,14 @@ std::vector<TuningRecord> records_of(const Graph& source, const PipelineOptions&
     TuningRecord record;
     record.kernel = key.digest();
     record.name = kernel_name(fused, k);
-    record.sizes = sizes_for(fused, key, kSizes);
+    record.sizes = sizes_for(fused, key, sizes);
     record.threads = cpu_device().model().threads;
     record.schedule = record.heuristic = cpu_device().schedule(fused, k);
     record.seconds = record.heuristic_seconds = seconds;
     record.architecture = record.toolkit = "test";
     record.date = "2026-11-27";
-    records.push_back(record);
+    const auto same = [&](const TuningRecord& other) { return other.work() == record.work(); };
+    if (keeps_records(fused, k) && std::ranges::none_of(records, same)) records.push_back(record);
   }
   return records;
 }
@@ -79,13 +83,34 @@ TEST(TunedFusion, ThePlaceThatTakesLessTimeByAllRecords) {
   const Graph source = projected();
   ASSERT_TRUE(has_two_fusions(source, options()));
   EXPECT_EQ(kernels(source, nullptr), 1u);
-  const TunedSchedules outside = with_times(source, 3 * kSeconds, kSeconds), inside = with_times(source, kSeconds, kSeconds);
+  const TunedSchedules outside = with_times(source, 3 * kSeconds, kSeconds),
+                       inside = with_times(source, kSeconds, kSeconds);
   EXPECT_EQ(kernels(source, &outside), 2u);
   EXPECT_EQ(kernels(source, &inside), 1u);
   const TunedPipeline made = tuned_pipeline(source, options(), kSizes, DeviceKind::cpu, &outside);
   EXPECT_FALSE(made.options.fuse.fuse_projections);
-  EXPECT_DOUBLE_EQ(made.seconds.value(), 2 * kSeconds);
-  EXPECT_DOUBLE_EQ(made.other_seconds.value(), 3 * kSeconds);
+  EXPECT_DOUBLE_EQ(made.time.value().seconds, 2 * kSeconds);
+  EXPECT_DOUBLE_EQ(made.other_time.value().seconds, 3 * kSeconds);
+}
+
+TEST(TunedFusion, TheDevicesPlaceUnlessTheOtherIsFasterBeyondDoubt) {
+  const Graph source = projected();
+  std::vector<TuningRecord> all = times(source, 3 * kSeconds, 1.45 * kSeconds);
+  const TunedSchedules sure = tuned(all);
+  EXPECT_EQ(kernels(source, &sure), 2u);
+  for (TuningRecord& record : all) record.spread = 0.02;
+  const TunedSchedules unsure = tuned(all);
+  EXPECT_EQ(kernels(source, &unsure), 1u);
+  const TunedSchedules hardly = with_times(source, 2 * kSeconds, 0.995 * kSeconds);
+  EXPECT_EQ(kernels(source, &hardly), 1u);
+}
+
+TEST(TunedFusion, OtherThreadsChangeNothing) {
+  const Graph source = projected();
+  std::vector<TuningRecord> all = times(source, 3 * kSeconds, kSeconds);
+  for (TuningRecord& record : all) record.threads *= 2;
+  const TunedSchedules outside = tuned(all);
+  EXPECT_EQ(kernels(source, &outside), 2u);
 }
 
 TEST(TunedFusion, WithoutARecordOfEachKernelAtTheseSizesItIsTheDevices) {
@@ -108,7 +133,8 @@ TEST(TunedFusion, WhatDecidedCountsAsUsed) {
 }
 
 TEST(TunedFusion, TooSmallAndTooLargeProjectionsHaveOnePlace) {
-  for (const char* contracted : {"8", "256"}) EXPECT_FALSE(has_two_fusions(projected(contracted), options())) << contracted;
+  for (const char* contracted : {"8", "256"})
+    EXPECT_FALSE(has_two_fusions(projected(contracted), options())) << contracted;
   PipelineOptions step = options();
   step.fuse.library_contractions = false;
   EXPECT_FALSE(has_two_fusions(projected(), step)) << "nothing is a library's";
@@ -117,11 +143,12 @@ TEST(TunedFusion, TooSmallAndTooLargeProjectionsHaveOnePlace) {
 TEST(TunedFusion, CompiledProgramsHaveIt) {
   const Graph source = projected();
   TunedSchedules outside = with_times(source, 3 * kSeconds, kSeconds);
-  const auto product = [&](const Target& target) {
-    const auto compiled = compile(source, options(), kSizes, target);
+  const auto product = [&](const Target& target, const Program::Scheduler& schedule = {}) {
+    const auto compiled = compile(source, options(), kSizes, target, schedule);
     return is_library_product(compiled->program->graph(), 0);
   };
   EXPECT_TRUE(product(Target(cpu_device(), &outside)));
+  EXPECT_TRUE(product(Target(cpu_device(), &outside), schedules_of(cpu_device()))) << "as bench compiles";
   EXPECT_FALSE(product(Target(cpu_device())));
 }
 
@@ -146,6 +173,7 @@ TEST(TunedFusion, ExplainShowsIt) {
   const auto in_walk = [&](std::vector<TuningRecord> records) {
     ExplainArguments arguments;
     arguments.graph = "prefill";
+    arguments.schedule = {"scan:tile=4"};  // which is of a kernel in either place
     arguments.tuned =
         folder.write("records.json", tuning_text({cpu_device().model().name, std::move(records)})).string();
     return explain_options(arguments, selection).pipeline.fuse.fuse_projections;
@@ -153,6 +181,22 @@ TEST(TunedFusion, ExplainShowsIt) {
   const Graph source = projected();
   EXPECT_FALSE(in_walk(times(source, 3 * kSeconds, kSeconds)));
   EXPECT_TRUE(in_walk(times(source, kSeconds, kSeconds)));
+}
+
+TEST(TunedFusion, ExplainKnowsProgramsAsTheyRun) {
+  const TemporaryFolder folder;
+  const Selection selection = select_model("mamba-lm:130m", {"layers=1", "B=2", "L=32"});
+  for (const GraphKind kind : {GraphKind::train, GraphKind::eval}) {
+    const SourceProgram run = program_of(selection.model, kind, DType::f32, kSizes);
+    TuningFile file{cpu_device().model().name, records_of(run.source, run.options, 10 * kSeconds)};
+    merge(file, {file.device, records_of(run.source, with_other_fusion(run.options), kSeconds)});
+    ExplainArguments arguments;
+    arguments.graph = name_of(kind);
+    arguments.tuned = folder.write("records.json", tuning_text(file)).string();
+    EXPECT_FALSE(explain_options(arguments, selection).pipeline.fuse.fuse_projections) << arguments.graph;
+    arguments.tuned = "off";
+    EXPECT_TRUE(explain_options(arguments, selection).pipeline.fuse.fuse_projections) << arguments.graph;
+  }
 }
 
 }  // namespace

@@ -41,12 +41,10 @@ void run_eval(const Arguments& arguments) {
   const DType storage = arguments.dtype.empty() ? checkpoint.options.storage : storage_named(arguments.dtype);
   const ByteSource data(arguments.data);
 
-  const Graph graph = with_output(source_graph(checkpoint.model, GraphKind::eval), "nll");
-  check_scores_bytes(graph);
   const Bindings sizes{{"B", batch}, {"L", context}};
-  PipelineOptions options = options_for(GraphKind::eval, storage, sizes);
-  options.narrow_parameters = true;
-  const auto compiled = compile(graph, options, sizes, device.target());
+  const SourceProgram program = program_of(checkpoint.model, GraphKind::eval, storage, sizes);
+  check_scores_bytes(program.source);
+  const auto compiled = compile(program.source, program.options, sizes, device.target());
   const Weights weights(SafetensorsFile(checkpoint.weights), weight_ports(**compiled), *device);
   weights.bind(**compiled);
 

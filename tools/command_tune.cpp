@@ -37,11 +37,12 @@ constexpr const char* kDescription =
   mambac tune list
 
 Each kernel runs by itself on memory of its own: at first under the schedule that the device would choose, then under
-those of the whole space that the cost model finds best, then under neighbours of the best. Results are held against the
-reference before anything is timed; times are taken by turns until they can be told apart. Records are kept after each
-kernel: after an interruption or the end of the budget, the same command goes on where it was. They are in $MAMBAC_TUNED,
-or else $XDG_DATA_HOME/mambac/tuned, or else ~/.local/share/mambac/tuned, one file for each kind of device, which may be
-sent to others. docs/tuning.md has more.)";
+those of the whole space that the cost model finds best, then under neighbours of the best. Small projections (of dt)
+can be computed in their walks or by the library before them: kernels of both are tuned, and the faster way is taken.
+Results are held against the reference before anything is timed; times are taken by turns until they can be told
+apart. Records are kept after each kernel: after an interruption or the end of the budget, the same command goes on
+where it was. They are in $MAMBAC_TUNED, or else $XDG_DATA_HOME/mambac/tuned, or else ~/.local/share/mambac/tuned, one
+file for each kind of device, which may be sent to others. docs/tuning.md has more.)";
 
 struct Arguments {
   ModelArguments model;
@@ -126,8 +127,8 @@ void print_place(const ProjectionPlace& place) {
 Json place_json(const ProjectionPlace& place) {
   return {{"graph", name_of(place.graph)},
           {"projections_in_walks", place.in_walks},
-          {"tuned_s", place.seconds},
-          {"other_s", place.other_seconds}};
+          {"seconds", place.seconds},
+          {"other_seconds", place.other_seconds}};
 }
 
 void report(const std::vector<TunedKernel>& kernels, const std::vector<ProjectionPlace>& places,
@@ -143,10 +144,11 @@ void report(const std::vector<TunedKernel>& kernels, const std::vector<Projectio
                        {"heuristic_s", sums.heuristic},
                        {"tuned_s", sums.tuned}});
   }
-  fmt::print("{} of {} kernels tuned{}; one run of all launches: {:.3f} ms -> {:.3f} ms, {:.2f}x\n", sums.records,
-             kernels.size(),
-             sums.left > 0 ? fmt::format(", {} left for want of time (the same command goes on)", sums.left) : "",
-             1e3 * sums.heuristic, 1e3 * sums.tuned, sums.heuristic / sums.tuned);
+  fmt::print("{} of {} kernels tuned{}\n", sums.records, kernels.size(),
+             sums.left > 0 ? fmt::format(", {} left for want of time (the same command goes on)", sums.left) : "");
+  if (sums.tuned > 0)
+    fmt::print("one run of all launches: {:.3f} ms -> {:.3f} ms, {:.2f}x\n", 1e3 * sums.heuristic, 1e3 * sums.tuned,
+               sums.heuristic / sums.tuned);
   for (const ProjectionPlace& place : places) print_place(place);
   if (sums.wrong > 0) fmt::print("{} schedules gave wrong results and were rejected\n", sums.wrong);
   fmt::print("records: {}\n", file.string());
@@ -172,10 +174,11 @@ std::vector<ProjectionPlace> places_by_records(const Arguments& arguments, Devic
   const std::unique_ptr<TunedSchedules> tuned = tuned_schedules("auto", device.model());
   std::vector<ProjectionPlace> places;
   for (const GraphKind kind : options.graphs) {
-    const auto [source, pipeline] = program_to_tune(selection.model, kind, options, tune_target(device));
-    const TunedPipeline made = tuned_pipeline(source, pipeline, options.sizes, device.kind(), tuned.get());
-    if (made.seconds && made.other_seconds)
-      places.push_back({kind, made.options.fuse.fuse_projections, *made.seconds, *made.other_seconds});
+    const SourceProgram program = program_to_tune(selection.model, kind, options, tune_target(device));
+    const TunedPipeline made =
+        tuned_pipeline(program.source, program.options, options.sizes, device.kind(), tuned.get());
+    if (made.time && made.other_time)
+      places.push_back({kind, made.options.fuse.fuse_projections, made.time->seconds, made.other_time->seconds});
   }
   return places;
 }
@@ -274,12 +277,11 @@ int run_tune(const Arguments& arguments) {
   const std::unique_ptr<CostModel> model =
       arguments.device_file.empty() ? cost_model_for(*device, talk) : cost_model(arguments.device_file);
   if (!model && arguments.survey)
-    throw InputError(fmt::format("--survey: no description of {} is known; --calibrate writes one for --device-file",
-                                 device->model().name));
+    throw InputError(
+        fmt::format("--survey: no description of {} is shipped, expected one in --device-file", device->model().name));
   if (!model)
     talk(fmt::format(
-        "no description of {} is known, so schedules are tried without predictions; --calibrate writes one for "
-        "--device-file",
+        "no description of {} is shipped, so schedules are tried without predictions; --device-file takes one",
         device->model().name));
   const std::vector<TunedKernel> tuned = tune_kernels(std::move(kernels), *device, model.get(), records, options);
   progress.finish();
@@ -310,7 +312,7 @@ void add_tune(Command app, int& exit_code) {
   const Option file =
       command.add_option("--device-file", arguments->device_file,
                          "what the cost model is told of the device: a shipped description (h200) or the "
-                         "path of one; default: that of the device");
+                         "path of one; default: that of the device, and a CPU without one is measured");
   file.type_name("");
   command.add_flag("--predict", arguments->predict, "only rank schedules for the device of --device-file");
   command.option("--predict").needs(file);

@@ -97,6 +97,16 @@ PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes
   return options;
 }
 
+SourceProgram program_of(const Model& model, GraphKind kind, DType storage, const Bindings& sizes) {
+  SourceProgram program{source_graph(model, kind), options_for(kind, storage, sizes)};
+  if (kind == GraphKind::train) program.source = with_output(std::move(program.source), "loss");
+  if (kind == GraphKind::eval) {
+    program.source = with_output(std::move(program.source), "nll");
+    program.options.narrow_parameters = true;
+  }
+  return program;
+}
+
 FuseOptions device_options(FuseOptions device, const FuseOptions& model) {
   device.library_contractions = model.library_contractions;
   return device;
@@ -147,7 +157,7 @@ std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& op
   const trace::Span span("compile", fmt::format("compile {} for {}", source.name, name_of(options.kind)));
   PipelineOptions fitting = options;
   fitting.fuse = device_options(device.fuse_options(), options.fuse);
-  TunedPipeline made = tuned_pipeline(source, fitting, sizes, device.kind(), schedule ? nullptr : target.tuned());
+  TunedPipeline made = tuned_pipeline(source, fitting, sizes, device.kind(), target.tuned());
   auto compiled = std::make_unique<Compiled>();
   notice_untuned(target, made.result.graph, sizes);
   compiled->program = compile_kernels(std::move(made.result.graph), made.options,

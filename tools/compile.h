@@ -45,6 +45,14 @@ int checked_recompute(int parts, GraphKind kind, const Graph& source);
 /// What the pipeline is told. `sizes` need not be complete.
 PipelineOptions options_for(GraphKind kind, DType storage, const Bindings& sizes);
 
+/// A graph of a model as commands run it, and what the pipeline is told: of train the loss alone, of eval the nats of each
+/// byte alone, which there may be none of.
+struct SourceProgram {
+  Graph source;
+  PipelineOptions options;
+};
+SourceProgram program_of(const Model& model, GraphKind kind, DType storage, const Bindings& sizes);
+
 /// The options of a device, but for what is the graph's own choice.
 FuseOptions device_options(FuseOptions device, const FuseOptions& model);
 
@@ -67,7 +75,7 @@ int fitting_recompute(const Graph& source, PipelineOptions options, const Bindin
                       int64_t bytes);
 
 /// Runs the pipeline, compiles every kernel for the target, whose parts must outlive the result, and makes an executable
-/// for these sizes. `schedule` empty: the target's, and its records say where small projections are computed.
+/// for these sizes. The target's records say where small projections are computed. `schedule` empty: the target's.
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                                   const Target& target, const Program::Scheduler& schedule = {});
 

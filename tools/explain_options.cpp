@@ -60,8 +60,13 @@ ExplainOptions explain_options(const ExplainArguments& arguments, const Selectio
   options.sizes.emplace("L", 1024);
   options.schedule = arguments.schedule;
   set_device(options, arguments);
-  const TunedSchedules* records = options.schedule.empty() ? options.tuned.get() : nullptr;
-  options.pipeline = tuned_pipeline(source, options.pipeline, options.sizes, options.device, records).options;
+  if (options.tuned && !options.tuned->empty()) {
+    SourceProgram run = program_of(selection.model, kind, options.pipeline.storage, options.sizes);
+    run.options.fuse = options.pipeline.fuse;
+    run.options.recompute = options.pipeline.recompute;
+    options.pipeline.fuse =
+        tuned_pipeline(run.source, run.options, options.sizes, options.device, options.tuned.get()).options.fuse;
+  }
   options.measure = options.device == DeviceKind::cpu && is_bound(source, selection.sizes);
   return options;
 }

@@ -20,7 +20,8 @@ void add_tuned(Command command, std::string& tuned) {
   tuned = "auto";
   command
       .add_option("--tuned", tuned,
-                  "schedules of kernels: 'auto', the records of 'mambac tune' for this device; 'off', none; or a FILE of "
+                  "schedules of kernels and the place of small projections: 'auto', by the records of 'mambac tune' for "
+                  "this device; 'off', the device's own; or a FILE of "
                   "records, these and no others, so that results are the same to the bit")
       .show_default()
       .type_name("");

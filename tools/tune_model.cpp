@@ -9,7 +9,6 @@
 
 #include "codegen/kernel_name.h"
 #include "ir/trace.h"
-#include "passes/fuse.h"
 #include "passes/kernel_alone.h"
 #include "passes/plan.h"
 #include "tools/tune_search.h"
@@ -55,8 +54,8 @@ class Collector {
     const ParameterLayout layout = layout_of(training);
     const auto add_block = [&](const char* block, int64_t parameters) {
       if (parameters > 0)
-        add(instantiate_block(model_, block, {{"P", parameters}}), with_device(options_for(GraphKind::eval, DType::f32, {}), target_),
-            &KernelToTune::launches);
+        add(instantiate_block(model_, block, {{"P", parameters}}),
+            with_device(options_for(GraphKind::eval, DType::f32, {}), target_), &KernelToTune::launches);
     };
     add_block("sum_squares", layout.size());
     add_block("adamw", layout.decayed());
@@ -121,7 +120,7 @@ class Tuner {
     if (!options_.survey) std::filesystem::create_directories(folder_.folder());
     known_ = folder_.read(device_.model().name);
     for (KernelToTune& kernel : kernels) {
-      if (kernel.kind == KernelGroup::library && !is_library_product(kernel.alone, 0)) continue;
+      if (!keeps_records(kernel.alone, 0)) continue;
       tuned_.push_back({std::move(kernel), {}, false, 0, 0, {}});
     }
     for (TunedKernel& one : tuned_) look_at(one);
@@ -218,7 +217,7 @@ class Tuner {
     if (!options_.progress) return;
     TuneProgress progress{done, tuned_.size(), 0, 0, kernel};
     for (const TunedKernel& one : tuned_) {
-      const int n = one.kernel.launches;
+      const int n = std::max(one.kernel.launches, one.kernel.launches_other);
       progress.heuristic_seconds += n * (one.record ? one.record->heuristic_seconds : one.kernel.seconds);
       progress.seconds += n * (one.record ? one.record->seconds : one.kernel.seconds);
     }
@@ -246,12 +245,12 @@ TuneTarget tune_target(CostModel& model) {
   return {model.kind(), model.kind() == DeviceKind::gpu ? gpu_fuse_options() : FuseOptions{}, own, 0};
 }
 
-std::pair<Graph, PipelineOptions> program_to_tune(const Model& model, GraphKind kind, const TuneModelOptions& options,
-                                                  const TuneTarget& target) {
-  const Graph source = source_graph(model, kind);
-  PipelineOptions pipeline = with_device(options_for(kind, options.storage, options.sizes), target);
-  pipeline.recompute = kind == GraphKind::train ? options.recompute : 0;
-  return {kind == GraphKind::train ? with_output(source, "loss") : source, pipeline};
+SourceProgram program_to_tune(const Model& model, GraphKind kind, const TuneModelOptions& options,
+                              const TuneTarget& target) {
+  SourceProgram program = program_of(model, kind, options.storage, options.sizes);
+  program.options = with_device(program.options, target);
+  program.options.recompute = kind == GraphKind::train ? options.recompute : 0;
+  return program;
 }
 
 std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOptions& options,

@@ -5,7 +5,6 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "runtime/tuning/tuning_folder.h"
@@ -48,9 +47,9 @@ TuneTarget tune_target(Device& device);
 /// Of a described device.
 TuneTarget tune_target(CostModel& model);
 
-/// The graph that one of those programs is made of, and what the pipeline is told.
-std::pair<Graph, PipelineOptions> program_to_tune(const Model& model, GraphKind kind, const TuneModelOptions& options,
-                                                  const TuneTarget& target);
+/// One of those programs, for the target.
+SourceProgram program_to_tune(const Model& model, GraphKind kind, const TuneModelOptions& options,
+                              const TuneTarget& target);
 
 /// Those of the programs that train, eval and generate make of the model at these sizes, in the order of their first
 /// launch. Kernels that run once for constant parameters are left out.

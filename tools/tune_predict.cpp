@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "codegen/llvm_jit.h"
 #include "ir/error.h"
 #include "tools/calibrate.h"
 #include "tools/cpu_cost_model.h"
@@ -58,7 +59,7 @@ std::string description_of(const DeviceModel& device) {
 std::unique_ptr<CostModel> cost_model_for(Device& device, const std::function<void(const std::string&)>& note) {
   const DeviceModel model = device.model();
   const std::string name = description_of(model);
-  if (name.empty() && device.kind() == DeviceKind::cpu) {
+  if (name.empty() && device.kind() == DeviceKind::cpu && Jit(model.architecture).knows_clocks()) {
     note(fmt::format("no description of {} is shipped, so it is measured first; --calibrate writes that to a file",
                      model.name));
     return cpu_cost_model(cpu_of(DeviceDescription(model.name, calibrated(device))));

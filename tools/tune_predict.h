@@ -29,7 +29,7 @@ std::vector<PredictedKernel> predict_schedules(std::vector<KernelToTune> kernels
 /// "NVIDIA H200"), else one of its architecture; of a CPU that of its architecture. Empty when there is none.
 std::string description_of(const DeviceModel& device);
 /// By that description, with as many threads as a CPU has here. Without one a CPU is measured, which takes some seconds
-/// and is told to `note`; of a GPU there is no model then: null.
+/// and is told to `note`. Null for a GPU without one, and for a CPU whose instructions LLVM has no times of.
 std::unique_ptr<CostModel> cost_model_for(Device& device, const std::function<void(const std::string&)>& note);
 
 }  // namespace mambac::tools

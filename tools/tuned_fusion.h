@@ -8,19 +8,26 @@
 
 namespace mambac::tools {
 
-/// Of one run of a fused graph's kernels under the records for these very sizes. Nothing when a kernel that `mambac tune`
-/// keeps records of has none.
-std::optional<double> recorded_seconds(const Graph& fused, bool constant_parameters, const TunedSchedules& tuned,
-                                       DeviceKind kind, const Bindings& sizes);
+/// Whether `mambac tune` keeps records of a kernel: not of look-ups in tables, which have no schedules.
+bool keeps_records(const Graph& fused, int number);
+
+/// The sum of measured times, and half of its 95% interval.
+struct RecordedTime {
+  double seconds = 0, half = 0;
+};
+/// Of one run of a fused graph's kernels under the records for these very sizes. Nothing when a kernel lacks one.
+std::optional<RecordedTime> recorded_time(const Graph& fused, bool constant_parameters, const TunedSchedules& tuned,
+                                          DeviceKind kind, const Bindings& sizes);
 
 struct TunedPipeline {
   PipelineOptions options;
   PipelineResult result;
-  std::optional<double> seconds, other_seconds;  // by records: with these options, and with the other place of projections
+  std::optional<RecordedTime> time, other_time;  // by records: with these options, and with the other place
 };
 
-/// The pipeline with the place of small projections that takes less time by `tuned`, which may be null: that of `options`
-/// unless all kernels of both have records.
+/// The pipeline with the place of small projections that takes less time by `tuned`, which may be null: that of
+/// `options` unless all kernels of both have records, and the other one is faster beyond doubt and by more than a
+/// hundredth.
 TunedPipeline tuned_pipeline(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                              DeviceKind kind, const TunedSchedules* tuned);
 

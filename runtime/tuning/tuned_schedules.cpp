@@ -62,9 +62,10 @@ TunedChoice TunedSchedules::find(const Graph& fused, int number, DeviceKind kind
   const auto [first, last] = by_kernel_.equal_range(key.digest());
   for (auto found = first; found != last; ++found) {
     const Entry& entry = found->second;
-    const TunedChoice choice{&entry.record, entry.source, distance_of(entry.record, own, threads_)};
+    const TunedChoice choice{&entry.record, entry.source, distance_of(entry.record, own, threads_),
+                             entry.record.sizes == own};
     const bool of_library = entry.record.schedule.algorithm > 0;
-    if (of_library && entry.record.toolkit != library_) continue;
+    if (of_library && !library_.empty() && entry.record.toolkit != library_) continue;
     if (choice.distance <= (of_library ? 0 : kFarthest)) near.push_back(choice);
   }
   std::stable_sort(near.begin(), near.end(), comes_before);
@@ -76,7 +77,7 @@ TunedChoice TunedSchedules::find(const Graph& fused, int number, DeviceKind kind
 const TuningRecord* TunedSchedules::measured(const Graph& fused, int number, DeviceKind kind,
                                              const Bindings& sizes) const {
   const TunedChoice choice = find(fused, number, kind, sizes);
-  if (choice.record == nullptr || choice.distance > 0) return nullptr;
+  if (!choice.same_sizes) return nullptr;
   used_.insert(choice.record);
   return choice.record;
 }

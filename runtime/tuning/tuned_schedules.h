@@ -20,6 +20,7 @@ struct TunedChoice {
   const TuningRecord* record = nullptr;  // null: there is none, and the schedule is the device's own
   RecordSource source{};
   double distance = 0;  // of the record's sizes from those that were asked for; see TunedSchedules
+  bool same_sizes = false;  // the threads may be others
 };
 
 /// The records of one device, searched by kernel and sizes.
@@ -37,13 +38,14 @@ class TunedSchedules {
     RecordSource source;
     TuningFile file;
   };
-  /// `threads` and `library` of the device (DeviceModel).
+  /// `threads` and `library` of the device (DeviceModel); of one that is only described, no library: any version is it.
   TunedSchedules(std::vector<Layer> layers, int threads, std::string library = "");
 
   bool empty() const { return by_kernel_.empty(); }
   TunedChoice find(const Graph& fused, int number, DeviceKind kind, const Bindings& sizes) const;
 
-  /// The record that find() returns, where it was measured at these very sizes; else null. It counts as used.
+  /// The record that find() returns, where it was measured at these very sizes, with however many threads; else null. It
+  /// counts as used.
   const TuningRecord* measured(const Graph& fused, int number, DeviceKind kind, const Bindings& sizes) const;
 
   /// Those of `own` where there is no record for a kernel. This must outlive what is returned.
