@@ -23,8 +23,8 @@ int tile_for(const Graph& fused, int number, int wanted) {
   return wanted;
 }
 
-/// Instructions of the op, for all of those of its dimensions that are in `dims`; free ones count as 1. What exp and its
-/// like are made of counts as 16.
+/// Instructions of the op, for all of those of its dimensions that are in `dims`; free ones count as 1. What exp and
+/// its like are made of counts as 16.
 double instructions_of(const Graph& fused, const Node& node, const std::vector<DimId>& dims) {
   constexpr int kOfExponential = 16;
   double all = std::max(1, info(node.op).flops) + kOfExponential * info(node.op).exponentials;
@@ -62,8 +62,8 @@ int64_t states_of_channel(const Graph& fused, int number) {
   return states;
 }
 
-/// Of more than so many, the states and what is computed of them spill the 255 registers of a thread, and what is written
-/// out for each state takes a compiler minutes.
+/// Of more than so many, the states and what is computed of them spill the 255 registers of a thread, and what is
+/// written out for each state takes a compiler minutes.
 constexpr int64_t kMostStatesOfLane = 64;
 
 /// Two lanes for a channel with many states: B * D channels are few threads for a GPU, and half the states leave

@@ -387,7 +387,8 @@ TEST(GpuSchedules, ProjectionsOutsideAgree) {
   }
 }
 
-/// y = sum<N>(scan<L>(exp(dt * rate), x * gain) * read), the bare scan; with a matrix of states it sums both dimensions.
+/// y = sum<N>(scan<L>(exp(dt * rate), x * gain) * read), the bare scan; with columns there is a matrix of states, and the
+/// sum is over both dimensions.
 Graph bare_scan(int64_t states, int64_t columns = 1) {
   Graph graph;
   Builder b(graph);
@@ -395,7 +396,8 @@ Graph bare_scan(int64_t states, int64_t columns = 1) {
   const DimId N = graph.add_dim("N", states);
   const NodeId dt = b.input("dt", {DType::f32, {B, L, D}}), x = b.input("x", {DType::f32, {B, L, D}});
   const DimId M = graph.add_dim("M", columns);
-  const NodeId rate = b.input("rate", {DType::f32, columns > 1 ? std::vector{D, M, N} : std::vector{D, N}}), gain = b.input("gain", {DType::f32, {B, L, N}});
+  const NodeId rate = b.input("rate", {DType::f32, columns > 1 ? std::vector{D, M, N} : std::vector{D, N}});
+  const NodeId gain = b.input("gain", {DType::f32, {B, L, N}});
   const NodeId h = b.scan(b.Exp(b.Mul(dt, rate)), b.Mul(x, gain), L);
   const NodeId y = b.sum(b.Mul(h, b.input("read", {DType::f32, {B, L, N}})), {N});
   graph.outputs() = {{"y", columns > 1 ? b.sum(y, {M}) : y}};
