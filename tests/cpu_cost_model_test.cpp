@@ -164,6 +164,23 @@ TEST(LateLines, CountAgainWhereTheCacheWasTooSmall) {
   EXPECT_EQ(late(loads(8, 16 * 1024, 1024, 16, 2)).again, 8 * 1024);  // 64 KB are not
 }
 
+/// States and decays of 48 lane blocks are 96 KB, all of which each tile comes to; those of 8 stay near.
+TEST(LateLines, OfATasksOwnArraysAreThoseThatEachTileComesTo) {
+  const Bindings sizes{{"B", 1}, {"L", 2048}};
+  const Graph graph = fused(kSelective, sizes);
+  const auto swept = [&](int tile, int blocks) {
+    const loop::Kernel kernel =
+        lowered(graph, with(graph, {{"tile", tile},
+                                    {"states_in_registers", 0},
+                                    {"interleave", 0},
+                                    {"blocks_per_task", blocks}}));
+    return late_lines(kernel, kernel.stages[0], 0, 1, values_of(kernel, sizes), {.l1_bytes = 49152}).swept;
+  };
+  EXPECT_EQ(swept(1, 48), 2048.0 * 2 * 48 * 16);
+  EXPECT_EQ(swept(8, 48), 2048.0 / 8 * 2 * 48 * 16);
+  EXPECT_EQ(swept(1, 8), 0);
+}
+
 std::vector<Prediction> predictions(const char* device, const std::vector<Schedule>& schedules, const Graph& graph) {
   return cost_model(device)->predict(graph, 0, schedules, {{"B", 1}, {"L", 2048}});
 }
@@ -178,6 +195,8 @@ TEST(CpuCostModel, TheWalkThatIsBestDependsOnTheProcessor) {
   EXPECT_EQ(cost_model("zen4")->heuristic(graph, 0), plain);
   const auto intel = predictions("sapphirerapids", {plain, tiles}, graph);
   EXPECT_LT(intel[1].seconds, 0.8 * intel[0].seconds);
+  const Schedule steps = with(graph, {{"tile", 1}, {"states_in_registers", 0}, {"interleave", 0}});
+  EXPECT_LT(intel[1].seconds, 0.9 * predictions("sapphirerapids", {steps}, graph)[0].seconds);
   EXPECT_EQ(cost_model("sapphirerapids")->heuristic(graph, 0), tiles);
 }
 

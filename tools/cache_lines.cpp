@@ -27,9 +27,13 @@ class Accesses {
     tasks.var = stage_.task;
     around_.push_back({&tasks, static_cast<double>(neighbours)});
     walk(stage_.body);
-    for (size_t i = 0; i < seen_.size(); ++i) find_again(i);
+    for (size_t i = 0; i < seen_.size(); ++i)
+      if (seen_[i].of_array)
+        find_swept(i);
+      else
+        find_again(i);
     const auto all = static_cast<double>(neighbours);
-    return {lines_.unforeseen / all, lines_.again / all};
+    return {lines_.unforeseen / all, lines_.again / all, lines_.swept / all};
   }
 
  private:
@@ -39,11 +43,12 @@ class Accesses {
   };
   /// A statement that was come to.
   struct Access {
-    int buffer;
-    double bytes;                     // of one execution
-    double times;                     // executions of a task
-    std::vector<Around> moving;       // the loops around it that it moves with, outer ones first
-    std::vector<const Stmt*> around;  // all loops around it
+    bool of_array;               // of the stage, else of the kernel's buffers
+    int buffer;                  // or array
+    double bytes;                // of one execution
+    double times;                // executions of a task
+    std::vector<Around> moving;  // the loops around it that it moves with, outer ones first
+    std::vector<Around> around;  // all loops around it
   };
 
   int64_t value(const loop::Int& a) const { return loop::evaluate(a, vars_, sizes_); }
@@ -56,6 +61,9 @@ class Accesses {
       if (s.kind == StmtKind::Load || s.kind == StmtKind::Store || s.kind == StmtKind::LoadBlock ||
           s.kind == StmtKind::StoreBlock)
         access(s);
+      if ((s.kind == StmtKind::LoadArray || s.kind == StmtKind::StoreArray) &&
+          array_of(s).space == loop::Space::scratch)
+        access_array(s);
     }
   }
 
@@ -88,14 +96,26 @@ class Accesses {
 
   void access(const Stmt& s) {
     const auto element = static_cast<double>(bytes_of(kernel_.buffers[static_cast<size_t>(s.buffer)].dtype));
-    Access one{s.buffer, bytes_of_access(s, element), 1, {}, {}};
-    for (const Around& loop : around_) {
-      one.times *= loop.trips;
-      one.around.push_back(loop.loop);
-      if (stride(s, loop, element) > 0) one.moving.push_back(loop);
-    }
+    Access one{false, s.buffer, bytes_of_access(s, element), 1, {}, {}};
+    find_loops(s, one, element);
     find_unforeseen(s, one, element);
     seen_.push_back(std::move(one));
+  }
+
+  const loop::Array& array_of(const Stmt& s) const { return stage_.arrays[static_cast<size_t>(s.buffer)]; }
+  void access_array(const Stmt& s) {
+    const double element = sizeof(float) * (array_of(s).lanes ? static_cast<double>(kernel_.schedule.width) : 1);
+    Access one{true, s.buffer, element, 1, {}, {}};
+    find_loops(s, one, element);
+    seen_.push_back(std::move(one));
+  }
+
+  void find_loops(const Stmt& s, Access& one, double element) {
+    for (const Around& loop : around_) {
+      one.times *= loop.trips;
+      one.around.push_back(loop);
+      if (stride(s, loop, element) > 0) one.moving.push_back(loop);
+    }
   }
 
   /// Loops whose iterations go on where the one before ended make one piece of memory; those within them that do not
@@ -118,18 +138,20 @@ class Accesses {
   /// The loops that both have around them, outer ones first.
   static size_t shared_loops(const Access& a, const Access& b) {
     size_t shared = 0;
-    while (shared < a.around.size() && shared < b.around.size() && a.around[shared] == b.around[shared]) ++shared;
+    while (shared < a.around.size() && shared < b.around.size() && a.around[shared].loop == b.around[shared].loop)
+      ++shared;
     return shared;
   }
 
   /// What an access moves over in one iteration of the innermost of so many loops around it.
   static double bytes_within(const Access& one, size_t loops) {
     double bytes = one.bytes;
-    for (const Around& loop : one.moving)
-      if (std::find(one.around.begin() + static_cast<std::ptrdiff_t>(loops), one.around.end(), loop.loop) !=
-          one.around.end())
-        bytes *= loop.trips;
+    for (const Around& loop : one.around | std::views::drop(loops))
+      if (moves_with(one, loop)) bytes *= loop.trips;
     return bytes;
+  }
+  static bool moves_with(const Access& one, const Around& loop) {
+    return std::ranges::find(one.moving, loop.loop, &Around::loop) != one.moving.end();
   }
 
   /// An access to what one before it had, in another loop: has the cache kept that?
@@ -137,16 +159,45 @@ class Accesses {
     const Access& again = seen_[second];
     for (size_t first = second; first-- > 0;) {
       const size_t shared = shared_loops(seen_[first], again);
-      if (seen_[first].buffer != again.buffer || shared == again.around.size()) continue;
-      std::map<int, double> touched;  // by buffer, since the first one
-      for (size_t i = first; i <= second; ++i)
-        if (shared_loops(seen_[i], again) >= shared)
-          touched[seen_[i].buffer] = std::max(touched[seen_[i].buffer], bytes_within(seen_[i], shared));
-      double bytes = 0;
-      for (const auto& [buffer, of_buffer] : touched) bytes += of_buffer;
-      if (bytes > memory_.l1_bytes) lines_.again += again.times * again.bytes / kLine;
+      if (!is_same_place(seen_[first], again) || shared == again.around.size()) continue;
+      if (bytes_touched(first, second, again, shared) > memory_.l1_bytes)
+        lines_.again += again.times * again.bytes / kLine;
       return;
     }
+  }
+
+  static bool is_same_place(const Access& a, const Access& b) {
+    return a.of_array == b.of_array && a.buffer == b.buffer;
+  }
+
+  /// What the accesses from one to another, those in so many loops of `within`, move over in one iteration of the last.
+  double bytes_touched(size_t first, size_t last, const Access& within, size_t loops) const {
+    std::map<std::pair<bool, int>, double> touched;  // by place
+    for (size_t i = first; i <= last; ++i)
+      if (shared_loops(seen_[i], within) >= loops) {
+        double& bytes = touched[{seen_[i].of_array, seen_[i].buffer}];
+        bytes = std::max(bytes, bytes_within(seen_[i], loops));
+      }
+    double bytes = 0;
+    for (const auto& [place, of_place] : touched) bytes += of_place;
+    return bytes;
+  }
+
+  /// The first access to an array in a loop that it does not move with, but in whose iterations it moves over much: it
+  /// comes to all of that in each of them.
+  void find_swept(size_t number) {
+    const Access& one = seen_[number];
+    if (one.moving.empty()) return;
+    size_t loops = one.around.size();
+    while (loops > 0 && !moves_with(one, one.around[loops - 1])) --loops;  // what is used again at once
+    while (loops > 0 && moves_with(one, one.around[loops - 1])) --loops;
+    if (loops <= 1) return;  // the outermost one is that of tasks
+    for (size_t i = 0; i < number; ++i)
+      if (is_same_place(seen_[i], one) && shared_loops(seen_[i], one) >= loops) return;
+    if (bytes_touched(0, seen_.size() - 1, one, loops) <= memory_.l1_bytes) return;
+    double sweeps = 1;
+    for (const Around& loop : one.around | std::views::take(loops)) sweeps *= loop.trips;
+    lines_.swept += sweeps * bytes_within(one, loops) / kLine;
   }
 
   const loop::Kernel& kernel_;

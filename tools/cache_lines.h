@@ -19,9 +19,10 @@ struct NearMemory {
 struct LateLines {
   double unforeseen = 0;  // that no prefetcher brought
   double again = 0;       // that were near before, and have left the L1 cache
+  double swept = 0;       // of the task's own arrays, which it comes to in order and again and again: the same
 };
 
-/// Of what one task of a stage loads and stores in the kernel's buffers, on a thread that has so many neighbouring
+/// Of what one task of a stage loads and stores in the kernel's buffers and in arrays of its own, on a thread that has so many neighbouring
 /// tasks to do. `sizes`: as loop::Kernel::sizes.
 LateLines late_lines(const loop::Kernel& kernel, const loop::Stage& stage, int64_t task, int64_t neighbours,
                      const std::vector<int64_t>& sizes, const NearMemory& memory);

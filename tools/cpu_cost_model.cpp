@@ -23,6 +23,7 @@ namespace {
 constexpr double kBusy = 0.8;
 /// Of a thread: then it matters which of them takes which.
 constexpr int64_t kFewTasks = 8;
+constexpr double kLineBytes = 64;
 
 /// As a mistake of the description's.
 template <class Work>
@@ -74,6 +75,9 @@ class CpuCostModel : public CostModel {
   double line_clocks(Level level) const {
     return level == Level::l2 ? 0 : level == Level::l3 ? cpu_.l3_line_clocks : cpu_.line_clocks;
   }
+
+  /// Of a line that comes from the L2 cache in order with others.
+  double swept_clocks() const { return kLineBytes * cpu_.clock / cpu_.l2_bytes_per_second; }
 
   Prediction of_library(const KernelWork& work, Level level) const {
     Prediction found;
@@ -141,7 +145,7 @@ class CpuCostModel : public CostModel {
       ProcessorClocks clocks = processor_clocks(code, number, runs);
       const LateLines late = late_lines(kernel, stage, task, neighbours, sizes,
                                         {.l1_bytes = cpu_.l1_bytes, .stride_bytes = cpu_.stride_bytes});
-      clocks.clocks += late_clocks * late.unforeseen + cpu_.l2_line_clocks * late.again;
+      clocks.clocks += late_clocks * late.unforeseen + cpu_.l2_line_clocks * late.again + swept_clocks() * late.swept;
       return known[runs] = clocks;
     };
     if (tasks == 0) return {};
