@@ -144,9 +144,9 @@ TEST_F(ToolsTune, ACalibrationIsADescription) {
   succeed(*folder_, "mambac tune --calibrate --out here.json");
   const json description = json::parse(contents(*folder_ / "here.json"));
   EXPECT_EQ(description["kind"], "cpu");
-  const json predicted =
-      json::parse(succeed(*folder_, "mambac tune mambabyte:tiny" + kOptions +
-                                        "--kernels softplus --predict --device-file here.json --json"));
+  folder_->write("plus.mb", "free B, L\nmodel plus(x: [B, L]) -> [B, L] {\n  return y = x + 1\n}\n");
+  const json predicted = json::parse(
+      succeed(*folder_, "mambac tune plus.mb --graph prefill --predict --device-file here.json --json"));
   EXPECT_GT(predicted["kernels"][0]["best"][0]["seconds"].get<double>(), 0);
   EXPECT_EQ(shell(*folder_, "mambac tune --out x.json").code, 2);
   EXPECT_EQ(shell(*folder_, "mambac tune mambabyte:tiny --calibrate").code, 2);
