@@ -283,8 +283,8 @@ TEST(PredictionQuality, HoldsTimesAgainstPredictions) {
   EXPECT_EQ(bad->fastest, 1);
   EXPECT_EQ(bad->slowest, 6);
   EXPECT_EQ(good->told_apart, 1);
-  EXPECT_EQ(good->ordered, 1);
-  EXPECT_EQ(bad->ordered, 0);
+  EXPECT_EQ(good->ordered, 1.0);
+  EXPECT_EQ(bad->ordered, 0.0);
 }
 
 TEST(PredictionQuality, TimesWithinTheirSpreadHaveNoOrder) {
@@ -294,7 +294,10 @@ TEST(PredictionQuality, TimesWithinTheirSpreadHaveNoOrder) {
   std::tie(all[2].ratio, all[2].spread, all[2].predicted) = std::tuple(1.5, 0.1, 3.0);
   const auto quality = prediction_quality(all);
   EXPECT_NEAR(quality->told_apart, 2.0 / 3, 1e-12);
-  EXPECT_NEAR(quality->ordered, 0.75, 1e-12);  // one of the two is predicted to be equal
+  EXPECT_NEAR(quality->ordered.value(), 0.75, 1e-12);  // one of the two is predicted to be equal
+  for (TriedSchedule& one : all) one.spread = 1;
+  EXPECT_EQ(prediction_quality(all)->told_apart, 0);
+  EXPECT_FALSE(prediction_quality(all)->ordered) << "of none";
 }
 
 }  // namespace

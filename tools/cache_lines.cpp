@@ -12,8 +12,6 @@ namespace {
 using loop::Stmt;
 using loop::StmtKind;
 
-constexpr double kLine = 64;
-
 class Accesses {
  public:
   Accesses(const loop::Kernel& kernel, const loop::Stage& stage, const std::vector<int64_t>& sizes,
@@ -131,8 +129,8 @@ class Accesses {
       pieces *= loop.trips;
       if (next == 0 && !loop.loop->unroll && loop.trips > 1) next = step;
     }
-    const bool regular = piece == one.bytes && piece >= kLine && next > 0 && next <= memory_.stride_bytes;
-    if (!regular) lines_.unforeseen += pieces * std::min(std::max(1.0, piece / kLine), memory_.first_lines);
+    const bool regular = piece == one.bytes && piece >= kLineBytes && next > 0 && next <= memory_.stride_bytes;
+    if (!regular) lines_.unforeseen += pieces * std::min(std::max(1.0, piece / kLineBytes), memory_.first_lines);
   }
 
   /// The loops that both have around them, outer ones first.
@@ -161,7 +159,7 @@ class Accesses {
       const size_t shared = shared_loops(seen_[first], again);
       if (!is_same_place(seen_[first], again) || shared == again.around.size()) continue;
       if (bytes_touched(first, second, again, shared) > memory_.l1_bytes)
-        lines_.again += again.times * again.bytes / kLine;
+        lines_.again += again.times * again.bytes / kLineBytes;
       return;
     }
   }
@@ -197,7 +195,7 @@ class Accesses {
     if (bytes_touched(0, seen_.size() - 1, one, loops) <= memory_.l1_bytes) return;
     double sweeps = 1;
     for (const Around& loop : one.around | std::views::take(loops)) sweeps *= loop.trips;
-    lines_.swept += sweeps * bytes_within(one, loops) / kLine;
+    lines_.swept += sweeps * bytes_within(one, loops) / kLineBytes;
   }
 
   const loop::Kernel& kernel_;

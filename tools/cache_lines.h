@@ -7,6 +7,8 @@
 
 namespace mambac::tools {
 
+constexpr double kLineBytes = 64;
+
 /// What a processor's nearest cache and its prefetchers do.
 struct NearMemory {
   double l1_bytes = 32768;

@@ -23,7 +23,6 @@ namespace {
 constexpr double kBusy = 0.8;
 /// Of a thread: then it matters which of them takes which.
 constexpr int64_t kFewTasks = 8;
-constexpr double kLineBytes = 64;
 
 /// As a mistake of the description's.
 template <class Work>

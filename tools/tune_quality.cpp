@@ -34,7 +34,7 @@ void compare_pairs(const std::vector<TriedSchedule>& measured, PredictionQuality
       right += a.predicted == b.predicted ? 0.5 : (a.predicted < b.predicted) == (difference > 0) ? 1 : 0;
     }
   quality.told_apart = apart / pairs;
-  quality.ordered = apart > 0 ? right / apart : 1;
+  if (apart > 0) quality.ordered = right / apart;
 }
 
 }  // namespace

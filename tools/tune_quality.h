@@ -16,7 +16,8 @@ struct PredictionQuality {
   double fastest = 0, slowest = 0;  // their times, of that of the device's own schedule
   double rank_correlation = 0;
   double told_apart = 0;    // share of the pairs of schedules whose times differ by more than their 95% intervals
-  double ordered = 0;       // share of these that the predictions order rightly, an equal prediction counting as half
+  std::optional<double> ordered;  // share of these that the predictions order rightly, an equal prediction counting as
+                                  // half; nothing when there are none
   double best_of_five = 0;  // the least time of the five that are predicted to be the fastest, of the least of all
 };
 

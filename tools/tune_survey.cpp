@@ -20,7 +20,7 @@ Json kernel_json(const TunedKernel& one) {
     json["slowest"] = quality->slowest;
     json["rank_correlation"] = quality->rank_correlation;
     json["told_apart"] = quality->told_apart;
-    json["ordered"] = quality->ordered;
+    json["ordered"] = quality->ordered ? Json(*quality->ordered) : Json();
     json["best_of_five"] = quality->best_of_five;
   }
   return json;
@@ -31,8 +31,9 @@ void print_kernel(const TunedKernel& one) {
   fmt::print("{:<60}{:>10.4f}{:>11.4f}", one.kernel.task.name, 1e3 * one.surveyed->seconds,
              1e3 * one.surveyed->predicted_seconds);
   if (const std::optional<PredictionQuality>& quality = one.surveyed->quality)
-    fmt::print("{:>9.2f}{:>9.2f}{:>13.2f}{:>12.0f}%{:>8.0f}%{:>14.2f}\n", quality->fastest, quality->slowest,
-               quality->rank_correlation, 100 * quality->told_apart, 100 * quality->ordered, quality->best_of_five);
+    fmt::print("{:>9.2f}{:>9.2f}{:>13.2f}{:>12.0f}%{:>9}{:>14.2f}\n", quality->fastest, quality->slowest,
+               quality->rank_correlation, 100 * quality->told_apart,
+               quality->ordered ? fmt::format("{:.0f}%", 100 * *quality->ordered) : "-", quality->best_of_five);
   else
     fmt::print("  too few schedules\n");
 }
