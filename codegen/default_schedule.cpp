@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "codegen/lower.h"
@@ -273,15 +272,14 @@ bool waits_for_memory(const Graph& fused, int number) {
   });
 }
 
-/// Instructions of a kernel for vectors of lanes, where free outer dimensions count as 1. Sums over free dimensions are
-/// of any length: infinite.
+/// Instructions of a kernel for vectors of lanes, where free dimensions, which are outer ones even of sums over them,
+/// count as 1.
 double vector_instructions(const Graph& fused, int number, int width) {
   const DimId lane = fused.kernels[static_cast<size_t>(number)].lane;
   double all = 0;
   for (const Node& node : fused.nodes()) {
     if (node.kernel != number) continue;
     std::vector<DimId> dims = reduced_dims(node);
-    if (std::ranges::any_of(dims, [&](DimId d) { return fused.dim(d).is_free(); })) return HUGE_VAL;
     dims.insert(dims.end(), node.type.dims.begin(), node.type.dims.end());
     all += instructions_of(fused, node, dims) / (contains(dims, lane) ? width : 1);
   }
