@@ -91,6 +91,26 @@ bool is_reference(const dnnl::matmul::primitive_desc& description) {
   return std::string_view(description.impl_info_str()).starts_with("ref");
 }
 
+/// Without AVX-512 it does not; with it, but without instructions for bf16, it converts each operand many times.
+bool library_takes_bf16() {
+  static const bool takes = [] {
+    dnnl::memory::desc square({64, 64}, dnnl::memory::data_type::bf16, dnnl::memory::format_tag::ab);
+    bool found = false;
+    try {
+      each_implementation({square, square, square}, false, [&](const dnnl::matmul::primitive_desc& description) {
+        found = !is_reference(description);
+        return true;
+      });
+      return found;
+    } catch (const dnnl::error& error) {
+      if (error.status != dnnl_unimplemented)
+        throw EnvironmentError(fmt::format("{}: {}", gemm_library(), error.what()));
+      return false;
+    }
+  }();
+  return takes;
+}
+
 /// Whether a layout has blocks within it, unlike any order of rows and columns.
 bool is_blocked(const dnnl::memory::desc& layout) {
 #if DNNL_VERSION_MAJOR >= 3
@@ -142,8 +162,78 @@ Grid cut(const MatmulShape& s, int64_t per_slice = kUsualSlice) {
   return grid;
 }
 
-/// Whether a slice of columns is computed without gaps between its rows, then copied: twice as fast.
-bool is_compact(const MatmulShape& s, const Grid& grid) { return grid.col_slices > 1 && !s.accumulate; }
+/// A matrix copied to f32, or from it, without gaps between its rows there.
+struct Conversion {
+  DType dtype;
+  int64_t rows, cols, ld;
+
+  int64_t elements() const { return rows * cols; }
+  size_t bytes() const { return align_up(elements() * sizeof(float)); }
+
+  void read(const void* from, void* to) const {
+    for_each_row([&](int64_t there, int64_t here) {
+      to_f32(element_type_of(dtype), offset(from, there, dtype), cols, static_cast<float*>(to) + here);
+    });
+  }
+  void write(const void* from, void* to) const {
+    for_each_row([&](int64_t there, int64_t here) {
+      from_f32(static_cast<const float*>(from) + here, cols, element_type_of(dtype), offset(to, there, dtype));
+    });
+  }
+
+ private:
+  template <class Each>
+  void for_each_row(Each&& each) const {
+#pragma omp parallel for schedule(static)
+    for (int64_t row = 0; row < rows; ++row) each(row * ld, row * cols);
+  }
+};
+
+/// What is asked for, and what the library computes: that, or the same with operands converted to f32. B is converted
+/// whole, before anything else; A and C slice by slice, where they stay in a cache.
+struct Way {
+  MatmulShape given, library;
+
+  bool converts_a() const { return given.a != library.a; }
+  bool converts_b() const { return given.b != library.b; }
+  bool converts_c() const { return given.c != library.c; }
+  bool converts() const { return converts_a() || converts_b() || converts_c(); }
+
+  /// Of a slice, which begins at its first element.
+  Conversion conversion_of_a(int64_t rows) const {
+    return {given.a, given.transpose_a ? given.k : rows, given.transpose_a ? rows : given.k, given.lda};
+  }
+  /// Of one entry of the batch.
+  Conversion conversion_of_b() const {
+    return {given.b, given.transpose_b ? given.n : given.k, given.transpose_b ? given.k : given.n, given.ldb};
+  }
+  Conversion conversion_of_c(int64_t rows, int64_t cols) const { return {given.c, rows, cols, given.ldc}; }
+  int64_t different_bs() const { return given.batch_stride_b == 0 ? 1 : given.batch; }
+};
+
+Way by_f32(const MatmulShape& given) {
+  Way way{given, given};
+  way.library.a = way.library.b = way.library.c = DType::f32;
+  if (way.converts_b()) {
+    const Conversion b = way.conversion_of_b();
+    way.library.ldb = b.cols;
+    if (given.batch_stride_b != 0) way.library.batch_stride_b = b.elements();
+  }
+  return way;
+}
+
+/// The faster one first.
+std::vector<Way> ways_of(const MatmulShape& s) {
+  if (s.a == DType::f32 && s.b == DType::f32 && s.c == DType::f32) return {{s, s}};
+  const bool taken = s.a == DType::bf16 && s.b == DType::bf16 && s.c != DType::f16 && library_takes_bf16();
+  if (!taken) return {by_f32(s)};
+  return bf16_native() ? std::vector<Way>{{s, s}} : std::vector<Way>{by_f32(s), {s, s}};
+}
+
+/// Whether a slice is computed without gaps between its rows, then copied: for a slice of columns twice as fast.
+bool is_compact(const Way& way, const Grid& grid) {
+  return way.converts_c() || (grid.col_slices > 1 && !way.given.accumulate);
+}
 
 dnnl::memory::desc plain_b(const MatmulShape& s, int64_t cols) {
   using Dims = dnnl::memory::dims;
@@ -151,32 +241,34 @@ dnnl::memory::desc plain_b(const MatmulShape& s, int64_t cols) {
 }
 
 /// Of a slice. B when packed has the layout that the implementation prefers.
-Operands operands_of(const MatmulShape& s, const Grid& grid, int64_t rows, int64_t cols, bool packed) {
+Operands operands_of(const Way& way, const Grid& grid, int64_t rows, int64_t cols, bool packed) {
   using Dims = dnnl::memory::dims;
-  return {{Dims{rows, s.k}, library_type(s.a), s.transpose_a ? Dims{1, s.lda} : Dims{s.lda, 1}},
+  const MatmulShape& s = way.library;
+  const int64_t lda = way.converts_a() ? way.conversion_of_a(rows).cols : s.lda;
+  return {{Dims{rows, s.k}, library_type(s.a), s.transpose_a ? Dims{1, lda} : Dims{lda, 1}},
           packed ? dnnl::memory::desc(Dims{s.k, cols}, library_type(s.b), dnnl::memory::format_tag::any)
                  : plain_b(s, cols),
-          {Dims{rows, cols}, library_type(s.c), Dims{is_compact(s, grid) ? cols : s.ldc, 1}}};
+          {Dims{rows, cols}, library_type(s.c), Dims{is_compact(way, grid) ? cols : s.ldc, 1}}};
 }
 
 enum class Packing { never, when_faster, always };
 
 /// How a product is computed.
 struct Algorithm {
+  Way way;
   std::string implementation;  // as the library calls it
   bool packed;                 // slices read a copy of B in the layout that the implementation prefers
   Grid grid;
 
   std::string name() const {
-    return fmt::format("{} {}, {} x {} slices", implementation, packed ? "packed" : "plain", grid.row_slices,
-                       grid.col_slices);
+    return fmt::format("{} {}, {} x {} slices{}", implementation, packed ? "packed" : "plain", grid.row_slices,
+                       grid.col_slices, way.converts() ? ", by way of f32" : "");
   }
-  bool operator==(const Algorithm&) const = default;
 };
 
 /// Adds those with this grid until there are `enough`.
-void add_algorithms(std::vector<Algorithm>& list, size_t enough, const MatmulShape& s, const Grid& grid,
-                    Packing packing, Partition partition) {
+void add_algorithms(std::vector<Algorithm>& list, size_t enough, const Way& way, const Grid& grid, Packing packing,
+                    Partition partition) {
   // Slices of rows share a packed B; without it each of them packs B for itself, piece by piece within its own cache,
   // which for few slices costs less than the way of the whole B through memory.
   constexpr int64_t kSlicesToShare = 4;
@@ -185,12 +277,14 @@ void add_algorithms(std::vector<Algorithm>& list, size_t enough, const MatmulSha
                            : packing == Packing::always;
   for (const bool packed : {best, !best}) {
     if (list.size() >= enough || (packed != best && !choice)) return;
-    const Operands slice = operands_of(s, grid, std::min(grid.rows, s.m), std::min(grid.cols, s.n), packed);
+    const MatmulShape& s = way.library;
+    const Operands slice = operands_of(way, grid, std::min(grid.rows, s.m), std::min(grid.cols, s.n), packed);
     each_implementation(slice, s.accumulate, [&](const dnnl::matmul::primitive_desc& description) {
       const bool slow = is_reference(description) && !list.empty();
       const bool no_gain = choice && packed && !is_blocked(description.weights_desc());
-      const Algorithm one{description.impl_info_str(), packed, grid};
-      if (!slow && !no_gain && std::ranges::find(list, one) == list.end()) list.push_back(one);
+      const Algorithm one{way, description.impl_info_str(), packed, grid};
+      const bool known = std::ranges::find(list, one.name(), &Algorithm::name) != list.end();
+      if (!slow && !no_gain && !known) list.push_back(one);
       return list.size() >= enough;
     });
   }
@@ -201,27 +295,30 @@ std::vector<Algorithm> algorithms_of(const MatmulShape& s, Packing packing, Part
   const bool fixed = partition == Partition::fixed;
   ThreadsSet threads(fixed ? 1 : omp_get_max_threads());
   std::vector<Algorithm> list;
-  for (const int64_t per_slice : {kUsualSlice, kUsualSlice / 2, kUsualSlice * 2})
-    if (list.size() < enough)
-      add_algorithms(list, enough, s, fixed ? cut(s, per_slice) : Grid{s.m, s.n, 1, 1}, packing, partition);
+  for (const Way& way : ways_of(s))
+    for (const int64_t per_slice : {kUsualSlice, kUsualSlice / 2, kUsualSlice * 2})
+      if (list.size() < enough)
+        add_algorithms(list, enough, way, fixed ? cut(s, per_slice) : Grid{s.m, s.n, 1, 1}, packing, partition);
   return list;
 }
 
-/// A product of f32 or bf16 operands that the library computes itself, cut into slices.
+/// A product cut into slices.
 class Slices {
  public:
-  Slices(const MatmulShape& shape, const Algorithm& algorithm, Partition partition);
+  Slices(const Algorithm& algorithm, Partition partition);
 
   /// As the first slice is computed.
   std::string algorithm() const {
-    return Algorithm{kernels_[variant_of(0, 0)]->description.impl_info_str(), packed_bytes_ > 0, grid_}.name();
+    return Algorithm{way_, kernels_[variant_of(0, 0)]->description.impl_info_str(), packed_bytes_ > 0, grid_}.name();
   }
 
   size_t scratch_bytes() const { return scratch_per_thread_ * static_cast<size_t>(tasks_at_once_); }
-  /// Of B as the slices read it; 0 when that is as it is given.
+  const Way& way() const { return way_; }
+  /// Of B as the slices read it; 0 when that is as it lies.
   size_t packed_bytes() const { return packed_bytes_; }
+  /// `b` is converted, as way() says.
   void pack(const void* b, void* to);
-  /// `b` is packed unless packed_bytes() is 0.
+  /// `b` is converted, and packed unless packed_bytes() is 0.
   void run(const void* a, const void* b, void* c, void* scratch);
 
  private:
@@ -234,15 +331,23 @@ class Slices {
   size_t variant_of(int64_t row_slice, int64_t col_slice) const {
     return (row_slice == grid_.row_slices - 1 ? 1 : 0) + (col_slice == grid_.col_slices - 1 ? 2 : 0);
   }
-  int64_t cols_of(int64_t slice) const { return std::min(grid_.cols, shape_.n - slice * grid_.cols); }
+  int64_t rows_of(int64_t slice) const { return std::min(grid_.rows, way_.library.m - slice * grid_.rows); }
+  int64_t cols_of(int64_t slice) const { return std::min(grid_.cols, way_.library.n - slice * grid_.cols); }
   dnnl::memory::desc layout_b(int64_t slice) const {
     return kernels_[slice == grid_.col_slices - 1 ? 3 : 1]->description.weights_desc();
   }
   void run_slice(int64_t index, const void* a, const void* b, void* c, char* scratch);
   void copy_out(const char* from, void* c, int64_t rows, int64_t cols) const;
-  int64_t column_offset_b(int64_t column) const { return shape_.transpose_b ? column * shape_.ldb : column; }
+  size_t compact_bytes() const {
+    return compact_c_ ? align_up(grid_.rows * grid_.cols * bytes_of(way_.library.c)) : 0;
+  }
+  size_t converted_a_bytes() const { return way_.converts_a() ? way_.conversion_of_a(grid_.rows).bytes() : 0; }
+  const void* place_of_b(const void* b, int64_t entry, int64_t column) const {
+    const MatmulShape& s = way_.library;
+    return offset(b, entry * s.batch_stride_b + (s.transpose_b ? column * s.ldb : column), s.b);
+  }
 
-  MatmulShape shape_;
+  Way way_;
   bool fixed_;
   Grid grid_;
   bool compact_c_;
@@ -250,15 +355,15 @@ class Slices {
   std::array<std::optional<Kernel>, 4> kernels_;  // by variant_of: last row slice + 2 * last column slice
   std::vector<dnnl::reorder> packing_;            // of each slice of columns
   std::vector<size_t> packed_at_;                 // where it lies in the packed B
-  size_t packed_bytes_ = 0, scratch_per_thread_ = 0, compact_bytes_ = 0;
+  size_t packed_bytes_ = 0, scratch_per_thread_ = 0;
 };
 
-Slices::Slices(const MatmulShape& shape, const Algorithm& algorithm, Partition partition)
-    : shape_(shape),
+Slices::Slices(const Algorithm& algorithm, Partition partition)
+    : way_(algorithm.way),
       fixed_(partition == Partition::fixed),
       grid_(algorithm.grid),
-      compact_c_(is_compact(shape, algorithm.grid)) {
-  int64_t tasks = shape.batch * grid_.row_slices * grid_.col_slices;
+      compact_c_(is_compact(algorithm.way, algorithm.grid)) {
+  int64_t tasks = way_.library.batch * grid_.row_slices * grid_.col_slices;
   tasks_at_once_ = fixed_ ? static_cast<int>(std::min<int64_t>(omp_get_max_threads(), tasks)) : 1;
   {
     ThreadsSet threads(fixed_ ? 1 : omp_get_max_threads());
@@ -268,15 +373,14 @@ Slices::Slices(const MatmulShape& shape, const Algorithm& algorithm, Partition p
   for (const auto& kernel : kernels_)
     if (kernel)
       scratch_per_thread_ = std::max(scratch_per_thread_, align_up(kernel->description.scratchpad_desc().get_size()));
-  if (compact_c_) compact_bytes_ = align_up(shape.m * grid_.cols * bytes_of(shape.c));
-  scratch_per_thread_ += compact_bytes_;
+  scratch_per_thread_ += compact_bytes() + converted_a_bytes();
 }
 
 void Slices::prepare_packing() {
   for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
     const dnnl::memory::desc packed = layout_b(slice);
     packing_.emplace_back(
-        dnnl::reorder::primitive_desc(engine(), plain_b(shape_, cols_of(slice)), engine(), packed));
+        dnnl::reorder::primitive_desc(engine(), plain_b(way_.library, cols_of(slice)), engine(), packed));
     packed_at_.push_back(packed_bytes_);
     packed_bytes_ += align_up(packed.get_size());
   }
@@ -284,17 +388,17 @@ void Slices::prepare_packing() {
 
 /// Slices of other sizes than the first may not have its implementation; they take the library's first then.
 void Slices::make_kernels(const Algorithm& algorithm) {
-  int64_t last_rows = shape_.m - (grid_.row_slices - 1) * grid_.rows;
+  int64_t last_rows = way_.library.m - (grid_.row_slices - 1) * grid_.rows;
   for (int variant = 0; variant < 4; ++variant) {
     bool last_row = variant & 1, last_col = variant & 2;
     if ((!last_row && grid_.row_slices == 1) || (!last_col && grid_.col_slices == 1)) continue;
-    Operands slice = operands_of(shape_, grid_, last_row ? last_rows : grid_.rows,
+    Operands slice = operands_of(way_, grid_, last_row ? last_rows : grid_.rows,
                                  last_col ? cols_of(grid_.col_slices - 1) : grid_.cols, algorithm.packed);
     // All slices of rows read one packed B, so the first of them chooses its layout.
     if (algorithm.packed && last_row && grid_.row_slices > 1)
       slice.b = kernels_[variant - 1]->description.weights_desc();
     std::optional<dnnl::matmul::primitive_desc> chosen;
-    each_implementation(slice, shape_.accumulate, [&](const dnnl::matmul::primitive_desc& description) {
+    each_implementation(slice, way_.library.accumulate, [&](const dnnl::matmul::primitive_desc& description) {
       const bool wanted = description.impl_info_str() == algorithm.implementation;
       if (wanted || !chosen) chosen = description;
       return wanted;
@@ -305,15 +409,15 @@ void Slices::make_kernels(const Algorithm& algorithm) {
 
 void Slices::pack(const void* b, void* to) {
   for (int64_t slice = 0; slice < grid_.col_slices; ++slice) {
-    dnnl::memory from(plain_b(shape_, cols_of(slice)), engine(),
-                      const_cast<char*>(offset(b, column_offset_b(slice * grid_.cols), shape_.b)));
+    dnnl::memory from(plain_b(way_.library, cols_of(slice)), engine(),
+                      const_cast<void*>(place_of_b(b, 0, slice * grid_.cols)));
     dnnl::memory packed(layout_b(slice), engine(), static_cast<char*>(to) + packed_at_[slice]);
     packing_[slice].execute(stream(), from, packed);
   }
 }
 
 void Slices::run(const void* a, const void* b, void* c, void* scratch) {
-  int64_t tasks = shape_.batch * grid_.row_slices * grid_.col_slices;
+  int64_t tasks = way_.library.batch * grid_.row_slices * grid_.col_slices;
   char* base = static_cast<char*>(scratch);
   if (!fixed_) {
     for (int64_t task = 0; task < tasks; ++task) run_slice(task, a, b, c, base);
@@ -328,33 +432,41 @@ void Slices::run(const void* a, const void* b, void* c, void* scratch) {
 }
 
 void Slices::run_slice(int64_t index, const void* a, const void* b, void* c, char* scratch) {
+  const MatmulShape& given = way_.given;
   int64_t col_slice = index % grid_.col_slices, rest = index / grid_.col_slices;
   int64_t row_slice = rest % grid_.row_slices, entry = rest / grid_.row_slices;
   int64_t row = row_slice * grid_.rows, col = col_slice * grid_.cols;
+  int64_t rows = rows_of(row_slice), cols = cols_of(col_slice);
   Kernel& kernel = *kernels_[variant_of(row_slice, col_slice)];
   const auto& description = kernel.description;
   char* compact_c = scratch;
-  char* own_scratch = compact_c + compact_bytes_;
+  char* converted_a = compact_c + compact_bytes();
+  char* own_scratch = converted_a + converted_a_bytes();
 
-  int64_t a_offset = entry * shape_.batch_stride_a + (shape_.transpose_a ? row : row * shape_.lda);
-  dnnl::memory a_slice(description.src_desc(), engine(), const_cast<char*>(offset(a, a_offset, shape_.a)));
-  void* c_place = offset(c, entry * shape_.batch_stride_c + row * shape_.ldc + col, shape_.c);
+  const int64_t a_offset = entry * given.batch_stride_a + (given.transpose_a ? row : row * given.lda);
+  const void* a_place = offset(a, a_offset, given.a);
+  if (way_.converts_a()) way_.conversion_of_a(rows).read(a_place, converted_a);
+  dnnl::memory a_slice(description.src_desc(), engine(),
+                       way_.converts_a() ? converted_a : const_cast<void*>(a_place));
+  void* c_place = offset(c, entry * given.batch_stride_c + row * given.ldc + col, given.c);
+  if (compact_c_ && given.accumulate) way_.conversion_of_c(rows, cols).read(c_place, compact_c);
   dnnl::memory c_slice(description.dst_desc(), engine(), compact_c_ ? compact_c : c_place);
-  const void* b_place = packed_bytes_ > 0 ? static_cast<const char*>(b) + packed_at_[col_slice]
-                                          : offset(b, entry * shape_.batch_stride_b + column_offset_b(col), shape_.b);
+  const void* b_place =
+      packed_bytes_ > 0 ? static_cast<const char*>(b) + packed_at_[col_slice] : place_of_b(b, entry, col);
   dnnl::memory b_slice(description.weights_desc(), engine(), const_cast<void*>(b_place));
   dnnl::memory pad(description.scratchpad_desc(), engine(), own_scratch);
   kernel.primitive.execute(stream(), {{DNNL_ARG_SRC, a_slice},
                                       {DNNL_ARG_WEIGHTS, b_slice},
                                       {DNNL_ARG_DST, c_slice},
                                       {DNNL_ARG_SCRATCHPAD, pad}});
-  if (compact_c_) copy_out(compact_c, c_place, shape_.m, cols_of(col_slice));
+  if (compact_c_) copy_out(compact_c, c_place, rows, cols);
 }
 
 void Slices::copy_out(const char* from, void* c, int64_t rows, int64_t cols) const {
+  if (way_.converts_c()) return way_.conversion_of_c(rows, cols).write(from, c);
   for (int64_t row = 0; row < rows; ++row) {
-    std::memcpy(offset(c, row * shape_.ldc, shape_.c), from + row * cols * bytes_of(shape_.c),
-                cols * bytes_of(shape_.c));
+    std::memcpy(offset(c, row * way_.library.ldc, way_.library.c), from + row * cols * bytes_of(way_.library.c),
+                cols * bytes_of(way_.library.c));
   }
 }
 
@@ -371,51 +483,7 @@ MatmulShape completed(MatmulShape s) {
   return s;
 }
 
-/// One operand copied to (or from) f32 without gaps.
-struct Conversion {
-  DType dtype;
-  int64_t batch, rows, cols, ld, batch_stride;
-
-  int64_t elements() const { return batch * rows * cols; }
-
-  template <class Each>
-  void for_each_row(Each&& each) const {
-#pragma omp parallel for schedule(static)
-    for (int64_t row = 0; row < batch * rows; ++row) {
-      each((row / rows) * batch_stride + (row % rows) * ld, row * cols);
-    }
-  }
-  void read(const void* from, float* to) const {
-    for_each_row([&](int64_t there, int64_t here) {
-      to_f32(element_type_of(dtype), offset(from, there, dtype), cols, to + here);
-    });
-  }
-  void write(const float* from, void* to) const {
-    for_each_row([&](int64_t there, int64_t here) {
-      from_f32(from + here, cols, element_type_of(dtype), offset(to, there, dtype));
-    });
-  }
-};
-
-Conversion conversion_of_a(const MatmulShape& s) {
-  int64_t rows = s.transpose_a ? s.k : s.m, cols = s.transpose_a ? s.m : s.k;
-  return {s.a, s.batch_stride_a == 0 ? 1 : s.batch, rows, cols, s.lda, s.batch_stride_a};
-}
-
-Conversion conversion_of_b(const MatmulShape& s) {
-  int64_t rows = s.transpose_b ? s.n : s.k, cols = s.transpose_b ? s.k : s.n;
-  return {s.b, s.batch_stride_b == 0 ? 1 : s.batch, rows, cols, s.ldb, s.batch_stride_b};
-}
-
-Conversion conversion_of_c(const MatmulShape& s) { return {s.c, s.batch, s.m, s.n, s.ldc, s.batch_stride_c}; }
-
-/// Whether the library takes the operands as they are.
-bool is_native(const MatmulShape& s) {
-  if (s.a == DType::f32 && s.b == DType::f32 && s.c == DType::f32) return true;
-  return s.a == DType::bf16 && s.b == DType::bf16 && s.c != DType::f16 && bf16_native();
-}
-
-/// What Matmul and PackedMatmul share: sizes of zero, conversion to f32 where needed, and the slices.
+/// What Matmul and PackedMatmul share: sizes of zero, what becomes of B, and the slices.
 class Product {
  public:
   /// `keep_b`: B is given to pack() and kept; otherwise to each run.
@@ -425,18 +493,12 @@ class Product {
     check(!keep_b || one_b, "a packed B that differs within the batch");
     empty_ = shape_.batch == 0 || shape_.m == 0 || shape_.n == 0 || shape_.k == 0;
     if (empty_) return;
-    inner_ = shape_;
-    if (!is_native(shape_)) {
-      if (shape_.a != DType::f32) widen(conversion_of_a(shape_), a_, inner_.a, inner_.lda, inner_.batch_stride_a);
-      if (shape_.b != DType::f32) widen(conversion_of_b(shape_), b_, inner_.b, inner_.ldb, inner_.batch_stride_b);
-      if (shape_.c != DType::f32) widen(conversion_of_c(shape_), c_, inner_.c, inner_.ldc, inner_.batch_stride_c);
-    }
     packing_ = keep_b ? Packing::always : one_b ? Packing::when_faster : Packing::never;
     const auto number = static_cast<size_t>(algorithm);
     try {
-      const std::vector<Algorithm> first = algorithms_of(inner_, packing_, partition, number + 1);
+      const std::vector<Algorithm> first = algorithms_of(shape_, packing_, partition, number + 1);
       if (number >= first.size()) throw no_such_algorithm(algorithm, gemm_library(), shape_, algorithms());
-      slices_.emplace(inner_, first[number], partition);
+      slices_.emplace(first[number], partition);
     } catch (const dnnl::error& error) {
       throw EnvironmentError(fmt::format("{} cannot multiply {}: {}", gemm_library(), shape_.str(), error.what()));
     }
@@ -445,7 +507,7 @@ class Product {
   std::vector<std::string> algorithms() const {
     std::vector<std::string> names;
     if (empty_) return names;
-    for (const Algorithm& one : algorithms_of(inner_, packing_, partition_, Schedule::kLastAlgorithm + 1))
+    for (const Algorithm& one : algorithms_of(shape_, packing_, partition_, Schedule::kLastAlgorithm + 1))
       names.push_back(one.name());
     return names;
   }
@@ -453,15 +515,15 @@ class Product {
 
   size_t scratch_bytes() const {
     if (empty_) return 0;
-    size_t bytes = slices_->scratch_bytes() + bytes_for(a_) + bytes_for(c_);
-    return keep_b_ ? bytes : bytes + bytes_for(b_) + slices_->packed_bytes();
+    const size_t bytes = slices_->scratch_bytes();
+    return keep_b_ ? bytes : bytes + converted_b_bytes() + slices_->packed_bytes();
   }
   size_t packed_bytes() const { return empty_ ? 0 : slices_->packed_bytes(); }
 
   void pack(const void* b) {
     if (empty_) return;
-    Buffer wide;
-    if (b_) b = read(*b_, b, static_cast<char*>(wide.reserve(bytes_for(b_))));
+    Buffer converted;
+    if (slices_->way().converts_b()) b = convert_b(b, converted.reserve(converted_b_bytes()));
     slices_->pack(b, kept_b_.reserve(slices_->packed_bytes()));
   }
 
@@ -470,41 +532,29 @@ class Product {
     check(!keep_b_ || kept_b_.memory, "a packed product was run before its B was packed");
     if (scratch == nullptr) scratch = own_scratch_.reserve(scratch_bytes());
     char* free = static_cast<char*>(scratch) + slices_->scratch_bytes();
-    if (a_) {
-      a = read(*a_, a, free);
-      free += bytes_for(a_);
+    if (keep_b_) return slices_->run(a, kept_b_.memory.get(), c, scratch);
+    if (slices_->way().converts_b()) {
+      b = convert_b(b, free);
+      free += converted_b_bytes();
     }
-    if (keep_b_) {
-      b = kept_b_.memory.get();
-    } else if (b_) {
-      b = read(*b_, b, free);
-      free += bytes_for(b_);
-    }
-    if (!keep_b_ && slices_->packed_bytes() > 0) {
+    if (slices_->packed_bytes() > 0) {
       slices_->pack(b, free);
       b = free;
-      free += slices_->packed_bytes();
     }
-    if (!c_) return slices_->run(a, b, c, scratch);
-    float* wide = reinterpret_cast<float*>(free);
-    if (shape_.accumulate) c_->read(c, wide);
-    slices_->run(a, b, wide, scratch);
-    c_->write(wide, c);
+    slices_->run(a, b, c, scratch);
   }
 
  private:
-  static void widen(const Conversion& conversion, std::optional<Conversion>& kept, DType& dtype, int64_t& ld,
-                    int64_t& batch_stride) {
-    kept = conversion;
-    dtype = DType::f32;
-    ld = conversion.cols;
-    if (batch_stride != 0) batch_stride = conversion.rows * conversion.cols;
+  size_t converted_b_bytes() const {
+    const Way& way = slices_->way();
+    if (!way.converts_b()) return 0;
+    return align_up(way.different_bs() * way.conversion_of_b().elements() * sizeof(float));
   }
-  static size_t bytes_for(const std::optional<Conversion>& conversion) {
-    return conversion ? align_up(conversion->elements() * sizeof(float)) : 0;
-  }
-  static const void* read(const Conversion& conversion, const void* from, char* to) {
-    conversion.read(from, reinterpret_cast<float*>(to));
+  const void* convert_b(const void* b, void* to) const {
+    const Way& way = slices_->way();
+    const Conversion one = way.conversion_of_b();
+    for (int64_t entry = 0; entry < way.different_bs(); ++entry)
+      one.read(offset(b, entry * shape_.batch_stride_b, shape_.b), static_cast<float*>(to) + entry * one.elements());
     return to;
   }
   /// The product over nothing is zero.
@@ -518,11 +568,10 @@ class Product {
     }
   }
 
-  MatmulShape shape_, inner_;  // the latter without what is converted
+  MatmulShape shape_;
   Partition partition_;
   Packing packing_ = Packing::never;
   bool keep_b_, empty_ = false;
-  std::optional<Conversion> a_, b_, c_;  // of the operands that the library gets as f32
   std::optional<Slices> slices_;
   Buffer own_scratch_, kept_b_;
 };
@@ -576,22 +625,8 @@ InputError no_such_algorithm(int number, const std::string& library, const Matmu
 }
 
 bool bf16_native() {
-  static const bool native = [] {
-    dnnl::memory::desc square({64, 64}, dnnl::memory::data_type::bf16, dnnl::memory::format_tag::ab);
-    bool found = false;
-    try {
-      each_implementation({square, square, square}, false, [&](const dnnl::matmul::primitive_desc& description) {
-        found = !is_reference(description);
-        return true;
-      });
-      return found;
-    } catch (const dnnl::error& error) {  // the library says so where the CPU has no AVX-512
-      if (error.status != dnnl_unimplemented)
-        throw EnvironmentError(fmt::format("{}: {}", gemm_library(), error.what()));
-      return false;
-    }
-  }();
-  return native;
+  const auto needed = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_bf16);  // a bit for each set of instructions
+  return library_takes_bf16() && (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & needed) == needed;
 }
 
 std::string gemm_library() {

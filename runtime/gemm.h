@@ -35,7 +35,8 @@ enum class Partition { fixed, library };
 ///
 /// There may be several algorithms, of which number 0 is the first choice: they differ in the library's implementation
 /// that computes slices, in whether these read a copy of B in the layout that the implementation prefers or B as it
-/// lies, and in how large slices are. Which there are is for the library, the processor and the shape to say.
+/// lies, in how large slices are, and in whether bf16 is converted to f32 first. Which there are is for the library, the
+/// processor and the shape to say.
 class Matmul {
  public:
   /// InputError when there is no such algorithm.
@@ -83,8 +84,8 @@ class PackedMatmul {
 InputError no_such_algorithm(int number, const std::string& library, const MatmulShape& shape,
                              const std::vector<std::string>& algorithms);
 
-/// Whether the library multiplies bf16 on this CPU (AVX-512 is needed). Where it does not, and for f16 and mixed
-/// operands everywhere, operands are converted to f32 first: the same answers, slower, more scratch.
+/// Whether this CPU has instructions that multiply bf16, and the library uses them. Where not, and for f16 and mixed
+/// operands everywhere, operands are converted to f32 first: the same answers, more scratch.
 bool bf16_native();
 
 /// "oneDNN 2.6.3"

@@ -343,6 +343,15 @@ TEST(Gemm, AlgorithmsDifferInSlicesLayoutsAndImplementations) {
   EXPECT_LE(names.size(), 16u);
 }
 
+TEST(Gemm, Bf16WithoutInstructionsForItIsConvertedFirst) {
+  const MatmulShape shape{.m = 2048, .n = 80, .k = 96, .a = DType::bf16, .b = DType::bf16, .c = DType::bf16};
+  const std::vector<std::string> names = Matmul(shape).algorithms();
+  EXPECT_EQ(names[0].ends_with("by way of f32"), !bf16_native()) << names[0];
+  if (bf16_native()) {
+    EXPECT_EQ(count(names, "by way of f32"), 0);
+  }
+}
+
 TEST(Gemm, NoSuchAlgorithm) {
   const MatmulShape shape{.m = 5, .n = 6, .k = 7};
   const std::vector<std::string> names = Matmul(shape).algorithms();
