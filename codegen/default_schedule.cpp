@@ -286,8 +286,8 @@ double vector_instructions(const Graph& fused, int number, int width) {
   return all;
 }
 
-/// Rows that are worth the start of a task: many short ones, and all of a fixed number that one thread has computed
-/// before others begin. With inner loops a row is one vector of lanes.
+/// Rows that are worth the start of a task: many short ones, and of a fixed number so many times all of them as one
+/// thread computes before others have begun. With inner loops a row is one vector of lanes.
 int rows_per_task(const Graph& fused, int number, int width) {
   constexpr double kInstructionsOfLaunch = 8192;
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
@@ -296,7 +296,7 @@ int rows_per_task(const Graph& fused, int number, int width) {
   for (DimId d : group.inner) elements *= fused.dim(d).size;
   for (DimId d : group.outer) rows *= std::max<int64_t>(1, fused.dim(d).size);
   const int64_t short_ones = std::clamp<int64_t>((group.inner.empty() ? 8192 : 2048) / elements, 1, 256);
-  if (vector_instructions(fused, number, width) > kInstructionsOfLaunch) return static_cast<int>(short_ones);
+  if (rows > 1) rows *= static_cast<int64_t>(kInstructionsOfLaunch / vector_instructions(fused, number, width));
   return static_cast<int>(std::max(short_ones, rows));
 }
 

@@ -50,6 +50,14 @@ TEST(TuningText, IsOneRecordALine) {
   EXPECT_TRUE(parse_tuning(tuning_text({"x", {}}), "t.json").records.empty());
 }
 
+TEST(TuningText, TimesWithinProgramsAreThereWhereTheyWereMeasured) {
+  TuningFile file = sample_file({64});
+  file.records[0].in_program = 0.75;
+  const std::string text = tuning_text(file);
+  EXPECT_NE(text.find(R"(, "in_program": 0.75, "error")"), std::string::npos) << text;
+  EXPECT_EQ(parse_tuning(text, "t.json").records[0].in_program, 0.75);
+}
+
 TEST(TuningText, NumbersAndAxesComeBack) {
   TuningFile file{"\"quoted\" \\ \n device", {}};
   const double numbers[] = {1.0 / 3, 5e-324, std::numeric_limits<double>::max(), 123456789.125, 1e-5};

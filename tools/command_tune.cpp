@@ -17,6 +17,7 @@
 #include "tools/commands.h"
 #include "tools/device_option.h"
 #include "tools/trace_option.h"
+#include "tools/tune_confirm.h"
 #include "tools/tune_model.h"
 #include "tools/tune_predict.h"
 #include "tools/tune_survey.h"
@@ -40,8 +41,9 @@ Each kernel runs by itself on memory of its own: at first under the schedule tha
 those of the whole space that the cost model finds best, then under neighbours of the best. Small projections (of dt)
 can be computed in their walks or by the library before them: kernels of both are tuned, and the faster way is taken.
 Results are held against the reference before anything is timed; times are taken by turns until they can be told
-apart. Records are kept after each kernel: after an interruption or the end of the budget, the same command goes on
-where it was. They are in $MAMBAC_TUNED, or else $XDG_DATA_HOME/mambac/tuned, or else ~/.local/share/mambac/tuned, one
+apart. At the end the best few of each kernel are measured within the model's programs, and what is fastest there stays.
+Records are kept after each kernel: after an interruption or the end of the budget, the same command goes on where it
+was. They are in $MAMBAC_TUNED, or else $XDG_DATA_HOME/mambac/tuned, or else ~/.local/share/mambac/tuned, one
 file for each kind of device, which may be sent to others. docs/tuning.md has more.)";
 
 struct Arguments {
@@ -85,8 +87,8 @@ Sums sums_of(const std::vector<TunedKernel>& kernels) {
     const int n = one.kernel.launches;
     sums.heuristic += n * (one.record ? one.record->heuristic_seconds : one.kernel.seconds);
     sums.tuned += n * (one.record ? one.record->seconds : one.kernel.seconds);
-    sums.records += one.record ? 1 : 0;
-    sums.left += one.record || one.had_record ? 0 : 1;
+    sums.records += one.record && !one.had_record ? 1 : 0;
+    sums.left += one.record ? 0 : 1;
     sums.wrong += one.wrong;
   }
   return sums;
@@ -100,13 +102,14 @@ Json kernel_json(const TunedKernel& one) {
                {"launches_other", one.kernel.launches_other},
                {"tried", one.tried},
                {"rejected", one.wrong},
-               {"state", one.record       ? "tuned"
-                         : one.had_record ? "had a record"
-                                          : "left"}};
+               {"state", one.had_record ? "had a record"
+                         : one.record   ? "tuned"
+                                        : "left"}};
   if (!one.record) return json;
   json["heuristic_s"] = one.record->heuristic_seconds;
   json["tuned_s"] = one.record->seconds;
   json["ratio"] = one.record->heuristic_seconds / one.record->seconds;
+  json["in_program"] = one.record->in_program;
   return json;
 }
 
@@ -131,15 +134,26 @@ Json place_json(const ProjectionPlace& place) {
           {"other_seconds", place.other_seconds}};
 }
 
-void report(const std::vector<TunedKernel>& kernels, const std::vector<ProjectionPlace>& places,
-            const std::filesystem::path& file, bool json) {
+void print_confirmed(const ConfirmedProgram& program) {
+  fmt::print("{}: within the program {:.3f} ms -> {:.3f} ms, {:.2f}x\n", name_of(program.graph),
+             1e3 * program.own_seconds, 1e3 * program.seconds, program.own_seconds / program.seconds);
+}
+
+Json confirmed_json(const ConfirmedProgram& program) {
+  return {{"graph", name_of(program.graph)}, {"heuristic_s", program.own_seconds}, {"tuned_s", program.seconds}};
+}
+
+void report(const std::vector<TunedKernel>& kernels, const std::vector<ConfirmedProgram>& confirmed,
+            const std::vector<ProjectionPlace>& places, const std::filesystem::path& file, bool json) {
   const Sums sums = sums_of(kernels);
   if (json) {
-    Json list = Json::array(), fusions = Json::array();
+    Json list = Json::array(), programs = Json::array(), fusions = Json::array();
     for (const TunedKernel& one : kernels) list.push_back(kernel_json(one));
+    for (const ConfirmedProgram& program : confirmed) programs.push_back(confirmed_json(program));
     for (const ProjectionPlace& place : places) fusions.push_back(place_json(place));
     return print_json({{"file", file.string()},
                        {"kernels", list},
+                       {"programs", programs},
                        {"fusions", fusions},
                        {"heuristic_s", sums.heuristic},
                        {"tuned_s", sums.tuned}});
@@ -147,8 +161,9 @@ void report(const std::vector<TunedKernel>& kernels, const std::vector<Projectio
   fmt::print("{} of {} kernels tuned{}\n", sums.records, kernels.size(),
              sums.left > 0 ? fmt::format(", {} left for want of time (the same command goes on)", sums.left) : "");
   if (sums.tuned > 0)
-    fmt::print("one run of all launches: {:.3f} ms -> {:.3f} ms, {:.2f}x\n", 1e3 * sums.heuristic, 1e3 * sums.tuned,
-               sums.heuristic / sums.tuned);
+    fmt::print("one run of all launches, each kernel alone: {:.3f} ms -> {:.3f} ms, {:.2f}x\n", 1e3 * sums.heuristic,
+               1e3 * sums.tuned, sums.heuristic / sums.tuned);
+  for (const ConfirmedProgram& program : confirmed) print_confirmed(program);
   for (const ProjectionPlace& place : places) print_place(place);
   if (sums.wrong > 0) fmt::print("{} schedules gave wrong results and were rejected\n", sums.wrong);
   fmt::print("records: {}\n", file.string());
@@ -246,6 +261,15 @@ void run_calibrate(const Arguments& arguments) {
   talk(fmt::format("{} is described in {}; --device-file takes it", device->model().name, arguments.out));
 }
 
+/// Of the time to spend; the rest is for measurements within programs.
+constexpr double kOfSearch = 0.7;
+
+std::vector<ConfirmedProgram> confirm(const Arguments& arguments, std::vector<TunedKernel>& tuned, Device& device,
+                                      const TuningFolder& records, const TuneOptions& options) {
+  const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
+  return confirm_in_programs(tuned, selection.model, options_of(arguments, selection), device, records, options);
+}
+
 int run_tune(const Arguments& arguments) {
   if (arguments.calibrate) return run_calibrate(arguments), 0;
   if (arguments.model.spec.empty()) miss_argument("MODEL");
@@ -263,7 +287,7 @@ int run_tune(const Arguments& arguments) {
   const InterruptGuard guard;
   Progress progress = Progress::on_stderr();
   TuneOptions options;
-  options.budget = budget;
+  options.budget = budget * (arguments.survey ? 1 : kOfSearch);
   options.again = arguments.again || arguments.survey;
   options.survey = arguments.survey;
   options.stop = [] { return InterruptGuard::signal() != 0; };
@@ -283,12 +307,16 @@ int run_tune(const Arguments& arguments) {
     talk(fmt::format(
         "no description of {} is shipped, so schedules are tried without predictions; --device-file takes one",
         device->model().name));
-  const std::vector<TunedKernel> tuned = tune_kernels(std::move(kernels), *device, model.get(), records, options);
+  std::vector<TunedKernel> tuned = tune_kernels(std::move(kernels), *device, model.get(), records, options);
+  options.budget = budget - (now() - begun);
+  std::vector<ConfirmedProgram> confirmed;
+  if (!arguments.survey) confirmed = confirm(arguments, tuned, *device, records, options);
   progress.finish();
   if (arguments.survey)
     print_survey(tuned, arguments.json);
   else
-    report(tuned, places_by_records(arguments, *device), records.path_of(device->model().name), arguments.json);
+    report(tuned, confirmed, places_by_records(arguments, *device), records.path_of(device->model().name),
+           arguments.json);
   return InterruptGuard::signal() != 0 ? 128 + InterruptGuard::signal() : 0;
 }
 

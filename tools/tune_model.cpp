@@ -105,6 +105,7 @@ class Collector {
 };
 
 constexpr size_t kSurveyed = 24;  // schedules of each kernel
+constexpr double kOfPredictions = 0.25;  // of a kernel's time, each time that it is predicted what to measure
 
 class Tuner {
  public:
@@ -121,7 +122,7 @@ class Tuner {
     known_ = folder_.read(device_.model().name);
     for (KernelToTune& kernel : kernels) {
       if (!keeps_records(kernel.alone, 0)) continue;
-      tuned_.push_back({std::move(kernel), {}, false, 0, 0, {}});
+      tuned_.emplace_back().kernel = std::move(kernel);
     }
     for (TunedKernel& one : tuned_) look_at(one);
     std::ranges::stable_sort(tuned_, std::greater(), [](const TunedKernel& one) { return weight(one); });
@@ -138,10 +139,11 @@ class Tuner {
 
   /// How long a launch takes, which decides when its turn comes.
   void look_at(TunedKernel& one) {
-    one.had_record = !options_.again && std::ranges::any_of(known_.records, [&](const TuningRecord& record) {
+    const auto known = std::ranges::find_if(known_.records, [&](const TuningRecord& record) {
       return record.kernel == one.kernel.task.kernel && record.sizes == one.kernel.task.sizes &&
              record.threads == one.kernel.task.threads;
     });
+    if (!options_.again && known != known_.records.end()) take(one, *known);
     if (stopped()) return;
     report(one.kernel.task.name, 0);
     const trace::Span span("tune", "look at " + one.kernel.task.name);
@@ -151,6 +153,15 @@ class Tuner {
     one.kernel.seconds = trial.seconds();
   }
 
+  static void take(TunedKernel& one, const TuningRecord& known) {
+    one.had_record = true;
+    one.record = known;
+    if (known.in_program > 0 || known.schedule == known.heuristic) return;
+    TriedSchedule& finalist = one.finalists.emplace_back();
+    finalist.schedule = known.schedule;
+    finalist.ratio = known.seconds / known.heuristic_seconds;
+  }
+
   void tune(size_t i) {
     TunedKernel& one = tuned_[i];
     report(one.kernel.task.name, i);
@@ -158,11 +169,12 @@ class Tuner {
     double rest = 0;
     for (size_t k = i; k < tuned_.size(); ++k)
       if (!tuned_[k].had_record) rest += std::sqrt(weight(tuned_[k]));  // what takes long is not all that counts
-    const double until = now() + left() * std::sqrt(weight(one)) / rest;
+    const double share = left() * std::sqrt(weight(one)) / rest, until = now() + share;
     const trace::Span span("tune", one.kernel.task.name);
     KernelTask task(one.kernel.alone, one.kernel.task.sizes, device_, one.kernel.constant_parameters);
     SearchOptions search;
     if (!options_.survey) search.known = log_.of(one.kernel.task);
+    search.predict_seconds = kOfPredictions * share;
     search.in_place = one.kernel.in_place;
     search.survey = options_.survey;
     if (options_.survey) search.first = kSurveyed;
@@ -211,6 +223,7 @@ class Tuner {
                               1e3 * record.heuristic_seconds, 1e3 * record.seconds,
                               record.heuristic_seconds / record.seconds, one.tried));
     one.record = std::move(record);
+    one.finalists = finalists(found);
   }
 
   void report(const std::string& kernel, size_t done) {

@@ -12,6 +12,7 @@
 #include "tools/cost_model.h"
 #include "tools/tune_log.h"
 #include "tools/tune_quality.h"
+#include "tools/tune_search.h"
 
 namespace mambac::tools {
 
@@ -79,8 +80,9 @@ struct SurveyedKernel {
 
 struct TunedKernel {
   KernelToTune kernel;
-  std::optional<TuningRecord> record;  // nothing: its turn did not come, or it had one already
-  bool had_record = false;
+  std::optional<TuningRecord> record;  // nothing: its turn did not come
+  bool had_record = false;             // from before
+  std::vector<TriedSchedule> finalists;  // the fastest ones by themselves, if they are not measured within programs yet
   size_t tried = 0, wrong = 0;
   std::optional<SurveyedKernel> surveyed;
 };

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <map>
+#include <random>
 #include <set>
+#include <span>
 
 #include "tools/kernel_set.h"
 
@@ -18,6 +21,10 @@ constexpr double kTie = 0.02;
 constexpr double kMostOwnError = 8;
 constexpr size_t kMostPredicted = 64;       // a prediction takes about as long as a compilation
 constexpr int64_t kMostStatements = 12000;  // written out: a compiler takes seconds for so many
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 class Search {
  public:
@@ -113,20 +120,38 @@ class Search {
     return regular;
   }
 
-  void predict(std::vector<TriedSchedule>& all) {
-    if (model_ == nullptr || all.empty()) return;
+  void predict(std::span<TriedSchedule> some) {
+    if (model_ == nullptr || some.empty()) return;
     std::vector<Schedule> schedules;
-    for (const TriedSchedule& one : all) schedules.push_back(one.schedule);
+    for (const TriedSchedule& one : some) schedules.push_back(one.schedule);
     const std::vector<Prediction> predictions = model_->predict(task_.graph(), 0, schedules, task_.sizes());
-    for (size_t i = 0; i < all.size(); ++i) all[i].predicted = predictions[i].seconds;
+    for (size_t i = 0; i < some.size(); ++i) some[i].predicted = predictions[i].seconds;
+  }
+
+  /// Leaves those that there was time for: what is compiled for long must leave some for measurements.
+  void predict_in_time(std::vector<TriedSchedule>& all) {
+    constexpr size_t kAtOnce = 8;
+    std::ranges::shuffle(all, std::minstd_rand());  // always the same order, in which any beginning is from everywhere
+    const double begun = now();
+    size_t done = 0;
+    while (done < all.size() && (done == 0 || now() - begun < options_.predict_seconds)) {
+      const size_t some = std::min(kAtOnce, all.size() - done);
+      predict(std::span(all).subspan(done, some));
+      done += some;
+    }
+    all.resize(done);
   }
 
   /// The most promising ones first, so many of them.
   std::vector<TriedSchedule> promising(std::vector<TriedSchedule> all, size_t most) {
     const bool choose = model_ != nullptr && !options_.survey;
     all = regular(std::move(all), choose ? kMostPredicted : most);
-    predict(all);
-    if (choose) std::ranges::stable_sort(all, {}, &TriedSchedule::predicted);
+    if (!choose) {
+      predict(all);
+      return all;
+    }
+    predict_in_time(all);
+    std::ranges::stable_sort(all, {}, &TriedSchedule::predicted);
     all.resize(std::min(all.size(), most));
     return all;
   }
@@ -213,6 +238,18 @@ class Search {
 };
 
 }  // namespace
+
+std::vector<TriedSchedule> finalists(const SearchResult& found) {
+  constexpr size_t kMost = 3;
+  std::vector<TriedSchedule> all;
+  for (const TriedSchedule& one : found.tried)
+    if (one.wrong.empty() && one.ratio > 0 && one.ratio < 1 && one.schedule != found.heuristic) all.push_back(one);
+  std::ranges::stable_sort(all, {}, [&](const TriedSchedule& one) {
+    return one.schedule == found.best ? 0 : one.ratio;
+  });
+  all.resize(std::min(all.size(), kMost));
+  return all;
+}
 
 SearchResult search_schedules(KernelTask& task, CostModel* model, const SearchOptions& options) {
   return Search(task, model, options).run();

@@ -1,6 +1,7 @@
 // The search for a kernel's best schedule: first over the coarse axes, then around the best.
 #pragma once
 
+#include <cmath>
 #include <functional>
 #include <optional>
 #include <string>
@@ -27,6 +28,7 @@ struct SearchOptions {
   size_t first = 12;              // schedules of the coarse space that are timed: those of the best predictions
   size_t around = 8;              // neighbours of the best that are timed at a time
   int most_moves = 4;             // from one best to the next
+  double predict_seconds = HUGE_VAL;  // that predictions before each of these measurements may take
   bool survey = false;            // only so many of the coarse space as `first` says, which lie regularly in it
   bool in_place = false;          // only schedules under which outputs may have the place of inputs as under the device's
   std::vector<TriedSchedule> known;  // from a search that was interrupted: not tried again
@@ -42,6 +44,10 @@ struct SearchResult {
   std::vector<TriedSchedule> tried;
   bool complete = true;                       // it was not stopped
 };
+
+/// The best and the next ones that seemed faster than the device's own schedule, three at most: what is faster by itself
+/// need not be faster within a program.
+std::vector<TriedSchedule> finalists(const SearchResult& found);
 
 /// Searches the schedules of the task's kernel. `model`, which may be null, says which of many are tried; without it
 /// they are those that lie regularly in the space. A schedule whose results are wrong is never timed. The best is the

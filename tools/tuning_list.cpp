@@ -133,6 +133,7 @@ void print_record(const std::string& device, const KeptRecord& kept) {
   fmt::print("tuned         {} us, within {:.1f}%\n", time_text(record.seconds), 100 * record.spread);
   fmt::print("heuristic     {} us, {} times as long\n", time_text(record.heuristic_seconds), ratio_text(record));
   if (record.predicted_seconds > 0) fmt::print("predicted     {} us\n", time_text(record.predicted_seconds));
+  if (record.in_program > 0) fmt::print("in a program  {:.2f} of the heuristic's time\n", record.in_program);
   fmt::print("error         {:.3g} of what is tolerated\n", record.error);
   fmt::print("architecture  {}\n", record.architecture);
   fmt::print("toolkit       {}\n", record.toolkit);

@@ -6,6 +6,7 @@
 namespace mambac {
 
 constexpr int kTuningFormat = 1;
+constexpr const char* kInProgram = "in_program";
 
 /// Calls visit(name, field) for every field, in the order of the file, so that reading and writing cannot differ.
 template <class Record, class Visit>
@@ -20,6 +21,7 @@ void each_field(Record& record, Visit visit) {
   visit("spread", record.spread);
   visit("heuristic_seconds", record.heuristic_seconds);
   visit("predicted_seconds", record.predicted_seconds);
+  visit(kInProgram, record.in_program);
   visit("error", record.error);
   visit("architecture", record.architecture);
   visit("toolkit", record.toolkit);

@@ -91,8 +91,10 @@ bool is_date(const std::string& text) {
   return std::chrono::year_month_day(std::chrono::year(number(0, 4)), month, day).ok();
 }
 
-TuningRecord record_from(const json& in, const std::string& where) {
+TuningRecord record_from(const json& given, const std::string& where) {
   TuningRecord record;
+  json in = given;
+  if (in.is_object() && !in.contains(kInProgram)) in[kInProgram] = record.in_program;  // the one that may be missing
   std::vector<std::string> keys;
   each_field(record, [&](const char* name, const auto&) { keys.emplace_back(name); });
   check_keys(in, where, keys);

@@ -46,7 +46,9 @@ std::string text_of(const Schedule& schedule) {
 
 std::string text_of(const TuningRecord& record) {
   std::string members;
-  each_field(record, [&](const char* name, const auto& value) { add_member(members, name, text_of(value)); });
+  each_field(record, [&](const std::string& name, const auto& value) {
+    if (name != kInProgram || record.in_program > 0) add_member(members, name, text_of(value));
+  });
   return "{" + members + "}";
 }
 

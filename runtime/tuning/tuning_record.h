@@ -21,6 +21,7 @@ struct TuningRecord {
   double spread = 0;             // half of the median's 95% interval, relative to it
   double heuristic_seconds = 0;  // measured by turns with it
   double predicted_seconds = 0;  // by the cost model; 0: it has none
+  double in_program = 0;         // its time in a program, relative to the heuristic's there; 0: it was not measured there
   double error = 0;              // the largest against the reference, in units of what is tolerated
   std::string architecture;      // "znver4", "sm_90"
   std::string toolkit;           // "LLVM 19.1.7", "NVRTC 13.0"

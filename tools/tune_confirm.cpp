@@ -1,0 +1,214 @@
+#include "tools/tune_confirm.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "codegen/lower.h"
+#include "ir/error.h"
+#include "ir/trace.h"
+#include "tools/port_memory.h"
+
+namespace mambac::tools {
+namespace {
+
+constexpr int kLeastRounds = 5, kMostRounds = 31;
+constexpr double kLongEnough = 20;  // seconds, after the fewest rounds
+constexpr double kWorthIt = 0.99;   // of the time under the device's own schedule
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// A program under several schedules; all have the same inputs.
+class ProgramTrial {
+ public:
+  ProgramTrial(const SourceProgram& program, const Bindings& sizes, const Target& target, const Candidates& candidates)
+      : candidates_(candidates) {
+    size_t most = 0;
+    for (const auto& [digest, schedules] : candidates) most = std::max(most, schedules.size());
+    for (size_t variant = 0; variant <= most; ++variant) {
+      variants_.push_back(compile(program.source, program.options, sizes, target, scheduler(target.device(), variant)));
+      memory_.bind(**variants_.back());
+    }
+    const Graph& graph = variants_.front()->program->graph();
+    Filling filling;
+    filling.below = integers_below(graph);
+    fill_inputs(graph, **variants_.front(), memory_, filling);
+    for (size_t k = 0; k < graph.kernels.size(); ++k)
+      digests_.push_back(kernel_key(graph, static_cast<int>(k)).digest());
+    for (const auto& variant : variants_) (**variant).run();  // pages are touched, constants computed
+  }
+
+  std::optional<TimesInProgram> run(double until, const std::function<bool()>& stop) {
+    const double begun = now();
+    const auto is_over = [&](int round) {
+      return stop() || now() > until || (round >= kLeastRounds && now() - begun > kLongEnough);
+    };
+    int round = 0;
+    for (; round < kMostRounds && !is_over(round); ++round) {
+      measure();
+      if (round == 0 && now() + (kLeastRounds - 1) * (now() - begun) > until) keep_first_candidates();
+    }
+    if (round < kLeastRounds) return {};
+    return result();
+  }
+
+ private:
+  void keep_first_candidates() {
+    variants_.resize(std::min<size_t>(variants_.size(), 2));
+    for (auto& [digest, ratios] : ratios_) ratios.resize(1);
+  }
+
+  Program::Scheduler scheduler(Device& device, size_t variant) const {
+    return [this, &device, variant](const Graph& fused, int number) {
+      const Schedule own = device.schedule(fused, number);
+      const auto found = candidates_.find(kernel_key(fused, number).digest());
+      if (found == candidates_.end() || variant == 0 || variant > found->second.size()) return own;
+      const Schedule& candidate = found->second[variant - 1];
+      return why_illegal(fused, number, candidate, device.kind()).empty() ? candidate : own;
+    };
+  }
+
+  void measure() {
+    const trace::Span span("tune", "round within the program");
+    std::map<std::string, double> own;
+    for (size_t variant = 0; variant < variants_.size(); ++variant) {
+      const std::map<std::string, double> here = seconds_by_kernel(**variants_[variant]);
+      if (variant == 0) {
+        own = here;
+        double total = 0;
+        for (const auto& [digest, seconds] : own) total += seconds;
+        totals_.push_back(total);
+      }
+      for (const auto& [digest, schedules] : candidates_) {
+        if (!own.contains(digest)) continue;
+        if (variant == 0) own_[digest].push_back(own.at(digest));
+        if (variant == 0 || variant > schedules.size()) continue;
+        std::vector<std::vector<double>>& ratios = ratios_[digest];
+        ratios.resize(std::max(ratios.size(), variant));
+        ratios[variant - 1].push_back(here.at(digest) / own.at(digest));
+      }
+    }
+  }
+
+  std::map<std::string, double> seconds_by_kernel(Executable& executable) const {
+    std::map<std::string, double> sums;
+    const std::vector<KernelTime> times = executable.run_timed();
+    check(times.size() == digests_.size(), "times of other kernels than the program's");
+    for (size_t k = 0; k < times.size(); ++k) sums[digests_[k]] += times[k].seconds;
+    return sums;
+  }
+
+  TimesInProgram result() const {
+    TimesInProgram found;
+    found.seconds = interval_of(totals_).median;
+    for (const auto& [digest, seconds] : own_) {
+      TimesInProgram::OfKernel& kernel = found.kernels[digest];
+      kernel.seconds = interval_of(seconds).median;
+      for (const std::vector<double>& of_candidate : ratios_.at(digest))
+        kernel.ratios.push_back(interval_of(of_candidate));
+    }
+    return found;
+  }
+
+  const Candidates& candidates_;
+  PortMemory memory_;
+  std::vector<std::unique_ptr<Compiled>> variants_;
+  std::vector<std::string> digests_;  // by kernel
+  std::vector<double> totals_;
+  std::map<std::string, std::vector<double>> own_;
+  std::map<std::string, std::vector<std::vector<double>>> ratios_;  // by candidate
+};
+
+class Confirmation {
+ public:
+  Confirmation(std::vector<TunedKernel>& kernels, Device& device, const TuningFolder& folder)
+      : kernels_(kernels), device_(device), folder_(folder) {}
+
+  Candidates candidates() const {
+    Candidates all;
+    for (const TunedKernel& one : kernels_)
+      for (const TriedSchedule& finalist : one.finalists) all[one.kernel.task.kernel].push_back(finalist.schedule);
+    return all;
+  }
+
+  ConfirmedProgram keep(GraphKind kind, const TimesInProgram& times) {
+    ConfirmedProgram program{kind, times.seconds, times.seconds};
+    TuningFile changed{device_.model().name, {}};
+    for (TunedKernel& one : kernels_) {
+      const auto found = times.kernels.find(one.kernel.task.kernel);
+      if (found == times.kernels.end() || !one.record) continue;
+      choose_in_program(one, found->second.ratios);
+      program.seconds -= found->second.seconds * (1 - one.record->in_program);
+      changed.records.push_back(*one.record);
+    }
+    if (!changed.records.empty()) folder_.merge(changed);
+    return program;
+  }
+
+ private:
+  std::vector<TunedKernel>& kernels_;
+  Device& device_;
+  const TuningFolder& folder_;
+};
+
+}  // namespace
+
+std::optional<TimesInProgram> times_in_program(const SourceProgram& program, const Bindings& sizes,
+                                               const Target& target, const Candidates& candidates, double seconds,
+                                               const std::function<bool()>& stop) {
+  if (seconds <= 0) return {};
+  const double until = now() + seconds;
+  return ProgramTrial(program, sizes, target, candidates).run(until, stop);
+}
+
+void choose_in_program(TunedKernel& kernel, const std::vector<Interval>& ratios) {
+  const auto best = std::ranges::min_element(ratios, {}, &Interval::median);
+  TuningRecord& record = *kernel.record;
+  if (best->median >= kWorthIt) {
+    record.schedule = record.heuristic;
+    record.seconds = record.heuristic_seconds;
+    record.in_program = 1;
+    return;
+  }
+  const TriedSchedule& finalist = kernel.finalists[static_cast<size_t>(best - ratios.begin())];
+  record.in_program = best->median;
+  if (finalist.schedule == record.schedule) return;
+  record.schedule = finalist.schedule;
+  record.seconds = record.heuristic_seconds * finalist.ratio;
+  record.spread = finalist.spread;
+  record.error = finalist.error;
+  record.predicted_seconds = finalist.predicted;
+}
+
+std::vector<ConfirmedProgram> confirm_in_programs(std::vector<TunedKernel>& kernels, const Model& model,
+                                                  const TuneModelOptions& chosen, Device& device,
+                                                  const TuningFolder& folder, const TuneOptions& options) {
+  const double until = now() + options.budget;
+  const auto stop = [&] { return options.stop && options.stop(); };
+  std::vector<ConfirmedProgram> confirmed;
+  for (const GraphKind kind : chosen.graphs) {
+    Confirmation confirmation(kernels, device, folder);
+    const Candidates candidates = confirmation.candidates();
+    if (candidates.empty() || stop()) break;
+    const auto unconfirmed = [&](const std::string& why) {
+      options.note(fmt::format("{}: what was found is not measured within the program: {}", name_of(kind), why));
+    };
+    const DeviceModel here = device.model();
+    TunedSchedules places({{RecordSource::user, folder.read(here.name)}}, here.threads, here.library);
+    try {
+      const SourceProgram program = program_to_tune(model, kind, chosen, tune_target(device));
+      const auto times =
+          times_in_program(program, chosen.sizes, Target(device, &places), candidates, until - now(), stop);
+      if (times) confirmed.push_back(confirmation.keep(kind, *times));
+      else unconfirmed("there is no time left");
+    } catch (const EnvironmentError& failure) {
+      unconfirmed(failure.what());
+    }
+  }
+  return confirmed;
+}
+
+}  // namespace mambac::tools
