@@ -261,6 +261,17 @@ void walk_plainly(Schedule& schedule) {
   schedule.interleave = 12;
 }
 
+/// Where rows are so short that prefetchers see several of them as one piece of memory, one lane block walks all steps, and
+/// its states never leave their registers.
+void walk_near_rows(const Graph& fused, int number, Schedule& schedule) {
+  constexpr int64_t kNearLanes = 256;
+  if (fused.dim(fused.kernels[static_cast<size_t>(number)].lane).size > kNearLanes) return;
+  Schedule near = schedule;
+  near.states_in_registers = true;
+  near.tile = tile_for(fused, number, 4);
+  if (why_illegal(fused, number, near, DeviceKind::cpu).empty()) schedule = near;
+}
+
 /// Rows with sums over lanes and hardly anything else wait for memory, which comes fastest in one piece. Where there are
 /// exponentials, too, several rows at a time keep the pipes busy.
 bool waits_for_memory(const Graph& fused, int number) {
@@ -317,6 +328,8 @@ Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) 
     if (cpu.halves_vectors && states_fit_registers(fused, number)) walk_plainly(schedule);
   }
   schedule.tile = tile_for(fused, number, schedule.tile);
+  if (group.kind == KernelGroup::walk && group.lane != DimId{} && !cpu.halves_vectors)
+    walk_near_rows(fused, number, schedule);
   if (group.kind == KernelGroup::rows && !group.outer.empty()) {
     if (waits_for_memory(fused, number)) schedule.rows_together = 1;
     schedule.rows_per_task = rows_per_task(fused, number, width);
