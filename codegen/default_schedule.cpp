@@ -240,17 +240,18 @@ void map_rows(const Graph& fused, int number, Schedule& schedule) {
   else if (!fixed && !group.outer.empty() && group.inner.empty()) map_many_rows(fused, number, schedule);
 }
 
+constexpr int64_t kMostStatesOfBlock = 16;  // of 32 registers
+
 /// Whether all that a lane block carries from step to step fits registers: scans with one inner dimension, and no other
 /// recurrence, nor states that are stored at tiles.
 bool states_fit_registers(const Graph& fused, int number) {
-  constexpr int64_t kMostStates = 16;  // of 32 registers
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   if (group.inner.size() != 1 || !can_keep_states_in_registers(fused, number)) return false;
   for (const Node& node : fused.nodes())
     if (node.kernel == number && is_directional(node.op) &&
         (node.op != Op::Scan || operand(node, "resume").present()))
       return false;
-  return states_of_channel(fused, number) <= kMostStates;
+  return states_of_channel(fused, number) <= kMostStatesOfBlock;
 }
 
 /// The plain walk: each step by itself, and one lane block through all of them. Where vectors take two cycles, the steps
@@ -261,11 +262,12 @@ void walk_plainly(Schedule& schedule) {
   schedule.interleave = 12;
 }
 
-/// Where rows are so short that prefetchers see several of them as one piece of memory, one lane block walks all steps, and
-/// its states never leave their registers.
+/// Where rows are so short that prefetchers see several of them as one piece of memory, one lane block walks all steps,
+/// and its states never leave their registers.
 void walk_near_rows(const Graph& fused, int number, Schedule& schedule) {
   constexpr int64_t kNearLanes = 256;
-  if (fused.dim(fused.kernels[static_cast<size_t>(number)].lane).size > kNearLanes) return;
+  const int64_t lanes = fused.dim(fused.kernels[static_cast<size_t>(number)].lane).size;
+  if (lanes > kNearLanes || states_of_channel(fused, number) > kMostStatesOfBlock) return;
   Schedule near = schedule;
   near.states_in_registers = true;
   near.tile = tile_for(fused, number, 4);

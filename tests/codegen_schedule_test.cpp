@@ -389,10 +389,10 @@ TEST(GpuSchedules, ProjectionsOutsideAgree) {
 
 /// y = sum<N>(scan<L>(exp(dt * rate), x * gain) * read), the bare scan; with columns there is a matrix of states, and the
 /// sum is over both dimensions.
-Graph bare_scan(int64_t states, int64_t columns = 1) {
+Graph bare_scan(int64_t states, int64_t columns = 1, int64_t channels = 40) {
   Graph graph;
   Builder b(graph);
-  const DimId B = graph.add_dim("B", 0), L = graph.add_dim("L", 0), D = graph.add_dim("D", 40);
+  const DimId B = graph.add_dim("B", 0), L = graph.add_dim("L", 0), D = graph.add_dim("D", channels);
   const DimId N = graph.add_dim("N", states);
   const NodeId dt = b.input("dt", {DType::f32, {B, L, D}}), x = b.input("x", {DType::f32, {B, L, D}});
   const DimId M = graph.add_dim("M", columns);
@@ -409,9 +409,11 @@ TEST(Schedules, TheDefaultFitsTheProcessor) {
   const CpuTraits halves{16, true}, whole{16, false};
   EXPECT_TRUE(default_schedule(bare_scan(16), 0, halves).states_in_registers);
   EXPECT_EQ(default_schedule(bare_scan(16), 0, halves).tile, 1);
-  EXPECT_FALSE(default_schedule(bare_scan(16), 0, whole).states_in_registers);
-  EXPECT_EQ(default_schedule(bare_scan(16), 0, whole).tile, 8);
-  EXPECT_FALSE(default_schedule(bare_scan(17), 0, halves).states_in_registers) << "no registers for so many";
+  EXPECT_FALSE(default_schedule(bare_scan(16, 1, 1024), 0, whole).states_in_registers);
+  EXPECT_EQ(default_schedule(bare_scan(16, 1, 1024), 0, whole).tile, 8);
+  EXPECT_TRUE(default_schedule(bare_scan(16, 1, 256), 0, whole).states_in_registers) << "rows of one piece of memory";
+  for (const CpuTraits& cpu : {halves, whole})
+    EXPECT_FALSE(default_schedule(bare_scan(17), 0, cpu).states_in_registers) << "no registers for so many";
 }
 
 TEST(GpuSchedules, StatesOfALaneAreFewEnoughForRegisters) {
@@ -455,7 +457,7 @@ TEST(Schedules, SummedTimeIsAnOuterDimension) {
 
 TEST(Schedules, WhatTakesNoLongerThanALaunchIsOneTask) {
   const CpuTraits cpu{16, false};
-  EXPECT_EQ(default_schedule(fixed_rows(1000, 16), 0, cpu).rows_per_task, 1000);
+  EXPECT_EQ(default_schedule(fixed_rows(1000, 16), 0, cpu).rows_per_task, 4000) << "of four sequences";
   EXPECT_LT(default_schedule(fixed_rows(1000, 4096), 0, cpu).rows_per_task, 100);
 }
 
