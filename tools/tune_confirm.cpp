@@ -28,8 +28,10 @@ class ProgramTrial {
       : candidates_(candidates) {
     size_t most = 0;
     for (const auto& [digest, schedules] : candidates) most = std::max(most, schedules.size());
+    const int64_t room = target.device().free_memory();
     for (size_t variant = 0; variant <= most; ++variant) {
       variants_.push_back(compile(program.source, program.options, sizes, target, scheduler(target.device(), variant)));
+      if (variant == 0) most = std::min(most, others_that_fit(room));
       memory_.bind(**variants_.back());
     }
     const Graph& graph = variants_.front()->program->graph();
@@ -56,6 +58,20 @@ class ProgramTrial {
   }
 
  private:
+  /// Beside the first variant. Memory of a host is taken when it is touched, by when it is too late to refuse it.
+  size_t others_that_fit(int64_t room) const {
+    const Executable& first = **variants_.front();
+    const auto each = static_cast<int64_t>(first.planned_bytes());
+    int64_t shared = 0;
+    for (const std::vector<Port>* ports : {&first.inputs(), &first.outputs()})
+      for (const Port& port : *ports) shared += port.elements * static_cast<int64_t>(bytes_of(port.dtype));
+    const int64_t fitting = (room - room / 8 - shared) / std::max<int64_t>(each, 1);
+    if (fitting < 2)
+      throw EnvironmentError(fmt::format("two of its programs side by side need {:.1f} GB, {:.1f} GB are free",
+                                         1e-9 * static_cast<double>(shared + 2 * each), 1e-9 * static_cast<double>(room)));
+    return static_cast<size_t>(fitting - 1);
+  }
+
   void keep_first_candidates() {
     variants_.resize(std::min<size_t>(variants_.size(), 2));
     for (auto& [digest, ratios] : ratios_) ratios.resize(1);

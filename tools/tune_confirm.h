@@ -29,7 +29,7 @@ struct TimesInProgram {
 /// Runs a program under the device's own schedules, under the first candidates of all kernels, under the second ones, and
 /// so on, by turns. Small projections are computed where the target's records say. It takes `seconds` at most, if need be
 /// with the first candidates alone, and nothing is returned when that, too, is too much, or `stop` ends it.
-/// EnvironmentError when the programs have not enough memory side by side.
+/// EnvironmentError when not even two programs have memory side by side.
 std::optional<TimesInProgram> times_in_program(const SourceProgram& program, const Bindings& sizes,
                                                const Target& target, const Candidates& candidates, double seconds,
                                                const std::function<bool()>& stop);
