@@ -295,7 +295,7 @@ int run_tune(const Arguments& arguments) {
   options.progress = [&](const TuneProgress& at) {
     progress.update(
         CountReport{static_cast<int64_t>(at.done), static_cast<int64_t>(at.all),
-                    fmt::format("kernels, {:.2f}x so far, at {},", at.heuristic_seconds / at.seconds, at.kernel),
+                    fmt::format("kernels, {:.2f}x so far, at {},", at.heuristic_seconds / at.seconds, at.at),
                     now() - begun, budget});
   };
   const std::unique_ptr<CostModel> model =

@@ -209,6 +209,8 @@ std::vector<ConfirmedProgram> confirm_in_programs(std::vector<TunedKernel>& kern
     Confirmation confirmation(kernels, device, folder);
     const Candidates candidates = confirmation.candidates();
     if (candidates.empty() || stop()) break;
+    if (options.progress)
+      options.progress(progress_of(kernels, kernels.size(), fmt::format("the whole of {}", name_of(kind))));
     const auto unconfirmed = [&](const std::string& why) {
       options.note(fmt::format("{}: what was found is not measured within the program: {}", name_of(kind), why));
     };

@@ -228,13 +228,7 @@ class Tuner {
 
   void report(const std::string& kernel, size_t done) {
     if (!options_.progress) return;
-    TuneProgress progress{done, tuned_.size(), 0, 0, kernel};
-    for (const TunedKernel& one : tuned_) {
-      const int n = std::max(one.kernel.launches, one.kernel.launches_other);
-      progress.heuristic_seconds += n * (one.record ? one.record->heuristic_seconds : one.kernel.seconds);
-      progress.seconds += n * (one.record ? one.record->seconds : one.kernel.seconds);
-    }
-    options_.progress(progress);
+    options_.progress(progress_of(tuned_, done, kernel));
   }
 
   Device& device_;
@@ -269,6 +263,16 @@ SourceProgram program_to_tune(const Model& model, GraphKind kind, const TuneMode
 std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOptions& options,
                                           const TuneTarget& target) {
   return Collector(model, options, target).collect();
+}
+
+TuneProgress progress_of(const std::vector<TunedKernel>& kernels, size_t done, const std::string& at) {
+  TuneProgress progress{done, kernels.size(), 0, 0, at};
+  for (const TunedKernel& one : kernels) {
+    const int n = std::max(one.kernel.launches, one.kernel.launches_other);
+    progress.heuristic_seconds += n * (one.record ? one.record->heuristic_seconds : one.kernel.seconds);
+    progress.seconds += n * (one.record ? one.record->seconds : one.kernel.seconds);
+  }
+  return progress;
 }
 
 std::vector<TunedKernel> tune_kernels(std::vector<KernelToTune> kernels, Device& device, CostModel* model,

@@ -60,7 +60,7 @@ std::vector<KernelToTune> kernels_to_tune(const Model& model, const TuneModelOpt
 struct TuneProgress {
   size_t done = 0, all = 0;
   double heuristic_seconds = 0, seconds = 0;  // of a run of all kernels, those that are not done as they are
-  std::string kernel;                         // at which it is
+  std::string at;                             // the kernel at which it is, or the program
 };
 
 struct TuneOptions {
@@ -86,6 +86,9 @@ struct TunedKernel {
   size_t tried = 0, wrong = 0;
   std::optional<SurveyedKernel> surveyed;
 };
+
+/// When so many of them are done.
+TuneProgress progress_of(const std::vector<TunedKernel>& kernels, size_t done, const std::string& at);
 
 /// Tunes kernels, those that take the longest in all first, each for its share of the time; after each its record is
 /// merged into the folder, so that an interruption loses none. `model` may be null. Failures are those of TuningFolder
