@@ -186,6 +186,8 @@ void choose_in_program(TunedKernel& kernel, const std::vector<Interval>& ratios)
   if (best->median >= kWorthIt) {
     record.schedule = record.heuristic;
     record.seconds = record.heuristic_seconds;
+    record.error = kernel.heuristic_error;
+    record.predicted_seconds = 0;  // what was predicted is of the other one
     record.in_program = 1;
     return;
   }
@@ -221,7 +223,7 @@ std::vector<ConfirmedProgram> confirm_in_programs(std::vector<TunedKernel>& kern
       const auto times =
           times_in_program(program, chosen.sizes, Target(device, &places), candidates, until - now(), stop);
       if (times) confirmed.push_back(confirmation.keep(kind, *times));
-      else unconfirmed("there is no time left");
+      else unconfirmed(stop() ? "it was interrupted" : "there is no time left");
     } catch (const EnvironmentError& failure) {
       unconfirmed(failure.what());
     }

@@ -223,6 +223,7 @@ class Tuner {
                               1e3 * record.heuristic_seconds, 1e3 * record.seconds,
                               record.heuristic_seconds / record.seconds, one.tried));
     one.record = std::move(record);
+    one.heuristic_error = found.heuristic_error;
     one.finalists = finalists(found);
   }
 

@@ -82,6 +82,7 @@ struct TunedKernel {
   KernelToTune kernel;
   std::optional<TuningRecord> record;  // nothing: its turn did not come
   bool had_record = false;             // from before
+  double heuristic_error = 0;          // as TuningRecord::error
   std::vector<TriedSchedule> finalists;  // the fastest ones by themselves, if they are not measured within programs yet
   size_t tried = 0, wrong = 0;
   std::optional<SurveyedKernel> surveyed;

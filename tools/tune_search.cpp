@@ -47,7 +47,7 @@ class Search {
                       "times what is tolerated ('mambac compare' looks into that), so that it is left as "
                       "it is",
                       error));
-    result_.error = error;
+    result_.error = result_.heuristic_error = error;
     tolerated_ = std::max(1.0, 2 * error);
     try_some(coarse_schedules(task_.graph(), 0, result_.heuristic, kind()), options_.first);
     if (options_.survey) return survey();

@@ -41,6 +41,7 @@ struct SearchResult {
   double heuristic_seconds = 0, seconds = 0;  // medians of the last measurement, by turns
   double spread = 0;                          // of the ratio of the two
   double error = 0, predicted = 0;            // of the best
+  double heuristic_error = 0;
   std::vector<TriedSchedule> tried;
   bool complete = true;                       // it was not stopped
 };
