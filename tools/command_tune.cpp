@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -21,6 +20,7 @@
 #include "tools/tune_model.h"
 #include "tools/tune_predict.h"
 #include "tools/tune_survey.h"
+#include "tools/tune_times.h"
 #include "tools/tuned_fusion.h"
 
 namespace mambac::tools {
@@ -70,10 +70,6 @@ double seconds_in(const std::string& text) {
 std::vector<GraphKind> graphs_named(const std::string& text) {
   if (text == "all") return {GraphKind::train, GraphKind::prefill, GraphKind::step};
   return {kind_named(text)};
-}
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 struct Sums {

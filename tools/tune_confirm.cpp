@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "codegen/lower.h"
 #include "ir/error.h"
@@ -16,10 +15,6 @@ namespace {
 constexpr int kLeastRounds = 5, kMostRounds = 31;
 constexpr double kLongEnough = 20;  // seconds, after the fewest rounds
 constexpr double kWorthIt = 0.99;   // of the time under the device's own schedule
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// A program under several schedules; all have the same inputs.
 class ProgramTrial {

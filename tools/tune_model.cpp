@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <map>
 
@@ -12,14 +11,11 @@
 #include "passes/kernel_alone.h"
 #include "passes/plan.h"
 #include "tools/tune_search.h"
+#include "tools/tune_times.h"
 #include "tools/tuned_fusion.h"
 
 namespace mambac::tools {
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 std::string today() {
   const std::time_t time = std::time(nullptr);

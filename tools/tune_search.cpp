@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <random>
@@ -21,10 +20,6 @@ constexpr double kTie = 0.02;
 constexpr double kMostOwnError = 8;
 constexpr size_t kMostPredicted = 64;       // a prediction takes about as long as a compilation
 constexpr int64_t kMostStatements = 12000;  // written out: a compiler takes seconds for so many
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 class Search {
  public:

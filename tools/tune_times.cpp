@@ -1,6 +1,7 @@
 #include "tools/tune_times.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "ir/error.h"
@@ -82,6 +83,10 @@ class Race {
 };
 
 }  // namespace
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 Interval interval_of(std::vector<double> values) {
   std::ranges::sort(values);

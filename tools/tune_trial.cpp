@@ -1,7 +1,6 @@
 #include "tools/tune_trial.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <set>
@@ -11,6 +10,7 @@
 #include "tools/port_values.h"
 #include "tools/random_inputs.h"
 #include "tools/value_check.h"
+#include "tools/tune_times.h"
 
 namespace mambac::tools {
 namespace {
@@ -73,10 +73,6 @@ std::set<std::string> rates(const Graph& alone) {
         !node.type.has(group.along))
       names.insert(node.name);
   return names;
-}
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 Program::Scheduler always(const Schedule& schedule) {
