@@ -9,8 +9,8 @@
 #include "tools/kernel_work.h"
 #include "tools/port_values.h"
 #include "tools/random_inputs.h"
-#include "tools/value_check.h"
 #include "tools/tune_times.h"
+#include "tools/value_check.h"
 
 namespace mambac::tools {
 namespace {
