@@ -19,6 +19,13 @@ if(CMAKE_CXX_COMPILER_LAUNCHER MATCHES ccache OR NOT CMAKE_CXX_COMPILER_ID STREQ
   set(CMAKE_DISABLE_PRECOMPILE_HEADERS ON)
 endif()
 
+# With CMAKE_UNITY_BUILD so many files are compiled as one, which takes a fourth off the time of a build. So no two files
+# of a library may give one name to two things of their anonymous namespaces.
+set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  list(APPEND MAMBAC_WARNINGS -Wno-subobject-linkage)  # sees an included file, which it takes for a header
+endif()
+
 # Tests are many and change often: they are linked by a linker that takes a fifth of the default one's time, where there
 # is one. What is installed or packaged is not.
 include(CheckLinkerFlag)

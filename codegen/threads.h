@@ -19,6 +19,9 @@
 
 namespace mambac {
 
+/// Of memory that a GPU reads at once.
+constexpr int64_t kLineBytes = 128;
+
 /// `shared_bytes`: the shared memory that the arrays of a task may take.
 loop::Kernel for_threads(loop::Kernel kernel, int64_t shared_bytes);
 

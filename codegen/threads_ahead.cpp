@@ -38,7 +38,6 @@ using loop::Var;
 
 /// A thread holds at most so many values of one statement's.
 constexpr int64_t kMostValues = 64;
-constexpr int64_t kLineBytes = 128;
 
 class TileFetcher {
  public:

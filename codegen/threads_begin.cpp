@@ -18,7 +18,6 @@ using loop::Int;
 using loop::Stmt;
 using loop::StmtKind;
 
-constexpr int64_t kLineBytes = 128;
 constexpr int64_t kMostLines = 4096;  // of what a block brings near at once
 
 /// So many times, so many elements further on each time.

@@ -51,37 +51,37 @@ bool is_multiple(const Int& a, int64_t of) {
 }
 
 /// An expression where a variable is number * count + rest, rest < count: base + rest * step.
-struct Run {
+struct CopiedRun {
   Int base;
   int64_t step = 0;
 };
 
 /// Nothing when it is not of this form.
-std::optional<Run> in_runs(const Int& a, Var var, const Int& number, int64_t count) {
-  if (a->op == IntOp::Var && a->value == var) return Run{number * count, 1};
-  if (!a->a) return Run{a, 0};
-  const std::optional<Run> x = in_runs(a->a, var, number, count), y = in_runs(a->b, var, number, count);
+std::optional<CopiedRun> in_runs(const Int& a, Var var, const Int& number, int64_t count) {
+  if (a->op == IntOp::Var && a->value == var) return CopiedRun{number * count, 1};
+  if (!a->a) return CopiedRun{a, 0};
+  const std::optional<CopiedRun> x = in_runs(a->a, var, number, count), y = in_runs(a->b, var, number, count);
   if (!x || !y) return std::nullopt;
   const bool still = x->step == 0 && y->step == 0;
   int64_t by = 0;
   const bool whole = x->step == 1 && is_multiple(x->base, count) && is_constant(a->b, &by) && by % count == 0;
   switch (a->op) {
     case IntOp::Add:
-      return Run{x->base + y->base, x->step + y->step};
+      return CopiedRun{x->base + y->base, x->step + y->step};
     case IntOp::Sub:
-      return Run{x->base - y->base, x->step - y->step};
+      return CopiedRun{x->base - y->base, x->step - y->step};
     case IntOp::Mul:
-      if (still) return Run{x->base * y->base, 0};
-      if (y->step == 0 && is_constant(y->base, &by)) return Run{x->base * by, x->step * by};
+      if (still) return CopiedRun{x->base * y->base, 0};
+      if (y->step == 0 && is_constant(y->base, &by)) return CopiedRun{x->base * by, x->step * by};
       return std::nullopt;
     case IntOp::Div:
-      return still || whole ? std::optional(Run{x->base / y->base, 0}) : std::nullopt;
+      return still || whole ? std::optional(CopiedRun{x->base / y->base, 0}) : std::nullopt;
     case IntOp::Mod:
-      return still || whole ? std::optional(Run{x->base % y->base, x->step}) : std::nullopt;
+      return still || whole ? std::optional(CopiedRun{x->base % y->base, x->step}) : std::nullopt;
     case IntOp::Min:
-      return still ? std::optional(Run{min(x->base, y->base), 0}) : std::nullopt;
+      return still ? std::optional(CopiedRun{min(x->base, y->base), 0}) : std::nullopt;
     case IntOp::Max:
-      return still ? std::optional(Run{max(x->base, y->base), 0}) : std::nullopt;
+      return still ? std::optional(CopiedRun{max(x->base, y->base), 0}) : std::nullopt;
     default:
       return std::nullopt;
   }

@@ -15,17 +15,17 @@ using loop::Stmt;
 using loop::StmtKind;
 using loop::Var;
 
-struct Access {
+struct ArrayAccess {
   bool array = false;  // else a buffer
   int number = -1;
   Int at;
-  bool operator==(const Access& other) const { return array == other.array && number == other.number; }
+  bool operator==(const ArrayAccess& other) const { return array == other.array && number == other.number; }
 };
 
 /// What the statements below a loop do.
 struct Facts {
   bool uniform = true;  // and no control flow but loops, and no store that other threads could not see
-  std::vector<Access> stores, loads;
+  std::vector<ArrayAccess> stores, loads;
   std::map<Var, const Stmt*> loops;
 };
 
@@ -107,9 +107,9 @@ class Spreader {
 
   /// Every place that is stored to is touched under one index only: an iteration sees what itself stored, if anything.
   static bool touches_own_elements(const Facts& facts) {
-    for (const Access& store : facts.stores)
+    for (const ArrayAccess& store : facts.stores)
       for (const auto* others : {&facts.stores, &facts.loads})
-        for (const Access& other : *others)
+        for (const ArrayAccess& other : *others)
           if (other == store && !is_same(other.at, store.at)) return false;
     return true;
   }
@@ -123,7 +123,7 @@ class Spreader {
       for (const Int& bound : {s->begin, s->end})
         for (Var v : variables(bound))
           if (all.count(v)) return {};
-      const bool everywhere = std::all_of(facts.stores.begin(), facts.stores.end(), [&](const Access& store) {
+      const bool everywhere = std::all_of(facts.stores.begin(), facts.stores.end(), [&](const ArrayAccess& store) {
         const auto found = factors(store.at, all);
         return found && found->count(s->var);
       });
@@ -137,7 +137,7 @@ class Spreader {
   static bool are_distinct(const Facts& facts) {
     std::set<Var> all;
     for (const auto& [var, loop] : facts.loops) all.insert(var);
-    return std::all_of(facts.stores.begin(), facts.stores.end(), [&](const Access& store) {
+    return std::all_of(facts.stores.begin(), facts.stores.end(), [&](const ArrayAccess& store) {
       const auto found = factors(store.at, all);
       if (!found) return false;
       std::vector<std::pair<int64_t, Var>> digits;
@@ -162,7 +162,7 @@ class Spreader {
     for (const Stmt* s : loops) all.insert(s->var);
     std::map<Var, int64_t> strides;
     for (const auto* accesses : {&facts.loads, &facts.stores})
-      for (const Access& a : *accesses) {
+      for (const ArrayAccess& a : *accesses) {
         const auto found = factors(a.at, all);
         if (a.array || !found || found->size() != loops.size() || !strides.empty()) continue;
         strides = *found;

@@ -11,7 +11,7 @@ namespace mambac {
 namespace {
 
 /// A node on its way into the graph, with short access to what the rules look at.
-struct Rule {
+struct TypeRule {
   const Graph& graph;
   const Node& node;
   const OpInfo& op;
@@ -60,7 +60,7 @@ size_t count_of(const OpInfo& op, std::string_view attribute) {
   return std::count(op.attributes.begin(), op.attributes.end(), attribute);
 }
 
-void check_operands(const Rule& rule) {
+void check_operands(const TypeRule& rule) {
   const std::vector<OperandSpec>& specs = rule.op.operands;
   const std::vector<NodeId>& operands = rule.node.operands;
   bool variadic = !specs.empty() && specs.back().variadic;
@@ -74,7 +74,7 @@ void check_operands(const Rule& rule) {
   }
 }
 
-void check_dims(const Rule& rule) {
+void check_dims(const TypeRule& rule) {
   const Dims& dims = rule.node.attrs.dims;
   for (DimId dim : dims) check(dim.index < rule.graph.dims().size(), "a dimension of an attribute is in the graph");
   size_t single = count_of(rule.op, "d");
@@ -85,7 +85,7 @@ void check_dims(const Rule& rule) {
                         rule.op.attribute_text));
 }
 
-void expect_distinct(const Rule& rule, const Dims& dims) {
+void expect_distinct(const TypeRule& rule, const Dims& dims) {
   for (size_t i = 0; i < dims.size(); ++i) {
     if (std::find(dims.begin(), dims.begin() + i, dims[i]) != dims.begin() + i) {
       rule.fail(fmt::format("dimension {} is there twice in {}", rule.dim_name(dims[i]), rule.text(dims)));
@@ -93,46 +93,46 @@ void expect_distinct(const Rule& rule, const Dims& dims) {
   }
 }
 
-Type infer_declared(const Rule& rule) {
+Type infer_declared(const TypeRule& rule) {
   for (DimId dim : rule.node.type.dims)
     check(dim.index < rule.graph.dims().size(), "a dimension of a type is in the graph");
   expect_distinct(rule, rule.node.type.dims);
   return rule.node.type;
 }
 
-Type infer_scalar(const Rule& rule) {
+Type infer_scalar(const TypeRule& rule) {
   expect_distinct(rule, rule.node.attrs.dims);
   return {};
 }
 
-Type infer_iota(const Rule& rule) {
+Type infer_iota(const TypeRule& rule) {
   return {DType::f32, {rule.dim(0)}};
 }
 
-Dims dims_of_all(const Rule& rule) {
+Dims dims_of_all(const TypeRule& rule) {
   Dims dims;
   for (size_t i = 0; i < rule.node.operands.size(); ++i) dims = joined(dims, rule.type(i).dims);
   return dims;
 }
 
-Type infer_pointwise(const Rule& rule) {
+Type infer_pointwise(const TypeRule& rule) {
   return {DType::f32, ordered(rule.graph, dims_of_all(rule))};
 }
 
-Type infer_cast(const Rule& rule) {
+Type infer_cast(const TypeRule& rule) {
   DType to = rule.node.attrs.dtype;
   if (!is_float(to) && to != DType::u8)
     rule.fail(fmt::format("found element type {}, expected f32, bf16, f16 or u8", name_of(to)));
   return {to, ordered(rule.graph, rule.type(0).dims)};
 }
 
-Type infer_reduction(const Rule& rule) {
+Type infer_reduction(const TypeRule& rule) {
   expect_distinct(rule, rule.node.attrs.dims);
   for (DimId dim : rule.node.attrs.dims) rule.expect_has(0, dim);
   return {DType::f32, without(rule.type(0).dims, rule.node.attrs.dims)};
 }
 
-Type infer_dot(const Rule& rule) {
+Type infer_dot(const TypeRule& rule) {
   const Dims& contracted = rule.node.attrs.dims;
   expect_distinct(rule, contracted);
   for (DimId dim : contracted) {
@@ -144,7 +144,7 @@ Type infer_dot(const Rule& rule) {
   return {to, ordered(rule.graph, without(dims_of_all(rule), contracted))};
 }
 
-Type infer_part_dot(const Rule& rule) {
+Type infer_part_dot(const TypeRule& rule) {
   const DimId whole = rule.dim(0), parts = rule.dim(1);
   for (size_t operand : {0, 1}) {
     rule.expect_has(operand, whole);
@@ -159,7 +159,7 @@ Type infer_part_dot(const Rule& rule) {
 }
 
 /// An index along a dimension; along a free one only its ends are known.
-void expect_index(const Rule& rule, DimId dim, int64_t index) {
+void expect_index(const TypeRule& rule, DimId dim, int64_t index) {
   int64_t size = rule.graph.dim(dim).size;
   if (size == 0 && index != 0 && index != -1) {
     rule.fail(fmt::format("found index {} along {}, which is free; expected first or last", index, rule.dim_name(dim)));
@@ -169,19 +169,19 @@ void expect_index(const Rule& rule, DimId dim, int64_t index) {
   }
 }
 
-Type infer_at(const Rule& rule) {
+Type infer_at(const TypeRule& rule) {
   rule.expect_has(0, rule.dim(0));
   expect_index(rule, rule.dim(0), rule.node.attrs.integer);
   return {rule.type(0).dtype, without(rule.type(0).dims, {rule.dim(0)})};
 }
 
-Type infer_put(const Rule& rule) {
+Type infer_put(const TypeRule& rule) {
   rule.expect_lacks(0, rule.dim(0));
   expect_index(rule, rule.dim(0), rule.node.attrs.integer);
   return {rule.type(0).dtype, inserted(rule.graph, rule.type(0).dims, rule.dim(0))};
 }
 
-void expect_range(const Rule& rule, DimId whole, DimId part) {
+void expect_range(const TypeRule& rule, DimId whole, DimId part) {
   rule.expect_fixed(whole);
   rule.expect_fixed(part);
   int64_t offset = rule.node.attrs.integer;
@@ -191,23 +191,23 @@ void expect_range(const Rule& rule, DimId whole, DimId part) {
                         rule.text(part), rule.text(whole)));
 }
 
-Type replace_dim(const Rule& rule, DimId from, DimId to) {
+Type replace_dim(const TypeRule& rule, DimId from, DimId to) {
   rule.expect_has(0, from);
   if (from != to) rule.expect_lacks(0, to);
   return {rule.type(0).dtype, replaced(rule.type(0).dims, from, to)};
 }
 
-Type infer_slice(const Rule& rule) {
+Type infer_slice(const TypeRule& rule) {
   expect_range(rule, rule.dim(0), rule.dim(1));
   return replace_dim(rule, rule.dim(0), rule.dim(1));
 }
 
-Type infer_unslice(const Rule& rule) {
+Type infer_unslice(const TypeRule& rule) {
   expect_range(rule, rule.dim(1), rule.dim(0));
   return replace_dim(rule, rule.dim(0), rule.dim(1));
 }
 
-Type infer_rename(const Rule& rule) {
+Type infer_rename(const TypeRule& rule) {
   const Dim& from = rule.graph.dim(rule.dim(0));
   const Dim& to = rule.graph.dim(rule.dim(1));
   if (from.size != to.size) {
@@ -217,19 +217,19 @@ Type infer_rename(const Rule& rule) {
   return replace_dim(rule, rule.dim(0), rule.dim(1));
 }
 
-Type infer_after(const Rule& rule) { return rule.type(0); }
+Type infer_after(const TypeRule& rule) { return rule.type(0); }
 
 bool same_dims(const Dims& a, const Dims& b) {
   return a.size() == b.size() && without(a, b).empty();
 }
 
-void expect_same(const Rule& rule, size_t operand, const Type& found, const Type& expected) {
+void expect_same(const TypeRule& rule, size_t operand, const Type& found, const Type& expected) {
   if (found.dtype == expected.dtype && same_dims(found.dims, expected.dims)) return;
   rule.fail(fmt::format("{} is {}; expected {}, as operand 1 has it", rule.operand_name(operand),
                         rule.text(rule.type(operand)), rule.text(expected)));
 }
 
-Type infer_concat(const Rule& rule) {
+Type infer_concat(const TypeRule& rule) {
   const Dims& dims = rule.node.attrs.dims;
   size_t count = rule.node.operands.size();
   if (dims.size() != count + 1) {
@@ -256,7 +256,7 @@ Type infer_concat(const Rule& rule) {
   return result;
 }
 
-Type infer_stack(const Rule& rule) {
+Type infer_stack(const TypeRule& rule) {
   DimId dim = rule.dim(0);
   rule.expect_fixed(dim);
   size_t count = rule.node.operands.size();
@@ -270,13 +270,13 @@ Type infer_stack(const Rule& rule) {
   return {rule.type(0).dtype, inserted(rule.graph, rule.type(0).dims, dim)};
 }
 
-Type infer_shift(const Rule& rule) {
+Type infer_shift(const TypeRule& rule) {
   rule.expect_has(0, rule.dim(0));
   rule.expect_fixed(rule.dim(0));
   return rule.type(0);
 }
 
-Type infer_broadcast(const Rule& rule) {
+Type infer_broadcast(const TypeRule& rule) {
   expect_distinct(rule, rule.node.attrs.dims);
   Dims dims = rule.type(0).dims;
   for (DimId dim : rule.node.attrs.dims) rule.expect_lacks(0, dim);
@@ -284,13 +284,13 @@ Type infer_broadcast(const Rule& rule) {
   return {rule.type(0).dtype, dims};
 }
 
-void expect_integers(const Rule& rule, size_t operand) {
+void expect_integers(const TypeRule& rule, size_t operand) {
   if (!is_float(rule.type(operand).dtype)) return;
   rule.fail(fmt::format("{} is {}; expected integers (u8 or i32)", rule.operand_name(operand),
                         rule.text(rule.type(operand))));
 }
 
-Type infer_gather(const Rule& rule) {
+Type infer_gather(const TypeRule& rule) {
   expect_integers(rule, 1);
   rule.expect_has(0, rule.dim(0));
   rule.expect_lacks(1, rule.dim(0));
@@ -298,7 +298,7 @@ Type infer_gather(const Rule& rule) {
   return {rule.type(0).dtype, ordered(rule.graph, dims)};
 }
 
-Type infer_scatter(const Rule& rule) {
+Type infer_scatter(const TypeRule& rule) {
   expect_integers(rule, 0);
   rule.expect_fixed(rule.dim(0));
   rule.expect_lacks(0, rule.dim(0));
@@ -307,7 +307,7 @@ Type infer_scatter(const Rule& rule) {
   return {DType::f32, ordered(rule.graph, dims)};
 }
 
-void expect_starts(const Rule& rule, const Dims& result, DimId walk) {
+void expect_starts(const TypeRule& rule, const Dims& result, DimId walk) {
   const Type* starts = rule.type("starts");
   if (!starts) return;
   bool all_free = std::all_of(starts->dims.begin(), starts->dims.end(),
@@ -318,7 +318,7 @@ void expect_starts(const Rule& rule, const Dims& result, DimId walk) {
 }
 
 /// `resume` has the result's dimensions, with the walked one replaced by the number of its tiles.
-void expect_resume(const Rule& rule, const Dims& result, DimId walk) {
+void expect_resume(const TypeRule& rule, const Dims& result, DimId walk) {
   const Type* resume = rule.type("resume");
   if (!resume) return;
   for (DimId dim : resume->dims) {
@@ -329,13 +329,13 @@ void expect_resume(const Rule& rule, const Dims& result, DimId walk) {
                         rule.text(*resume), rule.text(result), rule.dim_name(walk), rule.dim_name(walk)));
 }
 
-void expect_directional_operands(const Rule& rule, const Dims& result, DimId walk) {
+void expect_directional_operands(const TypeRule& rule, const Dims& result, DimId walk) {
   rule.expect_within("start", without(result, {walk}));
   expect_starts(rule, result, walk);
   expect_resume(rule, result, walk);
 }
 
-Type infer_scan(const Rule& rule) {
+Type infer_scan(const TypeRule& rule) {
   DimId walk = rule.dim(0);
   Dims both = joined(rule.type(0).dims, rule.type(1).dims);
   if (!contains(both, walk)) {
@@ -347,21 +347,21 @@ Type infer_scan(const Rule& rule) {
   return {DType::f32, result};
 }
 
-Type infer_delay(const Rule& rule) {
+Type infer_delay(const TypeRule& rule) {
   rule.expect_has(0, rule.dim(0));
   expect_directional_operands(rule, rule.type(0).dims, rule.dim(0));
   return rule.type(0);
 }
 
 /// What is said of dimensions of a window in the wrong order, where the right one would fit.
-std::string swapped_window(const Rule& rule) {
+std::string swapped_window(const TypeRule& rule) {
   const bool fits = rule.type(0).has(rule.dim(1)) && !rule.graph.dim(rule.dim(0)).is_free();
   if (!fits) return "";
   return fmt::format("; window takes <time, taps>, did you mean window<{}, {}>?", rule.dim_name(rule.dim(1)),
                      rule.dim_name(rule.dim(0)));
 }
 
-Type infer_window(const Rule& rule) {
+Type infer_window(const TypeRule& rule) {
   rule.expect_has(0, rule.dim(0), swapped_window(rule));
   rule.expect_lacks(0, rule.dim(1));
   rule.expect_fixed(rule.dim(1));
@@ -371,7 +371,7 @@ Type infer_window(const Rule& rule) {
   return {rule.type(0).dtype, result};
 }
 
-Type infer_overlap(const Rule& rule) {
+Type infer_overlap(const TypeRule& rule) {
   rule.expect_has(0, rule.dim(0));
   rule.expect_has(0, rule.dim(1));
   rule.expect_fixed(rule.dim(1));
@@ -379,7 +379,7 @@ Type infer_overlap(const Rule& rule) {
   return {DType::f32, rule.type(0).dims};
 }
 
-Type infer_chunk_starts(const Rule& rule) {
+Type infer_chunk_starts(const TypeRule& rule) {
   const Node& x = rule.graph.node(rule.node.operands[0]);
   DimId walk = rule.dim(0);
   const Dim& tiles = rule.graph.dim(rule.dim(1));
@@ -400,7 +400,7 @@ Type infer_chunk_starts(const Rule& rule) {
   return {DType::f32, replaced(x.type.dims, walk, rule.dim(1))};
 }
 
-Type dispatch(const Rule& rule) {
+Type dispatch(const TypeRule& rule) {
   switch (rule.node.op) {
 #define OP(e, name, operands, attributes, cls, infer, eval, gradient, step, flops, exponentials, meaning) \
   case Op::e:                                                                                             \
@@ -414,7 +414,7 @@ Type dispatch(const Rule& rule) {
 }  // namespace
 
 Type infer_type(const Graph& graph, const Node& node) {
-  Rule rule{graph, node, info(node.op)};
+  TypeRule rule{graph, node, info(node.op)};
   check_operands(rule);
   check_dims(rule);
   return dispatch(rule);

@@ -18,9 +18,9 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-std::string dim_text(const Graph& graph, DimId id) {
+std::string dim_source(const Graph& graph, DimId id) {
   const Dim& dim = graph.dim(id);
-  if (dim.is_tiles()) return fmt::format("{}/{}", dim_text(graph, dim.base), dim.divisor);
+  if (dim.is_tiles()) return fmt::format("{}/{}", dim_source(graph, dim.base), dim.divisor);
   if (!dim.is_free() && dim.name == std::to_string(dim.size)) return dim.name;
   return name_text(dim.name);
 }
@@ -28,7 +28,7 @@ std::string dim_text(const Graph& graph, DimId id) {
 /// Like type_text, but every name can be read back.
 std::string type_source(const Graph& graph, const Type& type) {
   std::string text = fmt::format("{}[", name_of(type.dtype));
-  for (size_t i = 0; i < type.dims.size(); ++i) text += (i > 0 ? ", " : "") + dim_text(graph, type.dims[i]);
+  for (size_t i = 0; i < type.dims.size(); ++i) text += (i > 0 ? ", " : "") + dim_source(graph, type.dims[i]);
   return text + "]";
 }
 
@@ -37,9 +37,9 @@ std::string attributes_text(const Graph& graph, const Node& node) {
   std::vector<std::string> parts;
   size_t dim = 0;
   for (const std::string_view spec : specs) {
-    if (spec == "d" && dim < node.attrs.dims.size()) parts.push_back(dim_text(graph, node.attrs.dims[dim++]));
+    if (spec == "d" && dim < node.attrs.dims.size()) parts.push_back(dim_source(graph, node.attrs.dims[dim++]));
     if (spec == "D") {
-      while (dim < node.attrs.dims.size()) parts.push_back(dim_text(graph, node.attrs.dims[dim++]));
+      while (dim < node.attrs.dims.size()) parts.push_back(dim_source(graph, node.attrs.dims[dim++]));
     }
     if (spec == "i") parts.push_back(std::to_string(node.attrs.integer));
     if (spec == "f") parts.push_back(number_text(node.attrs.number));
@@ -86,9 +86,9 @@ std::string dims_text(const Graph& graph) {
   for (uint32_t i = 0; i < graph.dims().size(); ++i) {
     const Dim& dim = graph.dims()[i];
     if (dim.is_free()) {
-      text += (in_free ? ", " : "free ") + dim_text(graph, DimId{i});
+      text += (in_free ? ", " : "free ") + dim_source(graph, DimId{i});
     } else {
-      text += fmt::format("{}dim {} = {}\n", in_free ? "\n" : "", dim_text(graph, DimId{i}), dim.size);
+      text += fmt::format("{}dim {} = {}\n", in_free ? "\n" : "", dim_source(graph, DimId{i}), dim.size);
     }
     in_free = dim.is_free();
   }
@@ -98,7 +98,7 @@ std::string dims_text(const Graph& graph) {
 /// ` outer<B, L>`; nothing for an empty list.
 std::string dim_list_text(const Graph& graph, std::string_view word, const std::vector<DimId>& dims) {
   std::vector<std::string> names;
-  for (const DimId dim : dims) names.push_back(dim_text(graph, dim));
+  for (const DimId dim : dims) names.push_back(dim_source(graph, dim));
   return names.empty() ? "" : fmt::format(" {}<{}>", word, fmt::join(names, ", "));
 }
 
@@ -118,7 +118,7 @@ size_t count_arguments(const Graph& graph) {
 std::string loops_text(const Graph& graph, const KernelGroup& kernel) {
   std::string text(kKernelKinds[kernel.kind]);
   if (kernel.along != DimId{}) {
-    text += fmt::format("<{}{}>", dim_text(graph, kernel.along), kernel.reverse ? ", reverse" : "");
+    text += fmt::format("<{}{}>", dim_source(graph, kernel.along), kernel.reverse ? ", reverse" : "");
   }
   if (kernel.lane != DimId{}) text += dim_list_text(graph, "lane", {kernel.lane});
   return text + dim_list_text(graph, "outer", kernel.outer) + dim_list_text(graph, "inner", kernel.inner);

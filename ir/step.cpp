@@ -31,7 +31,7 @@ bool made_along(const Graph& graph, NodeId value, DimId dim) {
   return false;
 }
 
-struct Rule {
+struct StepRule {
   Builder& b;
   const Graph& from;
   NodeId id;
@@ -53,7 +53,7 @@ struct Rule {
 };
 
 /// The op itself, on what its operands became.
-NodeId unchanged(Rule& rule) {
+NodeId unchanged(StepRule& rule) {
   Node copy = rule.node;
   copy.type = rule.step_type(rule.node.type);
   for (NodeId& operand : copy.operands) {
@@ -63,19 +63,19 @@ NodeId unchanged(Rule& rule) {
 }
 
 /// The value in the element type of the state.
-NodeId stored_as_state(Rule& rule, const StateSlot& slot, NodeId value) {
+NodeId stored_as_state(StepRule& rule, const StateSlot& slot, NodeId value) {
   const DType stored = rule.b.graph().node(slot.now).type.dtype;
   return rule.b.graph().node(value).type.dtype == stored ? value : rule.b.cast(value, stored);
 }
 
 /// The value that the step before left behind, 0 where a packed sequence starts with this step.
-NodeId remembered(Rule& rule, StateSlot& slot) {
+NodeId remembered(StepRule& rule, StateSlot& slot) {
   NodeId starts = rule.operand("starts");
   return starts.present() ? stored_as_state(rule, slot, rule.b.Select(starts, rule.b.constant(0), slot.now)) : slot.now;
 }
 
 /// A new piece of state for this node.
-StateSlot open_slot(Rule& rule) {
+StateSlot open_slot(StepRule& rule) {
   if (rule.node.attrs.reverse) rule.fail("it runs from the end");
   check_start(rule.from, rule.id, rule.walk);
   StateSlot slot;
@@ -85,37 +85,37 @@ StateSlot open_slot(Rule& rule) {
   return slot;
 }
 
-void close_slot(Rule& rule, StateSlot slot, NodeId next) {
+void close_slot(StepRule& rule, StateSlot slot, NodeId next) {
   Graph& graph = rule.b.graph();
   slot.next = stored_as_state(rule, slot, next);
   graph.outputs().push_back({slot.name + ".next", slot.next});
   rule.state.slots.push_back(std::move(slot));
 }
 
-NodeId step_pointwise(Rule& rule) {
+NodeId step_pointwise(StepRule& rule) {
   if (rule.walks()) rule.fail("it needs all steps at once");
   if (rule.node.op == Op::Param && rule.node.type.has(rule.walk)) rule.fail("it has a value per step");
   return unchanged(rule);
 }
 
-NodeId step_missing(Rule& rule) {
+NodeId step_missing(StepRule& rule) {
   bool sums_steps = rule.node.op == Op::Scatter && rule.from.node(operand(rule.node, "index")).type.has(rule.walk);
   if (!rule.walks() && !sums_steps) return unchanged(rule);
   rule.fail("it needs all steps at once");
 }
 
-NodeId step_reduction(Rule& rule) {
+NodeId step_reduction(StepRule& rule) {
   if (rule.walks()) rule.fail("it needs all steps at once");
   return unchanged(rule);
 }
 
-NodeId step_at(Rule& rule) {
+NodeId step_at(StepRule& rule) {
   if (rule.walks() && rule.node.attrs.integer == -1) return rule.mapped(rule.node.operands[0]);  // the last one so far
   if (rule.walks()) rule.fail("it needs one step at every step");
   return unchanged(rule);
 }
 
-NodeId step_iota(Rule& rule) {
+NodeId step_iota(StepRule& rule) {
   if (!rule.walks()) return unchanged(rule);
   const NodeId source = state_source(rule.from, rule.id);
   for (const StateSlot& slot : rule.state.slots)
@@ -125,16 +125,16 @@ NodeId step_iota(Rule& rule) {
   return slot.now;
 }
 
-NodeId step_extent(Rule& rule) {
+NodeId step_extent(StepRule& rule) {
   if (rule.walks()) rule.fail("the number of steps is not known");
   return unchanged(rule);
 }
 
-NodeId step_broadcast(Rule& rule) {
+NodeId step_broadcast(StepRule& rule) {
   return rule.b.broadcast(rule.mapped(rule.node.operands[0]), without(rule.node.attrs.dims, {rule.walk}));
 }
 
-NodeId step_scan(Rule& rule) {
+NodeId step_scan(StepRule& rule) {
   if (!rule.walks()) return unchanged(rule);
   StateSlot slot = open_slot(rule);
   NodeId decayed = rule.b.Mul(remembered(rule, slot), rule.operand("decay"));  // in this order: the state has all dims
@@ -143,7 +143,7 @@ NodeId step_scan(Rule& rule) {
   return next;
 }
 
-NodeId step_delay(Rule& rule) {
+NodeId step_delay(StepRule& rule) {
   if (!rule.walks()) return unchanged(rule);
   const NodeId source = state_source(rule.from, rule.id);
   for (StateSlot& slot : rule.state.slots)
@@ -154,7 +154,7 @@ NodeId step_delay(Rule& rule) {
   return result;
 }
 
-NodeId step_window(Rule& rule) {
+NodeId step_window(StepRule& rule) {
   if (!rule.walks()) return unchanged(rule);
   DimId taps = rule.node.attrs.dims[1];
   StateSlot slot = open_slot(rule);
@@ -189,7 +189,7 @@ NodeId state_source(const Graph& graph, NodeId recurrence) {
 
 NodeId step(Builder& out, const Graph& from, NodeId node, DimId walk, const std::function<NodeId(NodeId)>& mapped,
             StepState& state) {
-  Rule rule{out, from, node, from.node(node), walk, mapped, state};
+  StepRule rule{out, from, node, from.node(node), walk, mapped, state};
   out.location = rule.node.location;
   out.hint = rule.node.name;
   switch (rule.node.op) {

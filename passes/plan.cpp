@@ -4,6 +4,7 @@
 #include <map>
 #include <numeric>
 
+#include "ir/round_up.h"
 #include "passes/contraction.h"
 #include "passes/fuse.h"
 
@@ -13,7 +14,7 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t aligned(int64_t bytes) { return round_up(bytes, kAlignment); }
 
 }  // namespace
 

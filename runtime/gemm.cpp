@@ -15,6 +15,7 @@
 
 #include "codegen/schedule.h"
 #include "ir/error.h"
+#include "ir/round_up.h"
 #include "runtime/element_type.h"
 
 namespace mambac {
@@ -22,8 +23,7 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
-size_t align_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-int64_t round_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+size_t align_up(size_t bytes) { return round_up(bytes, kAlignment); }
 const char* offset(const void* base, int64_t elements, DType dtype) {
   return static_cast<const char*>(base) + elements * static_cast<int64_t>(bytes_of(dtype));
 }

@@ -15,9 +15,9 @@ namespace mambac {
 namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
-constexpr size_t kAlignment = 64;
-constexpr size_t kLargestHeader = 1 << 20;
-constexpr size_t kLargestRank = 32;  // NumPy's own limit before 2.0
+constexpr size_t kNpyAlignment = 64;
+constexpr size_t kLargestNpyHeader = 1 << 20;
+constexpr size_t kLargestNpyRank = 32;  // NumPy's own limit before 2.0
 
 struct Spelling {
   const char* descr;
@@ -31,9 +31,9 @@ constexpr Spelling kSpellings[] = {{"<f4", ElementType::f32}, {"<f8", ElementTyp
 }
 
 /// Reads the Python literal {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), } from left to right.
-class HeaderReader {
+class NpyHeader {
  public:
-  HeaderReader(std::string_view text, const std::string& name) : rest_(text), name_(name) {}
+  NpyHeader(std::string_view text, const std::string& name) : rest_(text), name_(name) {}
 
   std::optional<std::string> descr;
   std::optional<bool> fortran_order;
@@ -98,7 +98,7 @@ class HeaderReader {
       int64_t size = 0;
       const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), size);
       if (error != std::errc() || size < 0) fail(name_, "its shape is not a tuple of sizes");
-      if (sizes.size() == kLargestRank) fail(name_, fmt::format("it has more than {} dimensions", kLargestRank));
+      if (sizes.size() == kLargestNpyRank) fail(name_, fmt::format("it has more than {} dimensions", kLargestNpyRank));
       sizes.push_back(size);
       rest_.remove_prefix(static_cast<size_t>(end - rest_.data()));
       if (!accept(',') && peek() != ')') fail(name_, "its shape is not a tuple of sizes");
@@ -129,10 +129,10 @@ NpyArray parse_npy(std::span<const uint8_t> file, const std::string& name) {
   if (file.size() < prefix) fail(name, "it ends within its header");
   size_t header_bytes = 0;
   for (size_t i = prefix; i-- > 8;) header_bytes = header_bytes << 8 | file[i];
-  if (header_bytes > kLargestHeader || header_bytes > file.size() - prefix)
+  if (header_bytes > kLargestNpyHeader || header_bytes > file.size() - prefix)
     fail(name,
          fmt::format("its header would have {} bytes but the file ends after {}", header_bytes, file.size() - prefix));
-  HeaderReader header({reinterpret_cast<const char*>(file.data()) + prefix, header_bytes}, name);
+  NpyHeader header({reinterpret_cast<const char*>(file.data()) + prefix, header_bytes}, name);
   header.read();
   if (*header.fortran_order && header.shape->size() > 1)
     fail(name, "it is in Fortran order, expected C order (save numpy.ascontiguousarray(x))");
@@ -168,7 +168,7 @@ void write_npy(const std::filesystem::path& path, ElementType type, std::span<co
   if (shape.size() > 1) sizes.resize(sizes.size() - 2);  // (2, 3), but (2,) and ()
   if (shape.size() == 1) sizes.resize(sizes.size() - 1);
   std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}), }}", spelling->descr, sizes);
-  text.resize((10 + text.size() + 1 + kAlignment - 1) / kAlignment * kAlignment - 11, ' ');
+  text.resize((10 + text.size() + 1 + kNpyAlignment - 1) / kNpyAlignment * kNpyAlignment - 11, ' ');
   text += '\n';
 
   AtomicFile file(path);

@@ -5,19 +5,16 @@
 #include <algorithm>
 
 #include "ir/error.h"
+#include "ir/round_up.h"
 #include "ir/trace.h"
 #include "runtime/initialise.h"
 
 namespace mambac {
 namespace {
 
-constexpr int64_t kAlignment = 64;           // bytes
-constexpr int64_t kFloats = kAlignment / 4;  // that many floats
+constexpr int64_t kLineBytes = 64;           // bytes
+constexpr int64_t kFloats = kLineBytes / 4;  // that many floats
 constexpr int64_t kDecayedMultiple = 1024;
-
-int64_t round_up(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 int64_t port_bytes(const Port& port) {
   return port.elements * static_cast<int64_t>(bytes_of(port.dtype));
@@ -93,7 +90,7 @@ Weights::Weights(const SafetensorsFile& file, std::vector<Port> ports, Device& d
   int64_t bytes = 0;
   for (const Port& wanted : ports_) {
     offsets_.push_back(bytes);
-    bytes += round_up(port_bytes(wanted), kAlignment);
+    bytes += round_up(port_bytes(wanted), kLineBytes);
   }
   memory_ = DeviceArray<uint8_t>(device, bytes);
   for (size_t i = 0; i < ports_.size(); ++i)

@@ -13,15 +13,15 @@
 namespace mambac {
 namespace {
 
-constexpr size_t kAlignment = 64;
+constexpr size_t kTensorAlignment = 64;
 
 /// Elements converted at a time when the target is neither float32 nor the stored type.
-constexpr int64_t kPiece = 4096;
+constexpr int64_t kPieceOfTensor = 4096;
 
 void convert(ElementType from_type, const uint8_t* from, int64_t n, ElementType to_type, void* to) {
-  float piece[kPiece];
-  for (int64_t i = 0; i < n; i += kPiece) {
-    const int64_t count = std::min(kPiece, n - i);
+  float piece[kPieceOfTensor];
+  for (int64_t i = 0; i < n; i += kPieceOfTensor) {
+    const int64_t count = std::min(kPieceOfTensor, n - i);
     to_f32(from_type, from + static_cast<size_t>(i) * bytes_of(from_type), count, piece);
     from_f32(piece, count, to_type, static_cast<uint8_t*>(to) + static_cast<size_t>(i) * bytes_of(to_type));
   }
@@ -86,7 +86,7 @@ void write_safetensors(const std::filesystem::path& path, std::vector<TensorToWr
     at += sizes.back();
   }
   std::string text = header.dump();
-  text.resize((8 + text.size() + kAlignment - 1) / kAlignment * kAlignment - 8, ' ');
+  text.resize((8 + text.size() + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment - 8, ' ');
   uint8_t length[8];
   for (int i = 0; i < 8; ++i) length[i] = static_cast<uint8_t>(text.size() >> (8 * i));
 

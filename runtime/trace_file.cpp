@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t kPiece = size_t{1} << 20;  // bytes that are written at once
+constexpr size_t kWritten = size_t{1} << 20;  // bytes that are written at once
 
 std::string text_of(const Json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -45,7 +45,7 @@ void write_trace(const std::filesystem::path& path, const std::string& title, co
   std::string text = "{\"displayTimeUnit\": \"ms\", \"traceEvents\": [\n" + about("process_name", 1, {{"name", title}});
   const auto add = [&](const std::string& event) {
     text += ",\n" + event;
-    if (text.size() < kPiece) return;
+    if (text.size() < kWritten) return;
     file.write(text);
     text.clear();
   };

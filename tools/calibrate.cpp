@@ -4,7 +4,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -21,6 +20,7 @@
 #include "tools/floors.h"
 #include "tools/gpus.h"
 #include "tools/tune_predict.h"
+#include "tools/tune_times.h"
 #include "tools/tune_trial.h"
 
 namespace mambac::tools {
@@ -29,10 +29,6 @@ namespace {
 using OrderedJson = nlohmann::ordered_json;
 
 constexpr const char* kMeasured = "measured by mambac tune --calibrate";
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 /// Three digits, as measurements deserve.
 double rounded(double value) {
@@ -66,16 +62,16 @@ double clock_hertz() {
   return static_cast<double>(kAdditions * kTimes) / best;
 }
 
-constexpr int64_t kLine = 64, kFarApart = (int64_t{1} << 17) + 9 * kLine;
+constexpr int64_t kLineOfCache = 64, kFarApart = (int64_t{1} << 17) + 9 * kLineOfCache;
 
 /// Seconds that a thread takes for a line, of lines that no prefetcher foresees, when all threads read in as many bytes
 /// each.
 double line_seconds(int64_t bytes, int threads) {
-  const int64_t lines = bytes / kLine;
+  const int64_t lines = bytes / kLineOfCache;
   std::vector<std::vector<char>> memory(static_cast<size_t>(threads));
   double best = 1e9;
 #pragma omp parallel num_threads(threads)
-  memory[static_cast<size_t>(omp_get_thread_num())].assign(static_cast<size_t>(lines * kLine), 1);
+  memory[static_cast<size_t>(omp_get_thread_num())].assign(static_cast<size_t>(lines * kLineOfCache), 1);
   for (int repeat = 0; repeat < 3; ++repeat) {
     const double begin = now();
 #pragma omp parallel num_threads(threads)
@@ -86,7 +82,7 @@ double line_seconds(int64_t bytes, int threads) {
       for (int64_t i = 0; i < lines; ++i) {
         sum += own[at];
         at += kFarApart;
-        if (at >= lines * kLine) at -= lines * kLine;
+        if (at >= lines * kLineOfCache) at -= lines * kLineOfCache;
       }
       __asm__ volatile("" ::"r"(sum));
     }

@@ -64,7 +64,7 @@ void print_memory(const Memory& memory, const Bindings& sizes) {
              byte_text(memory.outputs), byte_text(memory.arena));
 }
 
-struct Report {
+struct CostReport {
   double parameters = 0;
   double flops_per_byte = 0;
   Memory memory;
@@ -86,8 +86,8 @@ Memory planned_memory(const Graph& fused, DeviceKind kind, const Program::Schedu
   return memory;
 }
 
-Report make_report(const Model& model, const PipelineOptions& options, const Bindings& sizes) {
-  Report report;
+CostReport make_report(const Model& model, const PipelineOptions& options, const Bindings& sizes) {
+  CostReport report;
   const Graph forward = instantiate(model);
   for (const Node& node : forward.nodes())
     if (node.op == Op::Param) report.parameters += static_cast<double>(elements_of(forward, node.type, sizes));
@@ -116,7 +116,7 @@ Json work_json(const KernelWork& work) {
           {"bytes_written", whole(work.bytes_written)}};
 }
 
-void print_report_json(const Report& report, const std::string& graph, const std::string& dtype,
+void print_report_json(const CostReport& report, const std::string& graph, const std::string& dtype,
                        const Bindings& sizes) {
   Json json = {{"parameters", whole(report.parameters)},
                {"flops_per_byte", whole(report.flops_per_byte)},
@@ -140,7 +140,7 @@ void print_line(const KernelWork& work, const std::string& name) {
              byte_text(work.bytes_read), byte_text(work.bytes_written), name);
 }
 
-void print_report(const Report& report, const std::string& graph, const Bindings& sizes) {
+void print_report(const CostReport& report, const std::string& graph, const Bindings& sizes) {
   fmt::print("parameters       {:.0f}\n", report.parameters);
   fmt::print("FLOPs per byte   {:.0f} forward, as the papers count\n", report.flops_per_byte);
   print_memory(report.memory, sizes);
@@ -177,7 +177,7 @@ void run_cost(const Arguments& arguments) {
       options_for(kind_named(arguments.graph), storage_named(arguments.dtype), selection.sizes);
   options.recompute = checked_recompute(arguments.recompute, options.kind, source_graph(selection.model, options.kind));
   if (!arguments.device.empty()) return run_gpu_cost(arguments, selection, options);
-  const Report report = make_report(selection.model, options, selection.sizes);
+  const CostReport report = make_report(selection.model, options, selection.sizes);
   if (arguments.json) print_report_json(report, arguments.graph, arguments.dtype, selection.sizes);
   else print_report(report, arguments.graph, selection.sizes);
 }

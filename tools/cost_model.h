@@ -10,6 +10,9 @@
 
 namespace mambac::tools {
 
+/// A resource that takes so much of the time is what the kernel waits for.
+constexpr double kBusy = 0.8;
+
 struct Prediction {
   double seconds = 0;        // of one launch
   std::string_view bound;    // the resource that it waits for: "bytes", "issue", "exponentials", "latency", ...

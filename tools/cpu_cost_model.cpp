@@ -19,8 +19,6 @@
 namespace mambac::tools {
 namespace {
 
-/// A resource that takes so much of the time is what the kernel waits for.
-constexpr double kBusy = 0.8;
 /// Of a thread: then it matters which of them takes which.
 constexpr int64_t kFewTasks = 8;
 

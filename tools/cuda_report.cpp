@@ -18,7 +18,6 @@
 namespace mambac::tools {
 namespace {
 
-using cuda::Device;
 using cuda::DeviceInfo;
 using cuda::Driver;
 
@@ -34,7 +33,7 @@ struct FoundDevice {
   std::string problem;         // why the device cannot be used
 };
 
-struct Report {
+struct CudaReport {
   std::vector<Library> libraries;
   std::vector<FoundDevice> devices;
 };
@@ -60,12 +59,12 @@ Library library_of(LibraryProbe probe, Version version) {
 FoundDevice found_device(const Driver& driver, int ordinal) {
   FoundDevice found;
   found.info = driver.describe(ordinal);
-  found.problem = problem_of([&] { found.free = Device(driver, ordinal).memory().free; });
+  found.problem = problem_of([&] { found.free = cuda::Device(driver, ordinal).memory().free; });
   return found;
 }
 
-Report make_report() {
-  Report report;
+CudaReport make_report() {
+  CudaReport report;
   report.libraries.push_back(library_of(cuda::find_driver(), [&](const LibraryProbe& probe) {
     const Driver driver(probe);
     for (int i = 0; i < driver.device_count(); ++i) report.devices.push_back(found_device(driver, i));
@@ -132,14 +131,14 @@ Json device_json(const FoundDevice& found) {
 }  // namespace
 
 void print_cuda_text() {
-  const Report report = make_report();
+  const CudaReport report = make_report();
   for (const Library& library : report.libraries) print_library(library);
   for (const FoundDevice& device : report.devices) print_device(device);
   fmt::print("kernels     kept in {}\n", cuda::KernelCache::default_folder().string());
 }
 
 Json cuda_json() {
-  const Report report = make_report();
+  const CudaReport report = make_report();
   Json libraries = Json::array(), devices = Json::array();
   for (const Library& library : report.libraries) libraries.push_back(library_json(library));
   for (const FoundDevice& device : report.devices) devices.push_back(device_json(device));

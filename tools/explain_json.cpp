@@ -88,7 +88,7 @@ Json rooflines_json(const std::vector<Roofline>& rooflines) {
   return list;
 }
 
-Json stage_json(const GpuStage& stage) {
+Json gpu_stage_json(const GpuStage& stage) {
   Json json = {{"symbol", stage.symbol},
                {"blocks", stage.blocks},
                {"threads", stage.threads},
@@ -106,7 +106,7 @@ Json stage_json(const GpuStage& stage) {
 Json code_json(const std::optional<GpuCode>& code) {
   if (!code) return nullptr;
   Json stages = Json::array();
-  for (const GpuStage& stage : code->stages) stages.push_back(stage_json(stage));
+  for (const GpuStage& stage : code->stages) stages.push_back(gpu_stage_json(stage));
   return {{"architecture", code->architecture},
           {"counted_in", code->counted_in},
           {"issue_slots", whole(code->slots)},

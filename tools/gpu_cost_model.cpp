@@ -24,11 +24,9 @@ constexpr double kOfL2 = 0.5;
 constexpr double kBlocksPerClock = 0.8;
 /// Fewer waves of blocks end together, and the last one takes as long as the others.
 constexpr double kFewWaves = 6;
-/// A resource that takes so much of the time is what the kernel waits for.
-constexpr double kBusy = 0.8;
 
 /// What a kernel does whatever its schedule, in a launch.
-struct Work {
+struct LaunchWork {
   double bytes = 0;       // each element once
   double parameters = 0;  // of these, those of parameters
 };
@@ -86,7 +84,7 @@ class GpuCostModel : public CostModel {
   }
 
   Prediction of_kernel(const CudaKernel& kernel, const CodeReader& reader, const Bindings& sizes,
-                       const Work& work) const {
+                       const LaunchWork& work) const {
     const std::vector<machine::Function> functions = reader.read(kernel, true);
     const std::vector<StageRuns> stages = stage_runs(kernel, functions, sizes);
     Prediction found;
@@ -112,12 +110,12 @@ class GpuCostModel : public CostModel {
   }
 
   /// What others left is in the L2 cache, if that has room for all of it; parameters were read a whole pass ago.
-  double memory_bytes(double bytes, const Work& work) const {
+  double memory_bytes(double bytes, const LaunchWork& work) const {
     return bytes > kOfL2 * gpu_.l2_bytes ? bytes : std::min(bytes, work.parameters);
   }
 
   /// A stage accesses what the kernel reads and writes, once or more often, or what a stage before it left.
-  Traffic traffic_of(const StageRuns& stage, const WarpProgram& program, const Work& work,
+  Traffic traffic_of(const StageRuns& stage, const WarpProgram& program, const LaunchWork& work,
                      const Schedule& schedule) const {
     Traffic traffic;
     traffic.accessed = static_cast<double>(stage.blocks) * stage.threads * program.global_bytes;

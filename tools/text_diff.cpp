@@ -10,7 +10,7 @@ namespace {
 
 using Match = std::pair<size_t, size_t>;  // lines of a and b that are the same
 
-struct Range {
+struct LineRange {
   size_t begin_a, end_a, begin_b, end_b;
   size_t rows() const { return end_a - begin_a; }
   size_t columns() const { return end_b - begin_b; }
@@ -45,7 +45,7 @@ class Matcher {
   }
 
  private:
-  void match(Range r) {
+  void match(LineRange r) {
     while (r.rows() > 0 && r.columns() > 0 && a_[r.begin_a] == b_[r.begin_b])
       matches_.emplace_back(r.begin_a++, r.begin_b++);
     while (r.rows() > 0 && r.columns() > 0 && a_[r.end_a - 1] == b_[r.end_b - 1])
@@ -62,7 +62,7 @@ class Matcher {
     match(r);
   }
 
-  std::vector<Match> unique_in_both(const Range& r) const {
+  std::vector<Match> unique_in_both(const LineRange& r) const {
     struct Seen {
       size_t in_a = 0, in_b = 0, place = 0;
     };
@@ -84,7 +84,7 @@ class Matcher {
   }
 
   /// Too much to compare line by line counts as replaced.
-  void match_subsequence(const Range& r) {
+  void match_subsequence(const LineRange& r) {
     constexpr size_t kMost = size_t{1} << 22;
     if (r.rows() * r.columns() > kMost) return;
     const size_t width = r.columns() + 1;

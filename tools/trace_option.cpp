@@ -21,7 +21,7 @@ void check_writable(const std::string& path) {
   AtomicFile{path};
 }
 
-void write(const TraceArguments& arguments, const std::string& command, const TraceRecorder& recorder) {
+void write_trace(const TraceArguments& arguments, const std::string& command, const TraceRecorder& recorder) {
   const std::vector<TraceTrack> tracks = recorder.tracks();
   write_trace(arguments.file, "mambac " + command, tracks);
   size_t events = 0;
@@ -55,14 +55,14 @@ void traced(const TraceArguments& arguments, const std::string& command, const s
   {
     const LastWords interrupted([&] {
       try {
-        write(arguments, command, recorder);
+        write_trace(arguments, command, recorder);
       } catch (const Failure& failure) {
         talk(fmt::format("mambac: {}", failure.what()));
       }
     });
     work();
   }
-  write(arguments, command, recorder);
+  write_trace(arguments, command, recorder);
 }
 
 }  // namespace mambac::tools

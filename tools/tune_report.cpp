@@ -44,7 +44,7 @@ double place(double value, double low, double high, double begin, double end) {
   return begin + share * (end - begin);
 }
 
-struct Range {
+struct Extent {
   double low = 1e300, high = 0;
   void see(double value) {
     low = std::min(low, value);
@@ -73,7 +73,7 @@ std::string dot(double x, double y, const TriedSchedule& one, const TuningRecord
                      colour, one.ratio, escaped(changes(one.schedule, record.heuristic)));
 }
 
-std::string frame(const std::string& below, const Range& y) {
+std::string frame(const std::string& below, const Extent& y) {
   std::string text = fmt::format("<svg viewBox=\"0 0 {} {}\" width=\"{}\" role=\"img\">", kWidth, kHeight, kWidth);
   for (const double value : {y.low, std::sqrt(y.low * y.high), y.high}) {
     const double at = place(value, y.low, y.high, kBottom, kTop);
@@ -86,7 +86,7 @@ std::string frame(const std::string& below, const Range& y) {
 }
 
 std::string landscape(const std::vector<TriedSchedule>& all, const TuningRecord& record) {
-  Range y;
+  Extent y;
   for (const TriedSchedule& one : all) y.see(one.ratio);
   std::string text = frame(fmt::format("{} schedules, fastest first", all.size()), y);
   for (size_t i = 0; i < all.size(); ++i) {
@@ -99,7 +99,7 @@ std::string landscape(const std::vector<TriedSchedule>& all, const TuningRecord&
 
 /// Empty where fewer than three schedules have a prediction.
 std::string against_prediction(const std::vector<TriedSchedule>& all, const TuningRecord& record) {
-  Range x, y;
+  Extent x, y;
   std::vector<double> predicted, measured;
   for (const TriedSchedule& one : all) {
     if (one.predicted <= 0) continue;

@@ -34,7 +34,7 @@ enum : int32_t { kAsStored = 0, kTransposed = 1 };  // cublasOperation_t
 
 constexpr int kMostAlgorithms = 8;  // that the library is asked for
 
-CublasLt::Api load(const LibraryProbe& library) {
+CublasLt::Api load_library(const LibraryProbe& library) {
   require_library(library);
   CublasLt::Api api;
 #define MAMBAC_FUNCTION(name, ...) api.name = reinterpret_cast<decltype(api.name)>(require_symbol(library, #name));
@@ -84,7 +84,7 @@ using Layout = Descriptor<LtLayout, &CublasLt::Api::cublasLtMatrixLayoutDestroy>
 
 CublasLt::CublasLt(const Device& device) : CublasLt(device, find_cublaslt()) {}
 
-CublasLt::CublasLt(const Device& device, const LibraryProbe& library) : device_(device), api_(load(library)) {
+CublasLt::CublasLt(const Device& device, const LibraryProbe& library) : device_(device), api_(load_library(library)) {
   device.enter();
   expect(api_.cublasLtCreate(&handle_), fmt::format("initialise '{}'", library.path));
 }
@@ -98,7 +98,7 @@ std::string CublasLt::version() const {
 }
 
 std::string CublasLt::version_of(const LibraryProbe& library) {
-  return text_of_version(load(library).cublasLtGetVersion());
+  return text_of_version(load_library(library).cublasLtGetVersion());
 }
 
 void CublasLt::expect(int status, const std::string& tried) const {

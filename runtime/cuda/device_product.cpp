@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "ir/round_up.h"
+
 namespace mambac::cuda {
 namespace {
 
@@ -21,10 +23,6 @@ uint32_t alignment_of(const CallOperand& operand) {
   return alignment;
 }
 
-size_t rounded_up(size_t bytes) {
-  return (bytes + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment;
-}
-
 DevicePointer address(const CallOperand& operand, void* const* pointers) {
   return reinterpret_cast<DevicePointer>(operand.in(pointers));
 }
@@ -34,7 +32,7 @@ DevicePointer address(const CallOperand& operand, void* const* pointers) {
 /// A dense matrix in scratch memory, behind what is there so far.
 CallOperand DeviceProduct::copied(DType dtype, int64_t elements) {
   const CallOperand place{kScratch, static_cast<int64_t>(scratch_bytes_), dtype, elements};
-  scratch_bytes_ += rounded_up(static_cast<size_t>(elements) * bytes_of(dtype));
+  scratch_bytes_ += round_up(static_cast<size_t>(elements) * bytes_of(dtype), kScratchAlignment);
   return place;
 }
 

@@ -10,7 +10,7 @@
 namespace mambac::cuda {
 namespace {
 
-DriverApi load(const LibraryProbe& library) {
+DriverApi load_driver(const LibraryProbe& library) {
   require_library(library);
   DriverApi api;
 #define MAMBAC_FUNCTION(name, ...) api.name = reinterpret_cast<decltype(api.name)>(require_symbol(library, #name));
@@ -54,7 +54,7 @@ const Driver& Driver::instance() {
   return driver;
 }
 
-Driver::Driver(const LibraryProbe& library) : path_(library.path), api_(load(library)) {
+Driver::Driver(const LibraryProbe& library) : path_(library.path), api_(load_driver(library)) {
   api_.cuDriverGetVersion(&version_);
   const Status status = api_.cuInit(0);
   if (status != kSuccess) throw EnvironmentError(initialisation_failure(*this, status));

@@ -24,15 +24,15 @@ constexpr uint32_t kCallbacks = 1, kVersionInfo = 3;               // kinds of t
 constexpr int kCore = 1, kPushRangeA = 9, kPopRange = 11;          // a module, and places in its table
 constexpr std::array<unsigned, 7> kSizes{0, 16, 9, 15, 7, 16, 7};  // of each module's table, with an unused place 0
 
-struct Module {
+struct NvtxModule {
   std::array<Function, 16> functions{};  // null: the profiler is not interested
   std::array<Function*, 17> places{};    // of them; the first and what lies behind the last are null
 };
 
 /// A module by its number; null: there is none.
-Module* module_of(int number) {
+NvtxModule* module_of(int number) {
   struct Modules {
-    std::array<Module, kSizes.size()> list;
+    std::array<NvtxModule, kSizes.size()> list;
     Modules() {
       for (size_t m = 0; m < list.size(); ++m)
         for (size_t i = 1; i < kSizes[m]; ++i) list[m].places[i] = &list[m].functions[i];
@@ -43,7 +43,7 @@ Module* module_of(int number) {
 }
 
 extern "C" int function_table(int number, Function*** table, unsigned* size) {
-  Module* module = module_of(number);
+  NvtxModule* module = module_of(number);
   if (module == nullptr) return 0;
   if (size != nullptr) *size = kSizes[static_cast<size_t>(number)];
   if (table != nullptr) *table = module->places.data();
