@@ -91,7 +91,7 @@ int64_t elements_without(const Graph& fused, const Type& type, DimId without) {
   return elements;
 }
 
-/// The steps of a task on a GPU, where tasks may share the length: many tasks, each long enough that what they compute
+/// The steps of a task where tasks may share the length: many tasks, each long enough that what they compute
 /// twice (the steps before) and leave for a later stage (sums over time) is little beside it. Neither batch nor length
 /// is known yet, so this is a number of steps, not of tasks.
 int steps_per_task(const Graph& fused, int number, int tile) {
@@ -274,6 +274,26 @@ void walk_near_rows(const Graph& fused, int number, Schedule& schedule) {
   if (why_illegal(fused, number, near, DeviceKind::cpu).empty()) schedule = near;
 }
 
+/// Where tasks may share the length they have whole rows: of two that share a row, each has its prefetchers take lines
+/// from the other that it is just writing.
+void share_length(const Graph& fused, int number, int64_t blocks, Schedule& schedule) {
+  Schedule shared = schedule;
+  shared.steps_per_task = steps_per_task(fused, number, schedule.tile);
+  if (shared.steps_per_task == 0) return;
+  shared.blocks_per_task = static_cast<int>(blocks);
+  if (why_illegal(fused, number, shared, DeviceKind::cpu).empty()) schedule = shared;
+}
+
+/// Two tasks for each sequence: rows of memory stay long, so that they can be read ahead.
+void map_walk(const Graph& fused, int number, const CpuTraits& cpu, Schedule& schedule) {
+  const int64_t lanes = fused.dim(fused.kernels[static_cast<size_t>(number)].lane).size;
+  const int64_t blocks = (lanes + cpu.width - 1) / cpu.width;
+  schedule.blocks_per_task = static_cast<int>(std::clamp<int64_t>((blocks + 1) / 2, 1, 48));
+  if (!cpu.halves_vectors) walk_near_rows(fused, number, schedule);
+  else if (states_fit_registers(fused, number)) walk_plainly(schedule);
+  share_length(fused, number, blocks, schedule);
+}
+
 /// Rows with sums over lanes and hardly anything else wait for memory, which comes fastest in one piece. Where there are
 /// exponentials, too, several rows at a time keep the pipes busy.
 bool waits_for_memory(const Graph& fused, int number) {
@@ -283,6 +303,16 @@ bool waits_for_memory(const Graph& fused, int number) {
   return std::ranges::none_of(fused.nodes(), [&](const Node& node) {
     return node.kernel == number && node.type.has(group.lane) && info(node.op).exponentials > 0;
   });
+}
+
+/// Rows of which several would fill the L2 cache with what their sums leave to be read again: it is computed again from
+/// what lies in memory, which is there once.
+void read_long_rows_again(const Graph& fused, int number, Schedule& schedule) {
+  constexpr int64_t kLongRow = 16384;
+  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
+  if (group.lane == DimId{} || fused.dim(group.lane).size < kLongRow) return;
+  schedule.kept_vectors = 1;
+  schedule.rows_together = std::min(schedule.rows_together, 2);
 }
 
 /// Instructions of a kernel for vectors of lanes, where free dimensions, which are outer ones even of sums over them,
@@ -318,23 +348,15 @@ int rows_per_task(const Graph& fused, int number, int width) {
 Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) {
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
   if (group.kind == KernelGroup::library) return {};
-  const int width = cpu.width;
   Schedule schedule;
-  schedule.width = width;
-  schedule.tile = 8;
+  schedule.width = cpu.width;
+  schedule.tile = tile_for(fused, number, 8);
   schedule.unroll = steps_written_out(fused, number);
-  if (group.kind == KernelGroup::walk && group.lane != DimId{}) {
-    // Two tasks for each sequence: rows of memory stay long, so that they can be read ahead.
-    const int64_t blocks = (fused.dim(group.lane).size + width - 1) / width;
-    schedule.blocks_per_task = static_cast<int>(std::clamp<int64_t>((blocks + 1) / 2, 1, 48));
-    if (cpu.halves_vectors && states_fit_registers(fused, number)) walk_plainly(schedule);
-  }
-  schedule.tile = tile_for(fused, number, schedule.tile);
-  if (group.kind == KernelGroup::walk && group.lane != DimId{} && !cpu.halves_vectors)
-    walk_near_rows(fused, number, schedule);
+  if (group.kind == KernelGroup::walk && group.lane != DimId{}) map_walk(fused, number, cpu, schedule);
   if (group.kind == KernelGroup::rows && !group.outer.empty()) {
     if (waits_for_memory(fused, number)) schedule.rows_together = 1;
-    schedule.rows_per_task = rows_per_task(fused, number, width);
+    read_long_rows_again(fused, number, schedule);
+    schedule.rows_per_task = rows_per_task(fused, number, cpu.width);
   }
   return schedule;
 }

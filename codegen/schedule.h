@@ -40,7 +40,8 @@ struct Schedule {
   int rows_per_task = 16;     // rows: rows that one task takes
   int inner_unroll = 1;       // rows: iterations of a long inner loop that are written out
   int row_unroll = 4;         // rows: vectors of a row in flight in a reduction
-  int kept_vectors = 0;       // GPU, rows: rows of so many vectors are written out and kept, longer ones read again
+  int kept_vectors = 0;       // rows: rows of so many vectors are written out and kept, longer ones read and computed
+                              // again; 0: all are kept, in loops
   int rows_together = 4;      // rows: that go through the lanes together
   int row_blocks = 8;         // rows: blocks that the innermost outer dimension is cut into, at least
   bool begins_early = false;  // GPU: while the kernel before it ends, and brings near what it reads of parameters

@@ -32,6 +32,7 @@ const Axes& cpu_rows_axes() {
       {"rows_per_task", {1, 2, 4, 8, 16, 32, 64, 128, 256}, true},
       {"rows_together", {1, 2, 4, 8}, true},
       {"row_unroll", {1, 2, 4, 8}, true},
+      {"kept_vectors", {0, 1}, false},
       {"row_blocks", {1, 2, 4, 8, 16, 32, 64}, false},
       {"inner_unroll", {1, 2, 4, 8}, false},
       {"summing_tasks", {2, 4, 8, 16, 32}, false},

@@ -461,6 +461,34 @@ TEST(Schedules, WhatTakesNoLongerThanALaunchIsOneTask) {
   EXPECT_LT(default_schedule(fixed_rows(1000, 4096), 0, cpu).rows_per_task, 100);
 }
 
+TEST(Schedules, TasksOfWindowsShareTheLengthAndHaveWholeRows) {
+  const Graph graph = fused(windows_case(4, true).graph);
+  const int number = kernel_of(graph, Op::Window);
+  const int64_t lanes = graph.dim(graph.kernels[static_cast<size_t>(number)].lane).size;
+  for (const bool halves : {false, true}) {
+    const Schedule schedule = default_schedule(graph, number, {4, halves});
+    EXPECT_GT(schedule.steps_per_task, 0);
+    EXPECT_GE(schedule.blocks_per_task * 4, lanes);
+  }
+}
+
+/// Softmax over rows of which four would not stay in the L2 cache with all that is kept of them.
+TEST(Schedules, LongRowsAreReadAgain) {
+  const auto softmax = [](int64_t columns) {
+    Graph graph;
+    Builder b(graph);
+    const DimId B = graph.add_dim("B", 0), V = graph.add_dim("V", columns);
+    const NodeId e = b.Exp(b.input("x", {DType::f32, {B, V}}));
+    graph.outputs() = {{"y", b.Div(e, b.sum(e, {V}))}};
+    return fused(graph);
+  };
+  const CpuTraits cpu{16, false};
+  EXPECT_EQ(default_schedule(softmax(50280), 0, cpu).kept_vectors, 1);
+  EXPECT_EQ(default_schedule(softmax(50280), 0, cpu).rows_together, 2);
+  EXPECT_EQ(default_schedule(softmax(256), 0, cpu).kept_vectors, 0);
+  EXPECT_EQ(default_schedule(softmax(256), 0, cpu).rows_together, 4);
+}
+
 /// What the tests of windows hold only if it is so.
 TEST(Schedules, WalksOfWindowsRememberFewSteps) {
   const Graph graph = fused(windows_case(4, true).graph);
