@@ -157,6 +157,31 @@ TEST(LateLines, AreNoneOfStepsThatPrefetchersFollow) {
   const loop::Kernel columns = loads(64, 16, 4096, 16 * 96);  // 6144 bytes from access to access
   EXPECT_EQ(late(columns, {.stride_bytes = 2048}).unforeseen, 64 * 4096);
   EXPECT_EQ(late(columns, {.stride_bytes = 16384}).unforeseen, 0);
+  EXPECT_EQ(late(columns, {.stride_bytes = 16384}).foreseen, 64 * 4096);
+}
+
+TEST(LateLines, ComeFromWhereTheyAreStill) {
+  const loop::Kernel rows = loads(8, 16 * 1024, 1024, 16, 2);  // twice 64 KB
+  const auto from = [&](double l2_bytes, double l3_bytes) {
+    const LateLines lines = late(rows, {.l2_bytes = l2_bytes, .l3_bytes = l3_bytes});
+    return std::pair(lines.from_l3, lines.from_memory);
+  };
+  EXPECT_EQ(from(1 << 17, 1 << 20), std::pair(0.0, 0.0));
+  EXPECT_EQ(from(1 << 15, 1 << 20), std::pair(8.0 * 1024, 0.0));
+  EXPECT_EQ(from(1 << 15, 1 << 15), std::pair(0.0, 8.0 * 1024));
+}
+
+/// Two tasks that share rows take each other's lines where their parts meet; those that share the length do not.
+TEST(LateLines, AreTakenFromTasksThatWriteTheSameRows) {
+  const Bindings sizes{{"B", 1}, {"L", 512}};
+  const Graph graph = fused(kChain, sizes);
+  const auto taken = [&](int blocks) {
+    const loop::Kernel kernel = lowered(
+        graph, with(graph, {{"tile", 8}, {"states_in_registers", 0}, {"interleave", 0}, {"blocks_per_task", blocks}}));
+    return late_lines(kernel, kernel.stages[0], 0, 1, values_of(kernel, sizes), {}).taken;
+  };
+  EXPECT_EQ(taken(2), 512);
+  EXPECT_EQ(taken(3), 0) << "whole rows";
 }
 
 TEST(LateLines, CountAgainWhereTheCacheWasTooSmall) {

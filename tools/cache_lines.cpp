@@ -31,7 +31,10 @@ class Accesses {
       else
         find_again(i);
     const auto all = static_cast<double>(neighbours);
-    return {lines_.unforeseen / all, lines_.again / all, lines_.swept / all};
+    for (double* lines : {&lines_.unforeseen, &lines_.foreseen, &lines_.taken, &lines_.again, &lines_.from_l3,
+                          &lines_.from_memory, &lines_.swept})
+      *lines /= all;
+    return lines_;
   }
 
  private:
@@ -43,6 +46,7 @@ class Accesses {
   struct Access {
     bool of_array;               // of the stage, else of the kernel's buffers
     int buffer;                  // or array
+    double offset;               // of the first execution, bytes
     double bytes;                // of one execution
     double times;                // executions of a task
     std::vector<Around> moving;  // the loops around it that it moves with, outer ones first
@@ -92,18 +96,20 @@ class Accesses {
     return element * (lanes ? kernel_.schedule.width : 1) * static_cast<double>(block ? s.columns : 1);
   }
 
+  double offset_of(const Stmt& s, double element) const { return static_cast<double>(value(s.offset)) * element; }
+
   void access(const Stmt& s) {
     const auto element = static_cast<double>(bytes_of(kernel_.buffers[static_cast<size_t>(s.buffer)].dtype));
-    Access one{false, s.buffer, bytes_of_access(s, element), 1, {}, {}};
+    Access one{false, s.buffer, offset_of(s, element), bytes_of_access(s, element), 1, {}, {}};
     find_loops(s, one, element);
-    find_unforeseen(s, one, element);
+    find_pieces(s, one, element);
     seen_.push_back(std::move(one));
   }
 
   const loop::Array& array_of(const Stmt& s) const { return stage_.arrays[static_cast<size_t>(s.buffer)]; }
   void access_array(const Stmt& s) {
     const double element = sizeof(float) * (array_of(s).lanes ? static_cast<double>(kernel_.schedule.width) : 1);
-    Access one{true, s.buffer, element, 1, {}, {}};
+    Access one{true, s.buffer, offset_of(s, element), element, 1, {}, {}};
     find_loops(s, one, element);
     seen_.push_back(std::move(one));
   }
@@ -118,8 +124,8 @@ class Accesses {
 
   /// Loops whose iterations go on where the one before ended make one piece of memory; those within them that do not
   /// are several pieces at a time, if not too many. What is come to again is in a cache.
-  void find_unforeseen(const Stmt& s, const Access& one, double element) {
-    double piece = one.bytes, pieces = 1, next = 0;
+  void find_pieces(const Stmt& s, const Access& one, double element) {
+    double piece = one.bytes, pieces = 1, next = 0, apart = HUGE_VAL;
     for (const Around& loop : std::views::reverse(one.moving)) {
       const double step = stride(s, loop, element);
       if (step == piece && pieces <= memory_.streams) {
@@ -127,10 +133,17 @@ class Accesses {
         continue;
       }
       pieces *= loop.trips;
+      if (loop.trips > 1) apart = std::min(apart, step);
       if (next == 0 && !loop.loop->unroll && loop.trips > 1) next = step;
     }
     const bool regular = piece == one.bytes && piece >= kLineBytes && next > 0 && next <= memory_.stride_bytes;
-    if (!regular) lines_.unforeseen += pieces * std::min(std::max(1.0, piece / kLineBytes), memory_.first_lines);
+    const double lines = std::max(1.0, piece / kLineBytes);
+    if (regular)
+      lines_.foreseen += pieces * lines;
+    else
+      lines_.unforeseen += pieces * std::min(lines, memory_.first_lines);
+    const bool stores = s.kind == StmtKind::Store || s.kind == StmtKind::StoreBlock;
+    if (stores && lines > 1 && apart > piece) lines_.taken += pieces;
   }
 
   /// The loops that both have around them, outer ones first.
@@ -157,11 +170,26 @@ class Accesses {
     const Access& again = seen_[second];
     for (size_t first = second; first-- > 0;) {
       const size_t shared = shared_loops(seen_[first], again);
-      if (!is_same_place(seen_[first], again) || shared == again.around.size()) continue;
-      if (bytes_touched(first, second, again, shared) > memory_.l1_bytes)
-        lines_.again += again.times * again.bytes / kLineBytes;
+      if (shared == again.around.size() || !meet(seen_[first], again, shared)) continue;
+      const double lines = again.times * again.bytes / kLineBytes, touched = bytes_touched(first, second, again, shared);
+      if (touched > memory_.l1_bytes) lines_.again += lines;
+      add_far(lines, touched);
       return;
     }
+  }
+
+  /// Lines that are come to again after so many bytes.
+  void add_far(double lines, double touched) {
+    if (touched > memory_.l3_bytes)
+      lines_.from_memory += lines;
+    else if (touched > memory_.l2_bytes)
+      lines_.from_l3 += lines;
+  }
+
+  /// Whether what they move over in one iteration of the loops that they share is the same in part.
+  static bool meet(const Access& a, const Access& b, size_t loops) {
+    return is_same_place(a, b) && a.offset < b.offset + bytes_within(b, loops) &&
+           b.offset < a.offset + bytes_within(a, loops);
   }
 
   static bool is_same_place(const Access& a, const Access& b) {
@@ -170,19 +198,30 @@ class Accesses {
 
   /// What the accesses from one to another, those in so many loops of `within`, move over in one iteration of the last.
   double bytes_touched(size_t first, size_t last, const Access& within, size_t loops) const {
-    std::map<std::pair<bool, int>, double> touched;  // by place
-    for (size_t i = first; i <= last; ++i)
-      if (shared_loops(seen_[i], within) >= loops) {
-        double& bytes = touched[{seen_[i].of_array, seen_[i].buffer}];
-        bytes = std::max(bytes, bytes_within(seen_[i], loops));
-      }
-    double bytes = 0;
-    for (const auto& [place, of_place] : touched) bytes += of_place;
+    struct Piece {
+      std::pair<bool, int> place;
+      double begin, end;
+    };
+    std::vector<Piece> pieces;
+    for (size_t i = first; i <= last; ++i) {
+      const Access& one = seen_[i];
+      if (shared_loops(one, within) >= loops)
+        pieces.push_back({{one.of_array, one.buffer}, one.offset, one.offset + bytes_within(one, loops)});
+    }
+    std::ranges::sort(pieces, {}, [](const Piece& piece) { return std::pair(piece.place, piece.begin); });
+    double bytes = 0, end = 0;
+    const Piece* before = nullptr;
+    for (const Piece& piece : pieces) {
+      if (before == nullptr || before->place != piece.place) end = piece.begin;
+      bytes += std::max(0.0, piece.end - std::max(piece.begin, end));
+      end = std::max(end, piece.end);
+      before = &piece;
+    }
     return bytes;
   }
 
-  /// The first access to an array in a loop that it does not move with, but in whose iterations it moves over much: it
-  /// comes to all of that in each of them.
+  /// An access to an array in a loop that it does not move with, but in whose iterations it moves over much: it comes to
+  /// all of that in each of them. The first one waits for it.
   void find_swept(size_t number) {
     const Access& one = seen_[number];
     if (one.moving.empty()) return;
@@ -190,12 +229,22 @@ class Accesses {
     while (loops > 0 && !moves_with(one, one.around[loops - 1])) --loops;  // what is used again at once
     while (loops > 0 && moves_with(one, one.around[loops - 1])) --loops;
     if (loops <= 1) return;  // the outermost one is that of tasks
-    for (size_t i = 0; i < number; ++i)
-      if (is_same_place(seen_[i], one) && shared_loops(seen_[i], one) >= loops) return;
-    if (bytes_touched(0, seen_.size() - 1, one, loops) <= memory_.l1_bytes) return;
-    double sweeps = 1;
-    for (const Around& loop : one.around | std::views::take(loops)) sweeps *= loop.trips;
-    lines_.swept += sweeps * bytes_within(one, loops) / kLineBytes;
+    const double touched = bytes_in_iteration(one, loops);
+    if (touched <= memory_.l1_bytes) return;
+    double lines = bytes_within(one, loops) / kLineBytes;
+    for (const Around& loop : one.around | std::views::take(loops)) lines *= loop.trips;
+    add_far(lines, touched);
+    const bool first = std::ranges::none_of(seen_ | std::views::take(number), [&](const Access& other) {
+      return shared_loops(other, one) >= loops && meet(other, one, loops);
+    });
+    if (first) lines_.swept += lines;
+  }
+
+  /// What all accesses in the last of so many loops around one of them move over in an iteration of it.
+  double bytes_in_iteration(const Access& one, size_t loops) {
+    const auto [known, is_new] = in_iteration_.try_emplace(one.around[loops - 1].loop);
+    if (is_new) known->second = bytes_touched(0, seen_.size() - 1, one, loops);
+    return known->second;
   }
 
   const loop::Kernel& kernel_;
@@ -205,6 +254,7 @@ class Accesses {
   std::vector<int64_t> vars_;
   std::vector<Around> around_;
   std::vector<Access> seen_;
+  std::map<const Stmt*, double> in_iteration_;  // bytes, by loop
   LateLines lines_;
 };
 

@@ -1,6 +1,7 @@
 // Cache lines that a task waits for.
 #pragma once
 
+#include <cmath>
 #include <vector>
 
 #include "codegen/loop_ir.h"
@@ -9,9 +10,11 @@ namespace mambac::tools {
 
 constexpr double kLineBytes = 64;
 
-/// What a processor's nearest cache and its prefetchers do.
+/// What a processor's caches and its prefetchers do.
 struct NearMemory {
   double l1_bytes = 32768;
+  double l2_bytes = HUGE_VAL;
+  double l3_bytes = HUGE_VAL;  // of it, a thread's share
   double stride_bytes =
       2048;                // whole lines that one instruction comes to equally far apart, and not further, are foreseen
   double first_lines = 4;  // of a piece of memory that is read on and on: so many come before it is seen to be one
@@ -20,7 +23,11 @@ struct NearMemory {
 
 struct LateLines {
   double unforeseen = 0;  // that no prefetcher brought
+  double foreseen = 0;    // each by itself: they come while others are computed with, as fast as from the L3 cache
+  double taken = 0;       // from other threads, which write where a piece that this one writes ends
   double again = 0;       // that were near before, and have left the L1 cache
+  double from_l3 = 0;     // of these, that have left the L2 cache, too
+  double from_memory = 0; // that have left all caches
   double swept = 0;       // of the task's own arrays, which it comes to in order and again and again: the same
 };
 

@@ -19,6 +19,10 @@
 namespace mambac::tools {
 namespace {
 
+/// Of the L2 cache, what keeps to what a kernel comes to again: the rest is taken by what just passes through.
+constexpr double kOfL2 = 0.75;
+/// Until a line has come that another thread is writing. Fitted to walks on a Zen 4 with two threads.
+constexpr double kTakenClocks = 150;
 /// Of a thread: then it matters which of them takes which.
 constexpr int64_t kFewTasks = 8;
 
@@ -100,15 +104,17 @@ class CpuCostModel : public CostModel {
     found.bytes = work.bytes();
     found.exponentials = work.exponentials;
     double clocks = 0;  // of the thread that has the most to do
+    double again = 0;   // as StageClocks::again
     int64_t most = 0;   // tasks of a stage
     for (size_t i = 0; i < kernel.stages.size(); ++i) {
       const StageClocks stage = of_stage(kernel, *code, i, values, line_clocks(level));
       clocks += stage.clocks;
+      again += stage.again;
       found.slots += stage.instructions;
       most = std::max(most, stage.tasks);
     }
     const double pipes = clocks / cpu_.clock, issued = found.slots / (cpu_.threads * code->issue_width() * cpu_.clock);
-    const double memory = work.bytes() / bytes_per_second(level);
+    const double memory = work.bytes() / bytes_per_second(level) + again;
     found.seconds = std::hypot(pipes, memory);           // they overlap, but not quite
     if (most > 1) found.seconds += cpu_.launch_seconds;  // one task has no need of other threads
     found.use = std::min(1.0, issued / found.seconds);
@@ -122,6 +128,7 @@ class CpuCostModel : public CostModel {
   struct StageClocks {
     double clocks = 0;        // of the thread that has the most to do
     double instructions = 0;  // of all
+    double again = 0;         // seconds for what has left the L2 cache before it is come to again
     int64_t tasks = 0;
   };
 
@@ -133,30 +140,38 @@ class CpuCostModel : public CostModel {
     const int64_t tasks = loop::evaluate(stage.tasks, {}, sizes);
     const int64_t neighbours =
         std::max<int64_t>(1, tasks / (2 * cpu_.threads));  // handed out together (runtime/launch.cpp)
-    std::map<std::vector<double>, ProcessorClocks> known;  // tasks that do the same take as long
+    const NearMemory near{.l1_bytes = cpu_.l1_bytes,
+                          .l2_bytes = kOfL2 * cpu_.l2_bytes,
+                          .l3_bytes = cpu_.l3_bytes / cpu_.threads,
+                          .stride_bytes = cpu_.stride_bytes};
+    std::map<std::vector<double>, StageClocks> known;  // tasks that do the same take as long
     const auto of_task = [&](int64_t task) {
       const machine::NestRuns nest = made.nest.count(stage.task, task, sizes);
       const std::vector<double> runs = machine::instruction_runs(made.function, made.nest, nest, 1);
       const auto found = known.find(runs);
       if (found != known.end()) return found->second;
-      ProcessorClocks clocks = processor_clocks(code, number, runs);
-      const LateLines late = late_lines(kernel, stage, task, neighbours, sizes,
-                                        {.l1_bytes = cpu_.l1_bytes, .stride_bytes = cpu_.stride_bytes});
-      clocks.clocks += late_clocks * late.unforeseen + cpu_.l2_line_clocks * late.again + swept_clocks() * late.swept;
-      return known[runs] = clocks;
+      const ProcessorClocks clocks = processor_clocks(code, number, runs);
+      const LateLines late = late_lines(kernel, stage, task, neighbours, sizes, near);
+      const double waits =
+          late_clocks * late.unforeseen + cpu_.l2_line_clocks * late.again + swept_clocks() * late.swept;
+      const double again =
+          kLineBytes * (late.from_l3 / cpu_.l3_bytes_per_second + late.from_memory / cpu_.bytes_per_second);
+      const double busy = std::max(clocks.clocks + waits + kTakenClocks * late.taken, std::min(late_clocks, cpu_.l3_line_clocks) * late.foreseen);
+      return known[runs] = {busy, clocks.instructions, again, 1};
     };
     if (tasks == 0) return {};
     if (tasks > kFewTasks * cpu_.threads) {
-      const ProcessorClocks one = of_task(tasks / 2);
-      return {one.clocks * static_cast<double>(tasks) / cpu_.threads, one.instructions * static_cast<double>(tasks),
-              tasks};
+      const StageClocks one = of_task(tasks / 2);
+      const auto all = static_cast<double>(tasks);
+      return {one.clocks * all / cpu_.threads, one.instructions * all, one.again * all, tasks};
     }
     std::vector<double> busy(static_cast<size_t>(cpu_.threads), 0);
     StageClocks found{.tasks = tasks};
     for (int64_t task = 0; task < tasks; ++task) {
-      const ProcessorClocks one = of_task(task);
+      const StageClocks one = of_task(task);
       *std::ranges::min_element(busy) += one.clocks;
       found.instructions += one.instructions;
+      found.again += one.again;
     }
     found.clocks = *std::ranges::max_element(busy);
     return found;
