@@ -129,6 +129,11 @@ TEST_F(ToolsTune, ASurveySaysWhatPredictionsAreWorthAndKeepsNothing) {
   ASSERT_FALSE(kernels.empty());
   for (const json& kernel : kernels) {
     EXPECT_GT(kernel["schedules"].get<int>(), 2) << kernel;
+    EXPECT_EQ(kernel["tried"].size(), kernel["schedules"].get<size_t>());
+    for (const json& tried : kernel["tried"]) {
+      EXPECT_NE(tried["schedule"].get<std::string>().find("tile="), std::string::npos) << tried;
+      EXPECT_GT(tried["ratio"].get<double>(), 0) << tried;
+    }
     EXPECT_LE(std::abs(kernel["rank_correlation"].get<double>()), 1) << kernel;
     EXPECT_GE(kernel["best_of_five"].get<double>(), 1) << kernel;
     EXPECT_LE(kernel["fastest"].get<double>(), 1) << kernel;

@@ -190,7 +190,7 @@ class Tuner {
     }
     if (options_.stop && options_.stop()) return;  // what was tried is in the log
     if (options_.survey)
-      one.surveyed = {found.heuristic_seconds, found.predicted, prediction_quality(found.tried)};
+      one.surveyed = {found.heuristic_seconds, found.predicted, found.tried, prediction_quality(found.tried)};
     else
       keep(one, found);
     report(one.kernel.task.name, i + 1);

@@ -75,7 +75,8 @@ struct TuneOptions {
 /// What a survey found.
 struct SurveyedKernel {
   double seconds = 0, predicted_seconds = 0;  // under the device's own schedule
-  std::optional<PredictionQuality> quality;
+  std::vector<TriedSchedule> tried;
+  std::optional<PredictionQuality> quality;  // of these
 };
 
 struct TunedKernel {

@@ -15,6 +15,7 @@ namespace mambac::tools {
 namespace {
 
 constexpr double kTie = 0.02;
+constexpr int kRoundsOfSurvey = 25;
 // What is amplified within a kernel (a rounding before an exponential, say) may exceed the tolerance under every
 // schedule alike: others may have twice the error of the device's own then, and that so many times the tolerance.
 constexpr double kMostOwnError = 8;
@@ -178,7 +179,9 @@ class Search {
       trials.push_back(std::move(trial));
       contenders.push_back([trial = trials.back().get()] { return trial->seconds(); });
     }
-    const RaceResult times = race(contenders, {.most_rounds = 9, .tie = kTie, .stop = [this] { return stopped(); }});
+    RaceOptions options{.most_rounds = 9, .tie = kTie, .stop = [this] { return stopped(); }};
+    if (options_.survey) options.least_rounds = options.most_rounds = kRoundsOfSurvey;  // the slow ones, too
+    const RaceResult times = race(contenders, options);
     for (size_t i = 0; i < timed.size(); ++i) {
       const Interval& ratio = times.ratios[i + 1];
       chosen[timed[i]].ratio = ratio.median;

@@ -9,11 +9,23 @@
 namespace mambac::tools {
 namespace {
 
+Json schedules_json(const SurveyedKernel& surveyed) {
+  Json list = Json::array();
+  for (const TriedSchedule& tried : surveyed.tried)
+    if (tried.wrong.empty())
+      list.push_back({{"schedule", tried.schedule.str()},
+                      {"ratio", tried.ratio},
+                      {"spread", tried.spread},
+                      {"predicted_s", tried.predicted}});
+  return list;
+}
+
 Json kernel_json(const TunedKernel& one) {
   Json json = {{"name", one.kernel.task.name}, {"sizes", one.kernel.task.sizes}, {"rejected", one.wrong}};
   if (!one.surveyed) return json;
   json["seconds"] = one.surveyed->seconds;
   json["predicted_s"] = one.surveyed->predicted_seconds;
+  json["tried"] = schedules_json(*one.surveyed);
   if (const std::optional<PredictionQuality>& quality = one.surveyed->quality) {
     json["schedules"] = quality->count;
     json["fastest"] = quality->fastest;
