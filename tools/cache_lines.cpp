@@ -133,7 +133,7 @@ class Accesses {
         continue;
       }
       pieces *= loop.trips;
-      if (loop.trips > 1) apart = std::min(apart, step);
+      if (loop.loop != around_[0].loop) apart = std::min(apart, step);  // of one task
       if (next == 0 && !loop.loop->unroll && loop.trips > 1) next = step;
     }
     const bool regular = piece == one.bytes && piece >= kLineBytes && next > 0 && next <= memory_.stride_bytes;

@@ -24,7 +24,7 @@ struct NearMemory {
 struct LateLines {
   double unforeseen = 0;  // that no prefetcher brought
   double foreseen = 0;    // each by itself: they come while others are computed with, as fast as from the L3 cache
-  double taken = 0;       // from other threads, which write where a piece that this one writes ends
+  double taken = 0;       // by prefetchers that went on where a piece ends that is written: others write there
   double again = 0;       // that were near before, and have left the L1 cache
   double from_l3 = 0;     // of these, that have left the L2 cache, too
   double from_memory = 0; // that have left all caches

@@ -21,7 +21,7 @@ namespace {
 
 /// Of the L2 cache, what keeps to what a kernel comes to again: the rest is taken by what just passes through.
 constexpr double kOfL2 = 0.75;
-/// Until a line has come that another thread is writing. Fitted to walks on a Zen 4 with two threads.
+/// Until a line is back that a prefetcher has taken from another thread. Fitted to walks on a Zen 4 with two threads.
 constexpr double kTakenClocks = 150;
 /// Of a thread: then it matters which of them takes which.
 constexpr int64_t kFewTasks = 8;
@@ -51,41 +51,42 @@ class CpuCostModel : public CostModel {
                                   const Bindings& sizes) override {
     const Graph alone = kernel_alone(fused, number, Stored::in_memory);
     const KernelWork work = kernel_work(alone, sizes).front();
-    const Level level = level_of(work, parameter_bytes(alone, sizes));
-    if (work.library) return std::vector(schedules.size(), of_library(work, level));
+    const Source source = source_of(work, parameter_bytes(alone, sizes));
+    if (work.library) return std::vector(schedules.size(), of_library(work, source));
     const Layouts layouts(alone);
     std::vector<Prediction> found(schedules.size());
     for_each_in_parallel(schedules.size(), [&](size_t i) {
-      found[i] = of_kernel(lower(alone, layouts, 0, schedules[i], DeviceKind::cpu).kernel, sizes, work, level);
+      found[i] = of_kernel(lower(alone, layouts, 0, schedules[i], DeviceKind::cpu).kernel, sizes, work, source);
     });
     return found;
   }
 
  private:
-  enum class Level : uint8_t { l2, l3, memory };
+  /// From where a kernel's memory comes.
+  struct Source {
+    double bytes_per_second, line_clocks;
+  };
 
-  /// Where kernels find what they read: the cache that has room for all of it.
-  Level level_of(const KernelWork& work, double parameters) const {
-    if (parameters >= kColdParameterBytes || work.bytes() > cpu_.l3_bytes) return Level::memory;
-    return work.bytes() > cpu_.threads * cpu_.l2_bytes ? Level::l3 : Level::l2;
-  }
-  double bytes_per_second(Level level) const {
-    if (level == Level::l2) return cpu_.threads * cpu_.l2_bytes_per_second;
-    return level == Level::l3 ? cpu_.l3_bytes_per_second : cpu_.bytes_per_second;
-  }
-  double line_clocks(Level level) const {
-    return level == Level::l2 ? 0 : level == Level::l3 ? cpu_.l3_line_clocks : cpu_.line_clocks;
+  /// The caches that have room for all that it reads and writes, or as much of it as the L3 cache has room for, the rest
+  /// from memory.
+  Source source_of(const KernelWork& work, double parameters) const {
+    const double bytes = work.bytes();
+    const bool cold = parameters >= kColdParameterBytes;
+    if (!cold && bytes <= cpu_.threads * cpu_.l2_bytes) return {cpu_.threads * cpu_.l2_bytes_per_second, 0};
+    const double far = cold ? 1 : 1 - std::min(1.0, cpu_.l3_bytes / bytes);
+    return {1 / ((1 - far) / cpu_.l3_bytes_per_second + far / cpu_.bytes_per_second),
+            (1 - far) * cpu_.l3_line_clocks + far * cpu_.line_clocks};
   }
 
   /// Of a line that comes from the L2 cache in order with others.
   double swept_clocks() const { return kLineBytes * cpu_.clock / cpu_.l2_bytes_per_second; }
 
-  Prediction of_library(const KernelWork& work, Level level) const {
+  Prediction of_library(const KernelWork& work, const Source& source) const {
     Prediction found;
     found.bytes = work.bytes();
     found.exponentials = work.exponentials;
     found.use = 1;
-    std::vector<ResourceTime> times{{work.bytes() / bytes_per_second(level), "bytes"}};
+    std::vector<ResourceTime> times{{work.bytes() / source.bytes_per_second, "bytes"}};
     if (work.product) {
       const double each = work.product->a == DType::f32 ? cpu_.multiply_adds : cpu_.narrow_multiply_adds;
       times.push_back({work.flops / (2 * each * cpu_.threads * cpu_.clock), "products"});
@@ -96,7 +97,8 @@ class CpuCostModel : public CostModel {
     return found;
   }
 
-  Prediction of_kernel(const loop::Kernel& kernel, const Bindings& sizes, const KernelWork& work, Level level) const {
+  Prediction of_kernel(const loop::Kernel& kernel, const Bindings& sizes, const KernelWork& work,
+                       const Source& source) const {
     const auto code = with_description(cpu_, [&] { return jit_->processor_code(kernel); });
     std::vector<int64_t> values;
     for (const std::string& name : kernel.sizes) values.push_back(sizes.find(name)->second);
@@ -107,14 +109,14 @@ class CpuCostModel : public CostModel {
     double again = 0;   // as StageClocks::again
     int64_t most = 0;   // tasks of a stage
     for (size_t i = 0; i < kernel.stages.size(); ++i) {
-      const StageClocks stage = of_stage(kernel, *code, i, values, line_clocks(level));
+      const StageClocks stage = of_stage(kernel, *code, i, values, source.line_clocks);
       clocks += stage.clocks;
       again += stage.again;
       found.slots += stage.instructions;
       most = std::max(most, stage.tasks);
     }
     const double pipes = clocks / cpu_.clock, issued = found.slots / (cpu_.threads * code->issue_width() * cpu_.clock);
-    const double memory = work.bytes() / bytes_per_second(level) + again;
+    const double memory = work.bytes() / source.bytes_per_second + again;
     found.seconds = std::hypot(pipes, memory);           // they overlap, but not quite
     if (most > 1) found.seconds += cpu_.launch_seconds;  // one task has no need of other threads
     found.use = std::min(1.0, issued / found.seconds);
