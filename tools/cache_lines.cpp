@@ -31,10 +31,8 @@ class Accesses {
       else
         find_again(i);
     const auto all = static_cast<double>(neighbours);
-    for (double* lines : {&lines_.unforeseen, &lines_.foreseen, &lines_.taken, &lines_.again, &lines_.from_l3,
-                          &lines_.from_memory, &lines_.swept})
-      *lines /= all;
-    return lines_;
+    return {lines_.unforeseen / all, lines_.foreseen / all,    lines_.taken / all, lines_.again / all,
+            lines_.from_l3 / all,    lines_.from_memory / all, lines_.swept / all};
   }
 
  private:
@@ -171,7 +169,8 @@ class Accesses {
     for (size_t first = second; first-- > 0;) {
       const size_t shared = shared_loops(seen_[first], again);
       if (shared == again.around.size() || !meet(seen_[first], again, shared)) continue;
-      const double lines = again.times * again.bytes / kLineBytes, touched = bytes_touched(first, second, again, shared);
+      const double lines = again.times * again.bytes / kLineBytes;
+      const double touched = bytes_touched(first, second, again, shared);
       if (touched > memory_.l1_bytes) lines_.again += lines;
       add_far(lines, touched);
       return;
@@ -220,8 +219,8 @@ class Accesses {
     return bytes;
   }
 
-  /// An access to an array in a loop that it does not move with, but in whose iterations it moves over much: it comes to
-  /// all of that in each of them. The first one waits for it.
+  /// An access to an array in a loop that it does not move with, but in whose iterations it moves over much: it comes
+  /// to all of that in each of them. The first one waits for it.
   void find_swept(size_t number) {
     const Access& one = seen_[number];
     if (one.moving.empty()) return;

@@ -27,12 +27,12 @@ struct LateLines {
   double taken = 0;       // by prefetchers that went on where a piece ends that is written: others write there
   double again = 0;       // that were near before, and have left the L1 cache
   double from_l3 = 0;     // of these, that have left the L2 cache, too
-  double from_memory = 0; // that have left all caches
+  double from_memory = 0;  // that have left all caches
   double swept = 0;       // of the task's own arrays, which it comes to in order and again and again: the same
 };
 
-/// Of what one task of a stage loads and stores in the kernel's buffers and in arrays of its own, on a thread that has so many neighbouring
-/// tasks to do. `sizes`: as loop::Kernel::sizes.
+/// Of what one task of a stage loads and stores in the kernel's buffers and in arrays of its own, on a thread that has
+/// so many neighbouring tasks to do. `sizes`: as loop::Kernel::sizes.
 LateLines late_lines(const loop::Kernel& kernel, const loop::Stage& stage, int64_t task, int64_t neighbours,
                      const std::vector<int64_t>& sizes, const NearMemory& memory);
 

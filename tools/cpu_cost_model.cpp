@@ -67,8 +67,8 @@ class CpuCostModel : public CostModel {
     double bytes_per_second, line_clocks;
   };
 
-  /// The caches that have room for all that it reads and writes, or as much of it as the L3 cache has room for, the rest
-  /// from memory.
+  /// The L2 caches if they have room for all that it reads and writes, else the L3 cache for what that has room for, and
+  /// memory.
   Source source_of(const KernelWork& work, double parameters) const {
     const double bytes = work.bytes();
     const bool cold = parameters >= kColdParameterBytes;
@@ -154,12 +154,12 @@ class CpuCostModel : public CostModel {
       if (found != known.end()) return found->second;
       const ProcessorClocks clocks = processor_clocks(code, number, runs);
       const LateLines late = late_lines(kernel, stage, task, neighbours, sizes, near);
-      const double waits =
-          late_clocks * late.unforeseen + cpu_.l2_line_clocks * late.again + swept_clocks() * late.swept;
+      const double foreseen = std::min(late_clocks, cpu_.l3_line_clocks) * late.foreseen;
+      const double waits = late_clocks * late.unforeseen + cpu_.l2_line_clocks * late.again +
+                           swept_clocks() * late.swept + (cpu_.threads > 1 ? kTakenClocks * late.taken : 0);
       const double again =
           kLineBytes * (late.from_l3 / cpu_.l3_bytes_per_second + late.from_memory / cpu_.bytes_per_second);
-      const double busy = std::max(clocks.clocks + waits + kTakenClocks * late.taken, std::min(late_clocks, cpu_.l3_line_clocks) * late.foreseen);
-      return known[runs] = {busy, clocks.instructions, again, 1};
+      return known[runs] = {std::max(clocks.clocks + waits, foreseen), clocks.instructions, again, 1};
     };
     if (tasks == 0) return {};
     if (tasks > kFewTasks * cpu_.threads) {
