@@ -478,15 +478,19 @@ TEST(Schedules, LongRowsAreReadAgain) {
     Graph graph;
     Builder b(graph);
     const DimId B = graph.add_dim("B", 0), V = graph.add_dim("V", columns);
-    const NodeId e = b.Exp(b.input("x", {DType::f32, {B, V}}));
-    graph.outputs() = {{"y", b.Div(e, b.sum(e, {V}))}};
-    return fused(graph);
+    const NodeId x = b.input("x", {DType::f32, {B, V}}), e = b.Exp(b.Sub(x, b.op(Op::Amax, {x}, {.dims = {V}})));
+    const NodeId y = b.Div(e, b.sum(e, {V}));
+    graph.outputs() = {{"y", y}, {"sum", b.sum(b.Mul(y, x), {V})}};
+    return graph;
   };
-  const CpuTraits cpu{16, false};
-  EXPECT_EQ(default_schedule(softmax(50280), 0, cpu).kept_vectors, 1);
-  EXPECT_EQ(default_schedule(softmax(50280), 0, cpu).rows_together, 2);
-  EXPECT_EQ(default_schedule(softmax(256), 0, cpu).kept_vectors, 0);
-  EXPECT_EQ(default_schedule(softmax(256), 0, cpu).rows_together, 4);
+  const auto schedule = [&](int64_t columns) { return default_schedule(fused(softmax(columns)), 0, {16, false}); };
+  EXPECT_EQ(schedule(50280).kept_vectors, 1);
+  EXPECT_EQ(schedule(50280).rows_together, 2);
+  EXPECT_EQ(schedule(256).kept_vectors, 0);
+  EXPECT_EQ(schedule(256).rows_together, 4);
+  const Graph odd = softmax(16387);
+  const Bindings rows{{"B", 3}};  // two together, and one
+  EXPECT_EQ(check_on_cpu(odd, rows, draw_values(odd, rows, {}, 1), {.bounds = false}), "");
 }
 
 /// What the tests of windows hold only if it is so.

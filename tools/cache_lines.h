@@ -26,8 +26,8 @@ struct LateLines {
   double foreseen = 0;    // each by itself: they come while others are computed with, as fast as from the L3 cache
   double taken = 0;       // by prefetchers that went on where a piece ends that is written: others write there
   double again = 0;       // that were near before, and have left the L1 cache
-  double from_l3 = 0;     // of these, that have left the L2 cache, too
-  double from_memory = 0;  // that have left all caches
+  double from_l3 = 0;     // that have left the L2 cache, too
+  double from_memory = 0; // that have left all caches
   double swept = 0;       // of the task's own arrays, which it comes to in order and again and again: the same
 };
 
