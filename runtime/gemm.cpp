@@ -17,6 +17,7 @@
 #include "ir/error.h"
 #include "ir/round_up.h"
 #include "runtime/element_type.h"
+#include "runtime/task_shares.h"
 
 namespace mambac {
 namespace {
@@ -425,9 +426,12 @@ void Slices::run(const void* a, const void* b, void* c, void* scratch) {
   }
   int threads = std::min(tasks_at_once_, omp_get_max_threads());
   ThreadsSet one_within_a_slice(1);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int64_t task = 0; task < tasks; ++task) {
-    run_slice(task, a, b, c, base + scratch_per_thread_ * static_cast<size_t>(omp_get_thread_num()));
+  TaskShares shares({&tasks, 1}, threads);
+#pragma omp parallel num_threads(threads)
+  {
+    const int thread = omp_get_thread_num();
+    char* own = base + scratch_per_thread_ * static_cast<size_t>(thread);
+    for (int64_t task, end; shares.take(0, thread, &task, &end, 1);) run_slice(task, a, b, c, own);
   }
 }
 

@@ -3,13 +3,12 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <atomic>
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
 
-#include "ir/error.h"
+#include "runtime/task_shares.h"
 
 namespace mambac {
 namespace {
@@ -28,30 +27,6 @@ class FlushDenormals {
   static constexpr unsigned kFlushResults = 0x8000, kFlushOperands = 0x0040;
   unsigned saved_;
 #endif
-};
-
-/// The tasks of one stage, handed out in blocks: large ones first, because neighbouring tasks stream through
-/// neighbouring memory, then smaller ones, because tasks and threads differ in speed.
-struct Queue {
-  int64_t tasks = 0;
-  int64_t shares = 1;
-  std::atomic<int64_t> next{0};
-
-  void open(int64_t count, int threads) {
-    constexpr int64_t kSharesPerThread = 2;
-    tasks = count;
-    shares = threads * kSharesPerThread;
-    next.store(0, std::memory_order_relaxed);
-  }
-
-  bool take(int64_t* begin, int64_t* end) {
-    *begin = next.load(std::memory_order_relaxed);
-    do {
-      if (*begin >= tasks) return false;
-      *end = *begin + std::max<int64_t>(1, (tasks - *begin) / shares);
-    } while (!next.compare_exchange_weak(*begin, *end, std::memory_order_relaxed));
-    return true;
-  }
 };
 
 }  // namespace
@@ -76,22 +51,26 @@ void launch(const CompiledKernel& kernel, void* const* buffers, const std::vecto
                           : static_cast<int>(std::min<int64_t>(std::min(omp_get_max_threads(), scratch.threads), most));
   if (threads < 1) return;
 
-  std::vector<Queue> queues(kernel.stages.size());
-  for (size_t i = 0; i < queues.size(); i++) queues[i].open(tasks[i], threads);
-  auto run = [&](int thread) {
+  if (threads == 1) {
     const FlushDenormals flush;
-    void* own = scratch.of(thread);
-    for (size_t i = 0; i < queues.size(); i++) {
-      if (i > 0 && threads > 1) {
+    for (size_t i = 0; i < tasks.size(); i++)
+      kernel.stages[i].run(buffers, sizes.data(), scratch.of(0), 0, tasks[i]);
+    return;
+  }
+
+  TaskShares shares(tasks, threads);
+#pragma omp parallel num_threads(threads)
+  {
+    const FlushDenormals flush;
+    const int thread = omp_get_thread_num();
+    for (size_t i = 0; i < tasks.size(); i++) {
+      if (i > 0) {
 #pragma omp barrier
       }
-      for (int64_t begin, end; queues[i].take(&begin, &end);)
-        kernel.stages[i].run(buffers, sizes.data(), own, begin, end);
+      for (int64_t begin, end; shares.take(i, thread, &begin, &end);)
+        kernel.stages[i].run(buffers, sizes.data(), scratch.of(thread), begin, end);
     }
-  };
-  if (threads == 1) return run(0);
-#pragma omp parallel num_threads(threads)
-  run(omp_get_thread_num());
+  }
 }
 
 }  // namespace mambac
