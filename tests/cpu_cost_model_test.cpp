@@ -123,8 +123,10 @@ TEST(ProcessorCode, UnknownProcessorsAreMistakes) {
   EXPECT_NE(message_of<InputError>([] { Jit("zen4"); }).find("zen4"), std::string::npos);
 }
 
-/// One load of a row of 16 f32 in two loops: offset = outer * outer_step + inner * inner_step.
-loop::Kernel loads(int64_t outer, int64_t outer_step, int64_t inner, int64_t inner_step, int times = 1) {
+/// Loads of 16 f32 in two loops: offset = outer * outer_step + inner * inner_step. `times`: one loop after the other;
+/// `together`: in one loop, each of its part of outer_step.
+loop::Kernel loads(int64_t outer, int64_t outer_step, int64_t inner, int64_t inner_step, int times = 1,
+                   int together = 1) {
   loop::Kernel kernel;
   kernel.schedule.width = 16;
   kernel.buffers = {{"x", DType::f32}};
@@ -134,7 +136,8 @@ loop::Kernel loads(int64_t outer, int64_t outer_step, int64_t inner, int64_t inn
   const loop::Int i = builder.open_for(loop::constant(0), loop::constant(outer));
   for (int n = 0; n < times; ++n) {
     const loop::Int k = builder.open_for(loop::constant(0), loop::constant(inner));
-    builder.load(0, i * outer_step + k * inner_step, loop::constant(1));
+    for (int row = 0; row < together; ++row)
+      builder.load(0, i * outer_step + row * (outer_step / together) + k * inner_step, loop::constant(1));
     builder.close();
   }
   builder.close();
@@ -152,6 +155,20 @@ TEST(LateLines, AreTheFirstOfEachPieceOfMemory) {
   EXPECT_EQ(late(loads(64, 16, 8, 16 * 4096)).unforeseen, 8 * 4);         // eight rows side by side
   EXPECT_EQ(late(loads(64, 16, 4096, 16 * 4096)).unforeseen, 64 * 4096);  // too many for that
 }
+
+/// Rows that are read together leave out what the others have read: the further that is, the less has a prefetcher
+/// brought of what comes then.
+TEST(LateLines, AreThoseOfRowsThatAreReadTogetherButNotNear) {
+  const auto unforeseen = [](int64_t vectors, int together) {
+    return late(loads(64 / together, 16 * vectors * together, vectors, 16, 1, together)).unforeseen;
+  };
+  EXPECT_EQ(unforeseen(48, 2), 4 + 64 * 4 * 3072 / 4096);
+  EXPECT_EQ(unforeseen(48, 4), 4 + 64 * 4);
+  EXPECT_EQ(unforeseen(4, 2), 4 + 64 * 4 * 256 / 4096);
+  EXPECT_EQ(unforeseen(48, 1), 4);
+}
+
+TEST(LateLines, AreNoneOfWhatIsNear) { EXPECT_EQ(late(loads(64, 16 * 96, 48, 16, 2)).unforeseen, 64 * 4); }
 
 TEST(LateLines, AreNoneOfStepsThatPrefetchersFollow) {
   const loop::Kernel columns = loads(64, 16, 4096, 16 * 96);  // 6144 bytes from access to access

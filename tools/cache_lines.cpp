@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <map>
 #include <ranges>
+#include <set>
 
 namespace mambac::tools {
 namespace {
@@ -25,11 +26,12 @@ class Accesses {
     tasks.var = stage_.task;
     around_.push_back({&tasks, static_cast<double>(neighbours)});
     walk(stage_.body);
-    for (size_t i = 0; i < seen_.size(); ++i)
+    for (size_t i = 0; i < seen_.size(); ++i) {
       if (seen_[i].of_array)
         find_swept(i);
-      else
-        find_again(i);
+      else if (!find_again(i))
+        find_pieces(seen_[i]);
+    }
     const auto all = static_cast<double>(neighbours);
     return {lines_.unforeseen / all, lines_.foreseen / all,    lines_.taken / all, lines_.again / all,
             lines_.from_l3 / all,    lines_.from_memory / all, lines_.swept / all};
@@ -40,15 +42,21 @@ class Accesses {
     const Stmt* loop;
     double trips;
   };
+  struct Moving {
+    const Stmt* loop;
+    double trips;
+    double step;  // bytes from one iteration to the next one
+  };
   /// A statement that was come to.
   struct Access {
     bool of_array;               // of the stage, else of the kernel's buffers
+    bool stores;
     int buffer;                  // or array
     double offset;               // of the first execution, bytes
     double bytes;                // of one execution
-    double times;                // executions of a task
-    std::vector<Around> moving;  // the loops around it that it moves with, outer ones first
-    std::vector<Around> around;  // all loops around it
+    double times = 1;            // executions of a task
+    std::vector<Moving> moving{};  // the loops around it that it moves with, outer ones first
+    std::vector<Around> around{};  // all loops around it
   };
 
   int64_t value(const loop::Int& a) const { return loop::evaluate(a, vars_, sizes_); }
@@ -98,16 +106,16 @@ class Accesses {
 
   void access(const Stmt& s) {
     const auto element = static_cast<double>(bytes_of(kernel_.buffers[static_cast<size_t>(s.buffer)].dtype));
-    Access one{false, s.buffer, offset_of(s, element), bytes_of_access(s, element), 1, {}, {}};
+    const bool stores = s.kind == StmtKind::Store || s.kind == StmtKind::StoreBlock;
+    Access one{false, stores, s.buffer, offset_of(s, element), bytes_of_access(s, element)};
     find_loops(s, one, element);
-    find_pieces(s, one, element);
     seen_.push_back(std::move(one));
   }
 
   const loop::Array& array_of(const Stmt& s) const { return stage_.arrays[static_cast<size_t>(s.buffer)]; }
   void access_array(const Stmt& s) {
     const double element = sizeof(float) * (array_of(s).lanes ? static_cast<double>(kernel_.schedule.width) : 1);
-    Access one{true, s.buffer, offset_of(s, element), element, 1, {}, {}};
+    Access one{true, s.kind == StmtKind::StoreArray, s.buffer, offset_of(s, element), element};
     find_loops(s, one, element);
     seen_.push_back(std::move(one));
   }
@@ -116,32 +124,52 @@ class Accesses {
     for (const Around& loop : around_) {
       one.times *= loop.trips;
       one.around.push_back(loop);
-      if (stride(s, loop, element) > 0) one.moving.push_back(loop);
+      const double step = stride(s, loop, element);
+      if (step > 0) one.moving.push_back({loop.loop, loop.trips, step});
     }
   }
 
   /// Loops whose iterations go on where the one before ended make one piece of memory; those within them that do not
-  /// are several pieces at a time, if not too many. What is come to again is in a cache.
-  void find_pieces(const Stmt& s, const Access& one, double element) {
-    double piece = one.bytes, pieces = 1, next = 0, apart = HUGE_VAL;
-    for (const Around& loop : std::views::reverse(one.moving)) {
-      const double step = stride(s, loop, element);
-      if (step == piece && pieces <= memory_.streams) {
-        piece *= loop.trips;
-        continue;
+  /// are several pieces at a time, if not too many. So do accesses that go through it together, each a part of an
+  /// iteration.
+  void find_pieces(const Access& one) {
+    double piece = one.bytes, pieces = 1, together = 1, next = 0, apart = HUGE_VAL, iterations = 1;
+    for (const Moving& loop : one.moving) iterations *= loop.trips;
+    for (const Moving& loop : std::views::reverse(one.moving)) {
+      const double others = pieces > memory_.streams ? 0 : together_with(one, piece, loop.step);
+      if (others * piece == loop.step) {
+        const double jump = loop.step - piece;  // to what others have read meanwhile
+        lines_.unforeseen += iterations * first_lines(piece) * std::min(1.0, jump / memory_.ahead_bytes);
+        piece = loop.step * loop.trips;
+        together *= others;
+      } else {
+        pieces *= loop.trips;
+        if (loop.loop != one.around[0].loop) apart = std::min(apart, loop.step);  // of one task
+        if (next == 0 && !loop.loop->unroll && loop.trips > 1) next = loop.step;
       }
-      pieces *= loop.trips;
-      if (loop.loop != around_[0].loop) apart = std::min(apart, step);  // of one task
-      if (next == 0 && !loop.loop->unroll && loop.trips > 1) next = step;
+      iterations /= loop.trips;
     }
     const bool regular = piece == one.bytes && piece >= kLineBytes && next > 0 && next <= memory_.stride_bytes;
-    const double lines = std::max(1.0, piece / kLineBytes);
     if (regular)
-      lines_.foreseen += pieces * lines;
+      lines_.foreseen += pieces * std::max(1.0, piece / kLineBytes) / together;
     else
-      lines_.unforeseen += pieces * std::min(lines, memory_.first_lines);
-    const bool stores = s.kind == StmtKind::Store || s.kind == StmtKind::StoreBlock;
-    if (stores && lines > 1 && apart > piece) lines_.taken += pieces;
+      lines_.unforeseen += pieces * first_lines(piece) / together;
+    if (one.stores && piece > kLineBytes && apart > piece) lines_.taken += pieces / together;
+  }
+
+  double first_lines(double piece) const { return std::clamp(piece / kLineBytes, 1.0, memory_.first_lines); }
+
+  /// How many accesses of a loop each have such a piece of one of its steps, 1 where that is the whole of it.
+  double together_with(const Access& one, double piece, double step) const {
+    if (step == piece || step > memory_.streams * piece) return 1;
+    std::set<double> offsets;
+    for (const Access& other : seen_) {
+      const double apart = std::abs(other.offset - one.offset);
+      if (is_same_place(one, other) && other.around.back().loop == one.around.back().loop && apart < step &&
+          std::fmod(apart, piece) == 0)
+        offsets.insert(std::fmod(other.offset, step));
+    }
+    return static_cast<double>(offsets.size());
   }
 
   /// The loops that both have around them, outer ones first.
@@ -160,11 +188,11 @@ class Accesses {
     return bytes;
   }
   static bool moves_with(const Access& one, const Around& loop) {
-    return std::ranges::find(one.moving, loop.loop, &Around::loop) != one.moving.end();
+    return std::ranges::find(one.moving, loop.loop, &Moving::loop) != one.moving.end();
   }
 
-  /// An access to what one before it had, in another loop: has the cache kept that?
-  void find_again(size_t second) {
+  /// An access to what one before it had, in another loop: has the cache kept that? Whether it is near.
+  bool find_again(size_t second) {
     const Access& again = seen_[second];
     for (size_t first = second; first-- > 0;) {
       const size_t shared = shared_loops(seen_[first], again);
@@ -173,8 +201,9 @@ class Accesses {
       const double touched = bytes_touched(first, second, again, shared);
       if (touched > memory_.l1_bytes) lines_.again += lines;
       add_far(lines, touched);
-      return;
+      return touched <= memory_.l2_bytes;
     }
+    return false;
   }
 
   /// Lines that are come to again after so many bytes.

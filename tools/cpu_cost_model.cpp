@@ -142,7 +142,7 @@ class CpuCostModel : public CostModel {
     const loop::Stage& stage = kernel.stages[number];
     const int64_t tasks = loop::evaluate(stage.tasks, {}, sizes);
     const int64_t neighbours =
-        std::max<int64_t>(1, tasks / (2 * cpu_.threads));  // handed out together (runtime/launch.cpp)
+        std::max<int64_t>(1, tasks / (2 * cpu_.threads));  // handed out together (runtime/task_shares.h)
     const NearMemory near{.l1_bytes = cpu_.l1_bytes,
                           .l2_bytes = kOfL2 * cpu_.l2_bytes,
                           .l3_bytes = cpu_.l3_bytes / cpu_.threads,

@@ -158,7 +158,8 @@ class Search {
     own[0].ratio = 1;
     predict(own);
     result_.tried.push_back(own[0]);
-    result_.heuristic_seconds = heuristic_->seconds();
+    if (result_.heuristic_seconds == 0)  // it is the only one
+      result_.heuristic_seconds = race({[this] { return heuristic_->seconds(); }}, {.most_rounds = 9, .stop = {}}).seconds[0];
     result_.predicted = own[0].predicted;
     return std::move(result_);
   }
@@ -182,6 +183,7 @@ class Search {
     RaceOptions options{.most_rounds = 9, .tie = kTie, .stop = [this] { return stopped(); }};
     if (options_.survey) options.least_rounds = options.most_rounds = kRoundsOfSurvey;  // the slow ones, too
     const RaceResult times = race(contenders, options);
+    result_.heuristic_seconds = times.seconds[0];
     for (size_t i = 0; i < timed.size(); ++i) {
       const Interval& ratio = times.ratios[i + 1];
       chosen[timed[i]].ratio = ratio.median;
