@@ -262,10 +262,12 @@ void walk_plainly(Schedule& schedule) {
   schedule.interleave = 12;
 }
 
+/// So many of a row, and prefetchers see several rows as one piece of memory.
+constexpr int64_t kNearLanes = 256;
+
 /// Where rows are so short that prefetchers see several of them as one piece of memory, one lane block walks all steps,
 /// and its states never leave their registers.
 void walk_near_rows(const Graph& fused, int number, Schedule& schedule) {
-  constexpr int64_t kNearLanes = 256;
   const int64_t lanes = fused.dim(fused.kernels[static_cast<size_t>(number)].lane).size;
   if (lanes > kNearLanes || states_of_channel(fused, number) > kMostStatesOfBlock) return;
   Schedule near = schedule;
@@ -294,25 +296,24 @@ void map_walk(const Graph& fused, int number, const CpuTraits& cpu, Schedule& sc
   share_length(fused, number, blocks, schedule);
 }
 
-/// Rows with sums over lanes and hardly anything else wait for memory, which comes fastest in one piece. Where there are
-/// exponentials, too, several rows at a time keep the pipes busy.
-bool waits_for_memory(const Graph& fused, int number) {
-  const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
-  if (group.lane == DimId{} || !sums_lanes(fused, number, group.lane) || !fused.dim(group.outer.back()).is_free())
-    return false;
-  return std::ranges::none_of(fused.nodes(), [&](const Node& node) {
-    return node.kernel == number && node.type.has(group.lane) && info(node.op).exponentials > 0;
+bool has_exponentials(const Graph& fused, int number) {
+  const DimId lane = fused.kernels[static_cast<size_t>(number)].lane;
+  return std::ranges::any_of(fused.nodes(), [&](const Node& node) {
+    return node.kernel == number && node.type.has(lane) && info(node.op).exponentials > 0;
   });
 }
 
-/// Rows of which several would fill the L2 cache with what their sums leave to be read again: it is computed again from
-/// what lies in memory, which is there once.
-void read_long_rows_again(const Graph& fused, int number, Schedule& schedule) {
-  constexpr int64_t kLongRow = 16384;
+/// Rows with sums over lanes that share much, those of a matrix, or nothing. Then they wait for memory, which comes
+/// fastest in one piece; but where there are exponentials, too, several at a time keep the pipes busy: short rows, which
+/// are near each other, and rows that are so long that prefetchers seldom have to find the next one.
+int rows_together(const Graph& fused, int number) {
+  constexpr int64_t kLongRow = 8192, kMostRows = 4;
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];
-  if (group.lane == DimId{} || fused.dim(group.lane).size < kLongRow) return;
-  schedule.kept_vectors = 1;
-  schedule.rows_together = std::min(schedule.rows_together, 2);
+  if (group.lane == DimId{} || !sums_lanes(fused, number, group.lane) || !fused.dim(group.outer.back()).is_free())
+    return kMostRows;
+  if (!has_exponentials(fused, number)) return 1;
+  const int64_t lanes = fused.dim(group.lane).size;
+  return static_cast<int>(lanes < kLongRow ? std::clamp(kNearLanes / lanes, int64_t{1}, kMostRows) : kMostRows);
 }
 
 /// Instructions of a kernel for vectors of lanes, where free dimensions, which are outer ones even of sums over them,
@@ -354,8 +355,7 @@ Schedule default_schedule(const Graph& fused, int number, const CpuTraits& cpu) 
   schedule.unroll = steps_written_out(fused, number);
   if (group.kind == KernelGroup::walk && group.lane != DimId{}) map_walk(fused, number, cpu, schedule);
   if (group.kind == KernelGroup::rows && !group.outer.empty()) {
-    if (waits_for_memory(fused, number)) schedule.rows_together = 1;
-    read_long_rows_again(fused, number, schedule);
+    schedule.rows_together = rows_together(fused, number);
     schedule.rows_per_task = rows_per_task(fused, number, cpu.width);
   }
   return schedule;

@@ -168,8 +168,26 @@ int64_t RowsPlan::array_size(NodeId id) const {
   return w_.count(w_.inner_of_type(id)) * (result_has_lane(id) ? vectors_ : 1);
 }
 
+constexpr int64_t kFewInstructions = 4;
+
 bool RowsPlan::computed_again(NodeId id) const {
-  return s_.kept_vectors > 0 && !writes_out_vectors() && result_has_lane(id) && is_pointwise(w_.node(id).op);
+  if (writes_out_vectors() || !result_has_lane(id) || !is_pointwise(w_.node(id).op)) return false;
+  if (s_.kept_vectors > 0) return true;
+  const Work work = work_of(id);
+  return is_simple(w_.node(id).op) && work.loads.size() <= 1 && work.instructions <= kFewInstructions;
+}
+
+RowsPlan::Work RowsPlan::work_of(NodeId id) const {
+  if (!result_has_lane(id) || w_.is_immediate(id)) return {};
+  if (!w_.inside(id) || !is_simple(w_.node(id).op)) return {.loads = {id}};
+  Work work{.instructions = 1};
+  for (NodeId o : w_.node(id).operands) {
+    if (work.instructions > kFewInstructions) break;  // chains that share operands are long to follow
+    const Work of_operand = work_of(o);
+    work.loads.insert(of_operand.loads.begin(), of_operand.loads.end());
+    work.instructions += of_operand.instructions;
+  }
+  return work;
 }
 
 /// Its readers come first.

@@ -58,7 +58,8 @@ class RowsPlan {
 
   /// Whether it is in an array: a sum in its phase, or read in other phases.
   bool is_kept(NodeId id) const;
-  /// Whether other phases that read it compute it again, because rows are too long to keep it.
+  /// Whether other phases that read it compute it again: all that is pointwise where rows are too long to keep anything,
+  /// else what a few simple instructions make of one load at most, which an array would need as well.
   bool computed_again(NodeId id) const;
   /// Whether some phase does.
   bool is_needed_again(NodeId id) const;
@@ -90,6 +91,12 @@ class RowsPlan {
 
  private:
   bool crosses_index(NodeId reader) const;
+  /// What a vector of it takes: loads, from memory or from arrays of what is not simple, and simple instructions.
+  struct Work {
+    std::set<NodeId> loads{};
+    int64_t instructions = 0;
+  };
+  Work work_of(NodeId id) const;
   /// Dims that phases loop over: inner ones, and the lanes.
   std::vector<DimId> loops_of(NodeId id, bool of_type) const;
   /// Whether all rows of a block have the same value.

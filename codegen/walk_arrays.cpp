@@ -104,8 +104,7 @@ void WalkLowering::make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot 
 }
 
 bool WalkLowering::is_made_again(const PhasePlan& plan, NodeId id, PhaseSlot slot) {
-  const Op op = w_.node(id).op;
-  if (op != Op::Mul && op != Op::Add && op != Op::Sub && op != Op::Neg) return false;
+  if (!is_simple(w_.node(id).op)) return false;
   const auto& operands = w_.node(id).operands;
   const bool at_hand = std::all_of(operands.begin(), operands.end(), [&](NodeId o) {
     auto placed = plan.slots.find(o);

@@ -171,7 +171,7 @@ class WalkLowering {
   std::vector<NodeId> hoisted_loads() const;
   void make_lasting_arrays(NodeId id);
   void make_node_arrays(const PhasePlan& plan, NodeId id, PhaseSlot slot);
-  /// One product or sum of values that later sweeps have anyway is made again there: cheaper than a store and loads.
+  /// What is simply made of values that later sweeps have anyway is made again there: cheaper than a store and loads.
   bool is_made_again(const PhasePlan& plan, NodeId id, PhaseSlot slot);
   void compute_invariant(NodeId id);
   Value read_invariant(NodeId o);

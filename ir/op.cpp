@@ -56,6 +56,16 @@ std::optional<Op> op_from(std::string_view name) {
   return std::nullopt;
 }
 
+bool is_simple(Op op) {
+  switch (op) {
+    case Op::Neg: case Op::Abs: case Op::Stop: case Op::Cast: case Op::Add: case Op::Sub: case Op::Mul: case Op::Max:
+    case Op::Min: case Op::Lt: case Op::Le: case Op::Eq: case Op::Select:
+      return true;
+    default:
+      return false;
+  }
+}
+
 int operand_index(Op op, std::string_view name) {
   const std::vector<OperandSpec>& operands = info(op).operands;
   for (size_t i = 0; i < operands.size(); ++i) {

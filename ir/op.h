@@ -47,6 +47,9 @@ inline OpClass class_of(Op op) { return info(op).op_class; }
 inline bool is_pointwise(Op op) { return class_of(op) == OpClass::Pointwise; }
 inline bool is_directional(Op op) { return class_of(op) == OpClass::Directional; }
 
+/// Whether it takes about one instruction: no more than to write its result into an array and to read it from there.
+bool is_simple(Op op);
+
 /// Position of an operand by its name in the table ("start"), -1 when the op has none of that name.
 int operand_index(Op op, std::string_view name);
 

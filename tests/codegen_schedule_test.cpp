@@ -472,25 +472,53 @@ TEST(Schedules, TasksOfWindowsShareTheLengthAndHaveWholeRows) {
   }
 }
 
-/// Softmax over rows of which four would not stay in the L2 cache with all that is kept of them.
-TEST(Schedules, LongRowsAreReadAgain) {
-  const auto softmax = [](int64_t columns) {
+Graph softmax_and_mean(int64_t columns) {
+  Graph graph;
+  Builder b(graph);
+  const DimId B = graph.add_dim("B", 0), V = graph.add_dim("V", columns);
+  const NodeId x = b.input("x", {DType::f32, {B, V}}), e = b.Exp(b.Sub(x, b.op(Op::Amax, {x}, {.dims = {V}})));
+  const NodeId y = b.Div(e, b.sum(e, {V}));
+  graph.outputs() = {{"y", y}, {"sum", b.sum(b.Mul(y, x), {V})}};
+  return graph;
+}
+
+/// Near each other or long.
+TEST(Schedules, RowsWithExponentialsGoTogetherWhereMemoryIsNoSlowerForIt) {
+  const auto together = [&](int64_t columns) {
+    return default_schedule(fused(softmax_and_mean(columns)), 0, {16, false}).rows_together;
+  };
+  EXPECT_EQ(together(64), 4);
+  EXPECT_EQ(together(128), 2);
+  EXPECT_EQ(together(1000), 1);
+  EXPECT_EQ(together(50280), 4);
+  const Graph odd = softmax_and_mean(16387);
+  const Bindings rows{{"B", 5}};  // four together, and one
+  EXPECT_EQ(check_on_cpu(odd, rows, draw_values(odd, rows, {}, 1), {.bounds = false}), "");
+}
+
+TEST(Schedules, WhatIsSimplyMadeOfOneLoadIsNotKept) {
+  /// Arrays of whole rows, where the sum over a row and what is made of it read the same values.
+  const auto kept = [](const std::function<NodeId(Builder&, NodeId x, NodeId y, NodeId index)>& values) {
     Graph graph;
     Builder b(graph);
-    const DimId B = graph.add_dim("B", 0), V = graph.add_dim("V", columns);
-    const NodeId x = b.input("x", {DType::f32, {B, V}}), e = b.Exp(b.Sub(x, b.op(Op::Amax, {x}, {.dims = {V}})));
-    const NodeId y = b.Div(e, b.sum(e, {V}));
-    graph.outputs() = {{"y", y}, {"sum", b.sum(b.Mul(y, x), {V})}};
-    return graph;
+    const DimId B = graph.add_dim("B", 0), V = graph.add_dim("V", 1024);
+    const NodeId x = b.input("x", {DType::f32, {B, V}}), y = b.input("y", {DType::f32, {B, V}});
+    const NodeId both = values(b, x, y, b.op(Op::Iota, {}, {.dims = {V}}));
+    graph.outputs() = {{"z", b.Mul(both, b.sum(both, {V}))}};
+    const Graph one = fused(graph);
+    const Schedule schedule = default_schedule(one, 0, {16, false});
+    const loop::Kernel kernel = lower(one, Layouts(one), 0, schedule, DeviceKind::cpu).kernel;
+    return std::ranges::count_if(kernel.stages[0].arrays, [](const loop::Array& array) {
+      return array.lanes && array.space == loop::Space::scratch;
+    });
   };
-  const auto schedule = [&](int64_t columns) { return default_schedule(fused(softmax(columns)), 0, {16, false}); };
-  EXPECT_EQ(schedule(50280).kept_vectors, 1);
-  EXPECT_EQ(schedule(50280).rows_together, 2);
-  EXPECT_EQ(schedule(256).kept_vectors, 0);
-  EXPECT_EQ(schedule(256).rows_together, 4);
-  const Graph odd = softmax(16387);
-  const Bindings rows{{"B", 3}};  // two together, and one
-  EXPECT_EQ(check_on_cpu(odd, rows, draw_values(odd, rows, {}, 1), {.bounds = false}), "");
+  EXPECT_EQ(kept([](Builder& b, NodeId x, NodeId, NodeId index) { return b.Mul(x, b.Sub(index, x)); }), 0);
+  EXPECT_EQ(kept([](Builder& b, NodeId x, NodeId y, NodeId) { return b.Sub(x, y); }), 1) << "2 loads";
+  EXPECT_EQ(kept([](Builder& b, NodeId x, NodeId, NodeId index) { return b.Mul(b.Exp(x), index); }), 1) << "exp(x)";
+  EXPECT_EQ(kept([](Builder& b, NodeId x, NodeId, NodeId index) {
+    for (int i = 0; i < 3; ++i) x = b.Max(b.Abs(x), index);
+    return x;
+  }), 1) << "6 instructions";
 }
 
 /// What the tests of windows hold only if it is so.
