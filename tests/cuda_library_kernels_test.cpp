@@ -1,8 +1,10 @@
 // Rows of tables and their gradients as kernels, on the emulation device with all accesses compared: the same bytes as
-// on the CPU. Where there is an NVRTC, their texts compile, and nothing spills.
+// on the CPU, with one thread or several. Where there is an NVRTC, their texts compile, and nothing spills.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <omp.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "ir/builder.h"
@@ -72,28 +74,38 @@ Arrays run(const TableGraph& made, Device& device) {
   return run_on_cpu(program, made.bindings, made.values);
 }
 
+void expect_same(const Array& found, const Array& expected) {
+  ASSERT_EQ(found.shape, expected.shape);
+  for (size_t i = 0; i < found.data.size(); ++i) {
+    const double want = expected.data[i];
+    ASSERT_TRUE(found.data[i] == want || (std::isnan(found.data[i]) && std::isnan(want)))
+        << "element " << i << ": found " << found.data[i] << ", expected " << want;
+  }
+}
+
 class Tables : public testing::TestWithParam<std::tuple<TableCase, Op>> {};
 
 TEST_P(Tables, GiveTheBytesOfTheCpu) {
   const auto& [c, op] = GetParam();
   const TableGraph made = make(c, op);
-  const Array expected = run(made, cpu_device()).at("out"), found = run(made, emulated_device()).at("out");
-  ASSERT_EQ(found.shape, expected.shape);
-  int64_t numbers = 0;
-  for (size_t i = 0; i < found.data.size(); ++i) {
-    const double want = expected.data[i];
-    numbers += !std::isnan(want);
-    ASSERT_TRUE(found.data[i] == want || (std::isnan(found.data[i]) && std::isnan(want)))
-        << "element " << i << ": found " << found.data[i] << ", expected " << want;
-  }
-  EXPECT_GT(numbers, 0);
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  const Array expected = run(made, cpu_device()).at("out");
+  omp_set_num_threads(3);
+  const Array shared = run(made, cpu_device()).at("out");
+  omp_set_num_threads(threads);
+  expect_same(shared, expected);
+  expect_same(run(made, emulated_device()).at("out"), expected);
+  EXPECT_TRUE(std::ranges::any_of(expected.data, [](double value) { return !std::isnan(value); }));
 }
 
 // Searched together from 256 positions on, and in rounds of 4096.
 INSTANTIATE_TEST_SUITE_P(
     Shapes, Tables,
     testing::Combine(testing::Values(TableCase{"bytes", 256, 2, 150, 40, DType::u8, DType::bf16},
-                                     TableCase{"few", 11, 3, 5, 300}, TableCase{"rounds", 3, 2, 4500, 5},
+                                     TableCase{"few", 11, 3, 5, 300}, TableCase{"wide", 6, 2, 40, 1000},
+                                     TableCase{"wide_narrow", 6, 2, 40, 1000, DType::i32, DType::bf16, false, true},
+                                     TableCase{"rounds", 3, 2, 4500, 5},
                                      TableCase{"one_row", 1, 2, 700, 8}, TableCase{"one_position", 9, 1, 1, 4},
                                      TableCase{"stray", 7, 2, 40, 3, DType::i32, DType::f32, false, true},
                                      TableCase{"stray_together", 7, 2, 400, 3, DType::i32, DType::f32, false, true},
