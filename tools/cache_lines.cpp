@@ -154,7 +154,9 @@ class Accesses {
       lines_.foreseen += pieces * std::max(1.0, piece / kLineBytes) / together;
     else
       lines_.unforeseen += pieces * first_lines(piece) / together;
-    if (one.stores && piece > kLineBytes && apart > piece) lines_.taken += pieces / together;
+    // A thread with several tasks goes on where it has been itself, not beside another one.
+    const bool beside = one.around[0].trips == 1 && apart > piece;
+    if (one.stores && piece > kLineBytes && beside) lines_.taken += pieces / together;
   }
 
   double first_lines(double piece) const { return std::clamp(piece / kLineBytes, 1.0, memory_.first_lines); }

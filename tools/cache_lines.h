@@ -19,7 +19,7 @@ struct NearMemory {
       2048;                // whole lines that one instruction comes to equally far apart, and not further, are foreseen
   double first_lines = 4;  // of a piece of memory that is read on and on: so many come before it is seen to be one
   double streams = 32;     // such pieces that are followed at a time
-  double ahead_bytes = 4096;  // that prefetchers run on where rows are read together; fitted to norms on a Zen 4
+  double ahead_bytes = 8192;  // that prefetchers run on where rows are read together; fitted to norms on a Zen 4
 };
 
 struct LateLines {

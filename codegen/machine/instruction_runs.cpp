@@ -170,13 +170,15 @@ class Count {
   }
 
   /// A loop of the text that is no loop of the machine code around the block was written out, and each copy counts by
-  /// itself; where it has more than one iteration and was not to be written out, the block was moved in front of it.
+  /// itself; where it has more than one iteration and was not to be written out, or none and is a loop elsewhere, the
+  /// block was moved in front of it.
   Found times_in(int at, const std::set<int>& around) const {
     double copies = 1;
     for (int n = at; n >= 0; n = node(n).parent) {
       const double trips = runs_.trips[static_cast<size_t>(n)];
-      if (!is_loop(n) || around.contains(n) || trips <= 1) continue;
-      if (node(n).written_out)
+      const bool passed_by = trips == 0 && std::ranges::count(loop_nodes_, n) > 0;
+      if (!is_loop(n) || around.contains(n) || (trips <= 1 && !passed_by)) continue;
+      if (node(n).written_out && !passed_by)
         copies *= trips;
       else
         at = node(n).parent, copies = 1;
