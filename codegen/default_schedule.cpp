@@ -304,8 +304,8 @@ bool has_exponentials(const Graph& fused, int number) {
 }
 
 /// Rows with sums over lanes that share much, those of a matrix, or nothing. Then they wait for memory, which comes
-/// fastest in one piece; but where there are exponentials, too, several at a time keep the pipes busy: short rows, which
-/// are near each other, and rows that are so long that prefetchers seldom have to find the next one.
+/// fastest in one piece; but where there are exponentials, too, several at a time keep the pipes busy: short rows,
+/// which are near each other, and rows that are so long that prefetchers seldom have to find the next one.
 int rows_together(const Graph& fused, int number) {
   constexpr int64_t kLongRow = 8192, kMostRows = 4;
   const KernelGroup& group = fused.kernels[static_cast<size_t>(number)];

@@ -58,8 +58,8 @@ class RowsPlan {
 
   /// Whether it is in an array: a sum in its phase, or read in other phases.
   bool is_kept(NodeId id) const;
-  /// Whether other phases that read it compute it again: all that is pointwise where rows are too long to keep anything,
-  /// else what a few simple instructions make of one load at most, which an array would need as well.
+  /// Whether other phases that read it compute it again: all that is pointwise where rows are too long to keep any of
+  /// it, else what a few simple instructions make of one load at most, which an array would need as well.
   bool computed_again(NodeId id) const;
   /// Whether some phase does.
   bool is_needed_again(NodeId id) const;

@@ -43,6 +43,8 @@ void for_each_pair(const Elements<To>& to, const Elements<From>& from, int64_t c
 class CpuTableCall : public Call {
  public:
   explicit CpuTableCall(TableLookup call) : call_(std::move(call)) {
+    for (const CallOperand& one : {call_.table, call_.values})
+      check(one.dtype == DType::f32 || one.dtype == DType::bf16, "a table has f32 or bf16 values");
     if (call_.loops.empty()) call_.loops.push_back({});
     inner_ = call_.loops.back();
     call_.loops.pop_back();

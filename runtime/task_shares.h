@@ -8,9 +8,9 @@
 
 namespace mambac {
 
-/// The tasks of stages that run one after the other. Each thread has a share of neighbouring tasks, the same one at each
-/// launch: what it wrote is near it when a later kernel reads the same rows. A thread that is done with its share helps
-/// others, because tasks and threads differ in speed.
+/// The tasks of stages that run one after the other. Each thread has a share of neighbouring tasks, the same one at
+/// each launch: what it wrote is near it when a later kernel reads the same rows. A thread that is done with its share
+/// helps others, because tasks and threads differ in speed.
 class TaskShares {
  public:
   /// So many tasks in each stage.

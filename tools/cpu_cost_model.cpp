@@ -19,8 +19,8 @@
 namespace mambac::tools {
 namespace {
 
-/// Of the L2 cache, what keeps to what a kernel comes to again: the rest is taken by what just passes through. Fitted to
-/// the loss over 50,280 columns on a Zen 4, whose row and three arrays of it fill the cache to 0.96.
+/// Of the L2 cache, what keeps to what a kernel comes to again: the rest is taken by what just passes through. Fitted
+/// to a loss over 50,280 columns on a Zen 4 that kept three arrays of each row: 0.96 of the cache with the row itself.
 constexpr double kOfL2 = 0.75;
 /// Until a line is back that a prefetcher has taken from another thread. Fitted to walks on a Zen 4 with two threads.
 constexpr double kTakenClocks = 150;
