@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "codegen/cuda/cuda_emit.h"
 #include "ir/builder.h"
 #include "passes/differentiate.h"
@@ -472,7 +475,7 @@ TEST(Schedules, TasksOfWindowsShareTheLengthAndHaveWholeRows) {
   }
 }
 
-Graph softmax_and_mean(int64_t columns) {
+Graph softmax_and_sum(int64_t columns) {
   Graph graph;
   Builder b(graph);
   const DimId B = graph.add_dim("B", 0), V = graph.add_dim("V", columns);
@@ -485,13 +488,13 @@ Graph softmax_and_mean(int64_t columns) {
 /// Near each other or long.
 TEST(Schedules, RowsWithExponentialsGoTogetherWhereMemoryIsNoSlowerForIt) {
   const auto together = [&](int64_t columns) {
-    return default_schedule(fused(softmax_and_mean(columns)), 0, {16, false}).rows_together;
+    return default_schedule(fused(softmax_and_sum(columns)), 0, {16, false}).rows_together;
   };
   EXPECT_EQ(together(64), 4);
   EXPECT_EQ(together(128), 2);
   EXPECT_EQ(together(1000), 1);
   EXPECT_EQ(together(50280), 4);
-  const Graph odd = softmax_and_mean(16387);
+  const Graph odd = softmax_and_sum(16387);
   const Bindings rows{{"B", 5}};  // four together, and one
   EXPECT_EQ(check_on_cpu(odd, rows, draw_values(odd, rows, {}, 1), {.bounds = false}), "");
 }
