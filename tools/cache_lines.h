@@ -30,6 +30,7 @@ struct LateLines {
   double from_l3 = 0;     // that have left the L2 cache, too
   double from_memory = 0; // that have left all caches
   double swept = 0;       // of the task's own arrays, which it comes to in order and again and again: the same
+  double colliding = 0;   // that the L1 cache loses to others of their set (tools/set_conflicts.h)
 };
 
 /// Of what one task of a stage loads and stores in the kernel's buffers and in arrays of its own, on a thread that has
