@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "codegen/llvm_jit.h"
 #include "codegen/lower.h"
@@ -18,24 +19,31 @@ namespace mambac {
 
 namespace {
 
-/// Huge pages where the system gives them, zeroed by the system and resident only where they have been touched.
+/// Huge pages where the system gives them, zeroed by the system and resident only where they have been touched. What
+/// has room for a huge page begins with one.
 class CpuMemory : public DeviceMemory {
  public:
   explicit CpuMemory(int64_t bytes) : bytes_(static_cast<size_t>(std::max<int64_t>(bytes, 64))) {
-    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory_ == MAP_FAILED)
+    constexpr size_t kHugePage = size_t{1} << 21;
+    mapped_bytes_ = bytes_ < kHugePage ? bytes_ : bytes_ + kHugePage;
+    mapped_ = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped_ == MAP_FAILED)
       throw EnvironmentError(fmt::format("{} MB of memory are not to be had; a smaller batch or context "
                                          "needs less", bytes_ >> 20));
-    madvise(memory_, bytes_, MADV_HUGEPAGE);
+    madvise(mapped_, mapped_bytes_, MADV_HUGEPAGE);
+    size_t room = mapped_bytes_;
+    memory_ = mapped_;
+    std::align(kHugePage, bytes_, memory_, room);
   }
   CpuMemory(const CpuMemory&) = delete;
   CpuMemory& operator=(const CpuMemory&) = delete;
-  ~CpuMemory() override { munmap(memory_, bytes_); }
+  ~CpuMemory() override { munmap(mapped_, mapped_bytes_); }
   void* data() const override { return memory_; }
   size_t bytes() const override { return bytes_; }
 
  private:
-  size_t bytes_;
+  size_t bytes_, mapped_bytes_;
+  void* mapped_;
   void* memory_;
 };
 

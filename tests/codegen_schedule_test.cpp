@@ -475,6 +475,16 @@ TEST(Schedules, TasksOfWindowsShareTheLengthAndHaveWholeRows) {
   }
 }
 
+// As measured: docs/performance.md, "Rows side by side".
+TEST(Schedules, WalksWithoutScansHaveShortTiles) {
+  const Graph graph = fused(windows_case(4, true).graph);
+  for (const bool halves : {false, true}) {
+    const Schedule schedule = default_schedule(graph, kernel_of(graph, Op::Window), {16, halves});
+    EXPECT_EQ(schedule.tile, 4);
+    EXPECT_TRUE(schedule.states_in_registers) << "rows of one piece of memory";
+  }
+}
+
 Graph softmax_and_sum(int64_t columns) {
   Graph graph;
   Builder b(graph);

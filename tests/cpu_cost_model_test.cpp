@@ -187,6 +187,36 @@ TEST(LateLines, AreThoseOfRowsThatAreReadTogetherButNotNear) {
 
 TEST(LateLines, AreNoneOfWhatIsNear) { EXPECT_EQ(late(loads(64, 16 * 96, 48, 16, 2)).unforeseen, 64 * 4); }
 
+/// A second loop over more rows than the first one.
+TEST(LateLines, AreNearOnlyWhereTheyWereBefore) {
+  loop::Kernel kernel;
+  kernel.schedule.width = 16;
+  kernel.buffers = {{"x", DType::f32}};
+  loop::Stage stage;
+  stage.tasks = loop::constant(1);
+  loop::StageBuilder builder(stage);
+  for (const int64_t rows : {2, 8}) {
+    const loop::Int row = builder.open_for(loop::constant(0), loop::constant(rows));
+    const loop::Int column = builder.open_for(loop::constant(0), loop::constant(8));
+    builder.load(0, row * (16 * 16) + column * 16, loop::constant(1));
+    builder.close();
+    builder.close();
+  }
+  kernel.stages.push_back(std::move(stage));
+  const double extent = 7 * 1024 + 512, near = 1024 + 512;  // of eight rows and of two
+  EXPECT_NEAR(late(kernel).unforeseen, 2 * 4 + 8 * 4 * (1 - near / extent), 1e-9);
+}
+
+/// Sixteen rows read side by side, of each the same place of a page, where a set has eight ways.
+TEST(LateLines, CollideWhereTooManyShareASet) {
+  const loop::Kernel pages = loads(4, 16 * 1024, 64, 16, 1, 16);
+  EXPECT_EQ(late(pages).colliding, 4 * 16 * 64);
+  EXPECT_EQ(late(pages, {.l1_bytes = 65536}).colliding, 0);
+  EXPECT_EQ(late(loads(4, 8 * 1024, 64, 16, 1, 8)).colliding, 0);
+  EXPECT_EQ(late(loads(4, 16 * (1024 + 64), 64, 16, 1, 16)).colliding, 0) << "rows of a page and four lines";
+  EXPECT_EQ(late(loads(1, 0, 64, 16 * 1024 * 16)).colliding, 0) << "no prefetcher brings any";
+}
+
 TEST(LateLines, AreNoneOfStepsThatPrefetchersFollow) {
   const loop::Kernel columns = loads(64, 16, 4096, 16 * 96);  // 6144 bytes from access to access
   EXPECT_EQ(late(columns, {.stride_bytes = 2048}).unforeseen, 64 * 4096);

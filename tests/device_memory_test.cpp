@@ -45,6 +45,16 @@ std::vector<int> downloaded(const DeviceSpan<int>& from) {
   return numbers;
 }
 
+TEST(CpuMemory, WhatHasRoomForAHugePageBeginsWithOne) {
+  for (const int64_t bytes : {int64_t{1} << 21, int64_t{3000001}, int64_t{1} << 23}) {
+    const auto memory = cpu_device().allocate(bytes);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(memory->data()) % (uintptr_t{1} << 21), 0u) << bytes;
+    char* values = static_cast<char*>(memory->data());
+    EXPECT_EQ(values[0], 0);
+    values[bytes - 1] = 1;  // all of it is there
+  }
+}
+
 TEST_P(DeviceMemoryOf, PartsGoUpAndDown) {
   const DeviceArray<int> array(device(), 100);
   array.upload(counted(100).data());

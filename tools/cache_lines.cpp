@@ -7,7 +7,6 @@
 #include <ranges>
 #include <set>
 
-#include "tools/memory_accesses.h"
 #include "tools/set_conflicts.h"
 
 namespace mambac::tools {
@@ -15,16 +14,16 @@ namespace {
 
 class Lines {
  public:
-  Lines(const std::vector<MemoryAccess>& seen, const NearMemory& memory) : seen_(seen), memory_(memory) {}
+  Lines(const std::vector<MemoryAccess>& seen, const NearMemory& memory)
+      : seen_(seen), memory_(memory), colliding_(colliding_lines(seen, memory.l1_bytes)) {}
 
   LateLines of_task(int64_t neighbours) {
     for (size_t i = 0; i < seen_.size(); ++i) {
       if (seen_[i].of_array)
         find_swept(i);
-      else if (!find_again(i))
-        find_pieces(seen_[i]);
+      else if (const double near = find_near(i); near == 1 || find_pieces(seen_[i], 1 - near))
+        lines_.colliding += colliding_[i];
     }
-    lines_.colliding = colliding_lines(seen_, memory_.l1_bytes);
     const auto all = static_cast<double>(neighbours);
     return {lines_.unforeseen / all, lines_.foreseen / all,    lines_.taken / all, lines_.again / all,
             lines_.from_l3 / all,    lines_.from_memory / all, lines_.swept / all, lines_.colliding / all};
@@ -33,9 +32,9 @@ class Lines {
  private:
   /// Loops whose iterations go on where the one before ended make one piece of memory; those within them that do not
   /// are several pieces at a time, if not too many. So do accesses that go through it together, each a part of an
-  /// iteration.
-  void find_pieces(const MemoryAccess& one) {
-    double piece = one.bytes, pieces = 1, together = 1, next = 0, apart = HUGE_VAL, iterations = 1;
+  /// iteration. Whether a prefetcher brings lines of it.
+  bool find_pieces(const MemoryAccess& one, double share) {
+    double piece = one.bytes, pieces = share, together = 1, next = 0, apart = HUGE_VAL, iterations = share;
     for (const MovingLoop& loop : one.moving) iterations *= loop.trips;
     for (const MovingLoop& loop : std::views::reverse(one.moving)) {
       const double step = std::abs(loop.step);
@@ -52,14 +51,16 @@ class Lines {
       }
       iterations /= loop.trips;
     }
+    const double lines = pieces / together * (one.stores ? memory_.written : 1);
     const bool regular = piece == one.bytes && piece >= kLineBytes && next > 0 && next <= memory_.stride_bytes;
     if (regular)
-      lines_.foreseen += pieces * std::max(1.0, piece / kLineBytes) / together;
+      lines_.foreseen += lines * std::max(1.0, piece / kLineBytes);
     else
-      lines_.unforeseen += pieces * first_lines(piece) / together;
+      lines_.unforeseen += lines * first_lines(piece);
     // A thread with several tasks goes on where it has been itself, not beside another one.
     const bool beside = one.around[0].trips == 1 && apart > piece;
     if (one.stores && piece > kLineBytes && beside) lines_.taken += pieces / together;
+    return regular || piece > memory_.first_lines * kLineBytes;
   }
 
   double first_lines(double piece) const { return std::clamp(piece / kLineBytes, 1.0, memory_.first_lines); }
@@ -77,20 +78,26 @@ class Lines {
     return static_cast<double>(offsets.size());
   }
 
-  /// An access to what one before it had, in another loop: has the cache kept that? Whether it is near.
-  bool find_again(size_t second) {
+  /// An access to what one before it had, in another loop: has the cache kept that? The share that is near.
+  double find_near(size_t second) {
     const MemoryAccess& again = seen_[second];
     for (size_t first = second; first-- > 0;) {
       const size_t shared = shared_loops(seen_[first], again);
-      if (shared == again.around.size() || !meet(seen_[first], again, shared)) continue;
-      const double lines = again.times * again.bytes / kLineBytes;
+      if (shared == again.around.size()) continue;
+      const double share = share_met(seen_[first], again, shared);
+      if (share == 0) continue;
+      const double lines = share * again.times * again.bytes / kLineBytes;
       const double touched = bytes_touched(first, second, again, shared);
-      if (touched > memory_.l1_bytes) lines_.again += lines;
+      if (!is_near(touched)) lines_.again += lines;
       add_far(lines, touched);
-      return touched <= memory_.l2_bytes;
+      return touched <= memory_.l2_bytes ? share : 0;
     }
-    return false;
+    return 0;
   }
+
+  /// Whether the L1 cache keeps what it had before so many bytes. What makes it full to the brim, and a few lines more,
+  /// is in few of its sets too much.
+  bool is_near(double touched) const { return touched <= memory_.l1_bytes + kPageBytes / 2; }
 
   /// Lines that are come to again after so many bytes.
   void add_far(double lines, double touched) {
@@ -100,10 +107,12 @@ class Lines {
       lines_.from_l3 += lines;
   }
 
-  /// Whether what they move over in one iteration of the loops that they share is the same in part.
-  static bool meet(const MemoryAccess& a, const MemoryAccess& b, size_t loops) {
-    return is_same_place(a, b) && a.offset < b.offset + bytes_within(b, loops) &&
-           b.offset < a.offset + bytes_within(a, loops);
+  /// Of what the second one moves over in one iteration of the loops that they share, the share that the first one does.
+  static double share_met(const MemoryAccess& a, const MemoryAccess& b, size_t loops) {
+    if (!is_same_place(a, b)) return 0;
+    const Extent of_a = extent_within(a, loops), of_b = extent_within(b, loops);
+    const double both = std::min(of_a.end, of_b.end) - std::max(of_a.begin, of_b.begin);
+    return std::max(0.0, both) / (of_b.end - of_b.begin);
   }
 
   /// What the accesses from one to another, those in so many loops of `within`, move over in one iteration of the last.
@@ -131,7 +140,7 @@ class Lines {
   }
 
   /// An access to an array in a loop that it does not move with, but in whose iterations it moves over much: it comes
-  /// to all of that in each of them. The first one waits for it.
+  /// to all of that in each of them.
   void find_swept(size_t number) {
     const MemoryAccess& one = seen_[number];
     if (one.moving.empty()) return;
@@ -139,15 +148,23 @@ class Lines {
     while (loops > 0 && !moves_with(one, one.around[loops - 1])) --loops;  // what is used again at once
     while (loops > 0 && moves_with(one, one.around[loops - 1])) --loops;
     if (loops <= 1) return;  // the outermost one is that of tasks
-    const double touched = bytes_in_iteration(one, loops);
-    if (touched <= memory_.l1_bytes) return;
+    const double touched = bytes_since(number, loops);
+    if (is_near(touched)) return;
     double lines = bytes_within(one, loops) / kLineBytes;
     for (const AroundLoop& loop : one.around | std::views::take(loops)) lines *= loop.trips;
     add_far(lines, touched);
-    const bool first = std::ranges::none_of(seen_ | std::views::take(number), [&](const MemoryAccess& other) {
-      return shared_loops(other, one) >= loops && meet(other, one, loops);
-    });
-    if (first) lines_.swept += lines;
+    lines_.swept += lines;
+  }
+
+  /// What has been moved over since an access that met this one in the same iteration of so many loops; of the first
+  /// one, in a whole iteration.
+  double bytes_since(size_t number, size_t loops) {
+    const MemoryAccess& one = seen_[number];
+    for (size_t before = number; before-- > 0;) {
+      const size_t shared = shared_loops(seen_[before], one);
+      if (shared >= loops && share_met(seen_[before], one, shared) > 0) return bytes_touched(before, number, one, shared);
+    }
+    return bytes_in_iteration(one, loops);
   }
 
   /// What all accesses in the last of so many loops around one of them move over in an iteration of it.
@@ -159,6 +176,7 @@ class Lines {
 
   const std::vector<MemoryAccess>& seen_;
   const NearMemory& memory_;
+  const std::vector<double> colliding_;  // by access
   std::map<const loop::Stmt*, double> in_iteration_;  // bytes, by loop
   LateLines lines_;
 };

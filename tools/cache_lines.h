@@ -5,10 +5,9 @@
 #include <vector>
 
 #include "codegen/loop_ir.h"
+#include "tools/memory_accesses.h"
 
 namespace mambac::tools {
-
-constexpr double kLineBytes = 64;
 
 /// What a processor's caches and its prefetchers do.
 struct NearMemory {
@@ -19,9 +18,11 @@ struct NearMemory {
       2048;                // whole lines that one instruction comes to equally far apart, and not further, are foreseen
   double first_lines = 4;  // of a piece of memory that is read on and on: so many come before it is seen to be one
   double streams = 32;     // such pieces that are followed at a time
+  double written = 4;     // a line that is written takes so many times as long; fitted to convolutions on a Zen 4
   double ahead_bytes = 8192;  // that prefetchers run on where rows are read together; fitted to norms on a Zen 4
 };
 
+/// A line that is written counts as several (NearMemory::written): it is fetched, and it is written back.
 struct LateLines {
   double unforeseen = 0;  // that no prefetcher brought
   double foreseen = 0;    // each by itself: they come while others are computed with, as fast as from the L3 cache

@@ -4,6 +4,8 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "codegen/llvm_jit.h"
 #include "ir/error.h"
 #include "passes/kernel_alone.h"
+#include "runtime/cpu_device.h"
 #include "runtime/cpu_info.h"
 #include "tools/cache_lines.h"
 #include "tools/compile.h"
@@ -62,24 +65,29 @@ double clock_hertz() {
   return static_cast<double>(kAdditions * kTimes) / best;
 }
 
-constexpr int64_t kLineOfCache = 64, kFarApart = (int64_t{1} << 17) + 9 * kLineOfCache;
+constexpr int64_t kLineOfCache = 64, kManyLines = 1 << 18, kFarApart = (int64_t{1} << 17) + 9 * kLineOfCache;
 
 /// Seconds that a thread takes for a line, of lines that no prefetcher foresees, when all threads read in as many bytes
 /// each.
 double line_seconds(int64_t bytes, int threads) {
   const int64_t lines = bytes / kLineOfCache;
-  std::vector<std::vector<char>> memory(static_cast<size_t>(threads));
+  std::vector<std::unique_ptr<DeviceMemory>> memory(static_cast<size_t>(threads));
   double best = 1e9;
 #pragma omp parallel num_threads(threads)
-  memory[static_cast<size_t>(omp_get_thread_num())].assign(static_cast<size_t>(lines * kLineOfCache), 1);
-  for (int repeat = 0; repeat < 3; ++repeat) {
+  {
+    std::unique_ptr<DeviceMemory>& own = memory[static_cast<size_t>(omp_get_thread_num())];
+    own = cpu_device().allocate(lines * kLineOfCache);
+    std::memset(own->data(), 1, own->bytes());
+  }
+  const int64_t sweeps = std::max(int64_t{1}, kManyLines / lines);  // beside them the start of threads is nothing
+  for (int repeat = 0; repeat < 7; ++repeat) {
     const double begin = now();
 #pragma omp parallel num_threads(threads)
     {
-      const char* own = memory[static_cast<size_t>(omp_get_thread_num())].data();
+      const char* own = static_cast<const char*>(memory[static_cast<size_t>(omp_get_thread_num())]->data());
       int64_t at = 0;
       int sum = 0;
-      for (int64_t i = 0; i < lines; ++i) {
+      for (int64_t i = 0; i < sweeps * lines; ++i) {
         sum += own[at];
         at += kFarApart;
         if (at >= lines * kLineOfCache) at -= lines * kLineOfCache;
@@ -88,7 +96,7 @@ double line_seconds(int64_t bytes, int threads) {
     }
     best = std::min(best, now() - begin);
   }
-  return best / static_cast<double>(lines);
+  return best / static_cast<double>(sweeps * lines);
 }
 
 /// Of the L3 cache, which others may use as well, as much as is read clearly faster than memory.

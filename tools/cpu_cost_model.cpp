@@ -24,11 +24,6 @@ namespace {
 constexpr double kOfL2 = 0.75;
 /// Until a line is back that a prefetcher has taken from another thread. Fitted to walks on a Zen 4 with two threads.
 constexpr double kTakenClocks = 150;
-/// Of the time for a line that is foreseen, by itself, what does not pass while others are computed with. Fitted to
-/// convolutions on a Zen 4 whose tasks are columns.
-constexpr double kForeseenWait = 0.75;
-/// Of a line that its set of the L1 cache lost. Fitted to convolutions on a Zen 4 with rows of 6 and 8 KB.
-constexpr double kCollidingClocks = 3;
 /// Of a thread: then it matters which of them takes which.
 constexpr int64_t kFewTasks = 8;
 
@@ -103,6 +98,22 @@ class CpuCostModel : public CostModel {
     return found;
   }
 
+  struct StageClocks {
+    double clocks = 0;        // in the pipes, of the thread that has the most to do
+    double waits = 0;         // clocks of that thread, for lines
+    double instructions = 0;  // of all
+    double again = 0;         // seconds for what has left the L2 cache before it is come to again
+    int64_t tasks = 0;
+
+    double busy() const { return clocks + waits; }
+    void add(const StageClocks& more, double times) {
+      clocks += more.clocks * times;
+      waits += more.waits * times;
+      instructions += more.instructions * times;
+      again += more.again * times;
+    }
+  };
+
   Prediction of_kernel(const loop::Kernel& kernel, const Bindings& sizes, const KernelWork& work,
                        const Source& source) const {
     const auto code = with_description(cpu_, [&] { return jit_->processor_code(kernel); });
@@ -111,34 +122,27 @@ class CpuCostModel : public CostModel {
     Prediction found;
     found.bytes = work.bytes();
     found.exponentials = work.exponentials;
-    double clocks = 0;  // of the thread that has the most to do
-    double again = 0;   // as StageClocks::again
-    int64_t most = 0;   // tasks of a stage
+    StageClocks all;
+    int64_t most = 0;  // tasks of a stage
     for (size_t i = 0; i < kernel.stages.size(); ++i) {
       const StageClocks stage = of_stage(kernel, *code, i, values, source.line_clocks);
-      clocks += stage.clocks;
-      again += stage.again;
-      found.slots += stage.instructions;
+      all.add(stage, 1);
       most = std::max(most, stage.tasks);
     }
-    const double pipes = clocks / cpu_.clock, issued = found.slots / (cpu_.threads * code->issue_width() * cpu_.clock);
-    const double memory = work.bytes() / source.bytes_per_second + again;
-    found.seconds = std::hypot(pipes, memory);           // they overlap, but not quite
-    if (most > 1) found.seconds += cpu_.launch_seconds;  // one task has no need of other threads
+    found.slots = all.instructions;
+    const double issued = found.slots / (cpu_.threads * code->issue_width() * cpu_.clock);
+    const double pipes = all.clocks / cpu_.clock, waits = all.waits / cpu_.clock;
+    const double memory = work.bytes() / source.bytes_per_second;
+    const double launch = most > 1 ? cpu_.launch_seconds : 0;  // one task has no need of other threads
+    found.seconds = std::hypot(pipes, memory, all.again) + waits + launch;  // the first ones overlap, but not quite
     found.use = std::min(1.0, issued / found.seconds);
-    found.bound = memory > kBusy * found.seconds   ? "bytes"
-                  : issued > kBusy * found.seconds ? "issue"
-                  : pipes > kBusy * found.seconds  ? "pipes"
-                                                   : "launch";
+    found.bound = longest({{std::max(memory, all.again), "bytes"},
+                           {pipes, issued > kBusy * pipes ? "issue" : "pipes"},
+                           {waits, "lines"},
+                           {launch, "launch"}})
+                      .resource;
     return found;
   }
-
-  struct StageClocks {
-    double clocks = 0;        // of the thread that has the most to do
-    double instructions = 0;  // of all
-    double again = 0;         // seconds for what has left the L2 cache before it is come to again
-    int64_t tasks = 0;
-  };
 
   /// Threads take one task after the other. Of many, some stand for all.
   StageClocks of_stage(const loop::Kernel& kernel, const ProcessorCode& code, size_t number,
@@ -159,34 +163,29 @@ class CpuCostModel : public CostModel {
       if (found != known.end()) return found->second;
       const ProcessorClocks clocks = processor_clocks(code, number, runs);
       const LateLines late = late_lines(kernel, stage, task, neighbours, sizes, near);
-      const double foreseen = kForeseenWait * std::min(late_clocks, cpu_.l3_line_clocks);
-      const double waits = late_clocks * late.unforeseen + foreseen * late.foreseen + cpu_.l2_line_clocks * late.again +
-                           swept_clocks() * late.swept + kCollidingClocks * late.colliding + (cpu_.threads > 1 ? kTakenClocks * late.taken : 0);
+      const double foreseen_clocks = std::min(late_clocks, cpu_.l3_line_clocks);
+      const double waits = late_clocks * late.unforeseen + foreseen_clocks * late.foreseen +
+                           cpu_.l2_line_clocks * (late.again + late.colliding) + swept_clocks() * late.swept +
+                           (cpu_.threads > 1 ? kTakenClocks * late.taken : 0);
       const double again =
           kLineBytes * (late.from_l3 / cpu_.l3_bytes_per_second + late.from_memory / cpu_.bytes_per_second);
-      return known[runs] = {clocks.clocks + waits, clocks.instructions, again, 1};
+      return known[runs] = {clocks.clocks, waits, clocks.instructions, again, 1};
     };
-    if (tasks == 0) return {};
-    if (const int64_t few = kFewTasks * cpu_.threads; tasks > few) {
-      StageClocks all{.tasks = tasks};
-      for (int64_t i = 0; i < few; ++i) {
-        const StageClocks one = of_task((2 * i + 1) * tasks / (2 * few));
-        const double share = static_cast<double>(tasks) / static_cast<double>(few);
-        all.clocks += one.clocks * share / cpu_.threads;
-        all.instructions += one.instructions * share;
-        all.again += one.again * share;
-      }
-      return all;
-    }
-    std::vector<double> busy(static_cast<size_t>(cpu_.threads), 0);
     StageClocks found{.tasks = tasks};
-    for (int64_t task = 0; task < tasks; ++task) {
-      const StageClocks one = of_task(task);
-      *std::ranges::min_element(busy) += one.clocks;
-      found.instructions += one.instructions;
-      found.again += one.again;
+    if (const int64_t few = kFewTasks * cpu_.threads; tasks > few) {
+      for (int64_t i = 0; i < few; ++i)
+        found.add(of_task((2 * i + 1) * tasks / (2 * few)), static_cast<double>(tasks) / static_cast<double>(few));
+      found.clocks /= cpu_.threads;
+      found.waits /= cpu_.threads;
+      return found;
     }
-    found.clocks = *std::ranges::max_element(busy);
+    std::vector<StageClocks> threads(static_cast<size_t>(cpu_.threads));
+    for (int64_t task = 0; task < tasks; ++task)
+      std::ranges::min_element(threads, {}, &StageClocks::busy)->add(of_task(task), 1);
+    for (const StageClocks& one : threads) found.add(one, 1);
+    const StageClocks& most = *std::ranges::max_element(threads, {}, &StageClocks::busy);
+    found.clocks = most.clocks;
+    found.waits = most.waits;
     return found;
   }
 

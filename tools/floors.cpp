@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <omp.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "ir/error.h"
+#include "runtime/cpu_device.h"
 #include "runtime/cpu_info.h"
 #include "tools/floor_loops.h"
 
@@ -67,26 +67,6 @@ double values_per_second(void (*loop)(int64_t), int lanes, int64_t iterations) {
   return static_cast<double>(threads) * kChains * lanes / seconds;
 }
 
-/// Memory on huge pages, if the system grants them.
-class Pages {
- public:
-  explicit Pages(size_t bytes) : bytes_(bytes) {
-    memory_ = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory_ == MAP_FAILED) throw EnvironmentError(fmt::format("out of memory: {} bytes to measure with", bytes));
-    madvise(memory_, bytes, MADV_HUGEPAGE);
-  }
-  ~Pages() { munmap(memory_, bytes_); }
-  Pages(const Pages&) = delete;
-  Pages& operator=(const Pages&) = delete;
-
-  char* data() const { return static_cast<char*>(memory_); }
-  size_t bytes() const { return bytes_; }
-
- private:
-  void* memory_;
-  size_t bytes_;
-};
-
 }  // namespace
 
 std::vector<Vectors> vectors_available() {
@@ -109,11 +89,12 @@ double read_bytes_per_second(size_t bytes) {
   constexpr size_t kUnit = 512;  // what one step of the widest loop reads
   const size_t threads = static_cast<size_t>(omp_get_max_threads());
   const size_t part = std::max<size_t>(1, (bytes / threads + kUnit - 1) / kUnit) * kUnit;
-  Pages pages(part * threads);
+  const auto memory = cpu_device().allocate(static_cast<int64_t>(part * threads));
+  char* begin = static_cast<char*>(memory->data());
   auto read = loops(vectors_available().back()).read;
   auto with_each_part = [&](auto&& work) {
 #pragma omp parallel num_threads(static_cast<int>(threads))
-    work(pages.data() + part * static_cast<size_t>(omp_get_thread_num()));
+    work(begin + part * static_cast<size_t>(omp_get_thread_num()));
   };
   // Each thread touches its own part first, so that it lies near that thread.
   with_each_part([&](char* own) { std::memset(own, 1, part); });
@@ -135,28 +116,30 @@ double product_seconds(const MatmulShape& shape, bool packed) {
   dense.batch_stride_c = shape.m * shape.n;
   // Operands on whole pages, as those of kernels are: AMX reads rows that start within a cache line at a third of the
   // speed. Numbers of 0.5 and more: a processor that multiplies zeros draws less power and may run faster.
-  auto memory = [](int64_t elements, DType dtype) { return Pages(static_cast<size_t>(elements) * bytes_of(dtype)); };
-  auto fill = [](const Pages& pages, DType dtype) {
+  auto memory = [](int64_t elements, DType dtype) {
+    return cpu_device().allocate(elements * static_cast<int64_t>(bytes_of(dtype)));
+  };
+  auto fill = [](const DeviceMemory& values, DType dtype) {
     uint32_t state = 1;
-    for (size_t i = 0; i < pages.bytes(); ++i) {
+    for (size_t i = 0; i < values.bytes(); ++i) {
       state = state * 1664525 + 1013904223;
-      pages.data()[i] = (i + 1) % bytes_of(dtype) == 0 ? 0x3f : static_cast<char>(state >> 24);
+      static_cast<char*>(values.data())[i] = (i + 1) % bytes_of(dtype) == 0 ? 0x3f : static_cast<char>(state >> 24);
     }
   };
-  const Pages a = memory(shape.batch * shape.m * shape.k, shape.a), b = memory(shape.k * shape.n, shape.b),
-              c = memory(shape.batch * shape.m * shape.n, shape.c);
-  fill(a, shape.a);
-  fill(b, shape.b);
+  const auto a = memory(shape.batch * shape.m * shape.k, shape.a), b = memory(shape.k * shape.n, shape.b),
+             c = memory(shape.batch * shape.m * shape.n, shape.c);
+  fill(*a, shape.a);
+  fill(*b, shape.b);
   if (packed) {
     PackedMatmul product(dense, Partition::library);
-    product.pack(b.data());
+    product.pack(b->data());
     return seconds_per_unit([&](int64_t times) {
-      for (int64_t i = 0; i < times; ++i) product.run(a.data(), c.data());
+      for (int64_t i = 0; i < times; ++i) product.run(a->data(), c->data());
     });
   }
   Matmul product(dense, Partition::library);
   return seconds_per_unit([&](int64_t times) {
-    for (int64_t i = 0; i < times; ++i) product.run(a.data(), b.data(), c.data());
+    for (int64_t i = 0; i < times; ++i) product.run(a->data(), b->data(), c->data());
   });
 }
 

@@ -99,4 +99,12 @@ double bytes_within(const MemoryAccess& one, size_t loops) {
   return bytes;
 }
 
+Extent extent_within(const MemoryAccess& one, size_t loops) {
+  Extent found{one.offset, one.offset + one.bytes};
+  for (const AroundLoop& loop : one.around | std::views::drop(loops))
+    for (const MovingLoop& moving : one.moving)
+      if (moving.loop == loop.loop) (moving.step < 0 ? found.begin : found.end) += (moving.trips - 1) * moving.step;
+  return found;
+}
+
 }  // namespace mambac::tools

@@ -7,6 +7,8 @@
 
 namespace mambac::tools {
 
+constexpr double kLineBytes = 64, kPageBytes = 4096;
+
 struct AroundLoop {
   const loop::Stmt* loop;
   double trips;
@@ -62,5 +64,10 @@ size_t shared_loops(const MemoryAccess& a, const MemoryAccess& b);
 bool moves_with(const MemoryAccess& one, const AroundLoop& loop);
 /// What an access moves over in one iteration of the innermost of so many loops around it.
 double bytes_within(const MemoryAccess& one, size_t loops);
+/// From the first byte of these to the last one, with what lies between them.
+struct Extent {
+  double begin, end;
+};
+Extent extent_within(const MemoryAccess& one, size_t loops);
 
 }  // namespace mambac::tools

@@ -10,7 +10,6 @@
 namespace mambac::tools {
 namespace {
 
-constexpr double kPageBytes = 4096, kLineBytes = 64;
 /// Of a loop that comes to more in one iteration, what is near is decided by how much it is.
 constexpr size_t kMostExecutions = 1024;
 
@@ -42,9 +41,9 @@ using Sets = std::map<double, std::set<std::pair<int, double>>>;
 class Conflicts {
  public:
   Conflicts(const std::vector<MemoryAccess>& accesses, double l1_bytes)
-      : accesses_(accesses), ways_(static_cast<size_t>(l1_bytes / kPageBytes)) {}
+      : accesses_(accesses), ways_(static_cast<size_t>(l1_bytes / kPageBytes)), found_(accesses.size()) {}
 
-  double run() {
+  std::vector<double> run() {
     std::set<const loop::Stmt*> known;
     for (const MemoryAccess& one : accesses_) {
       const size_t loops = loop_of(one);
@@ -82,7 +81,7 @@ class Conflicts {
       for (const double offset : visit.offsets) {
         const double line = std::floor(offset / kLineBytes);
         if (seen.insert({visit.access->buffer, line}).second && sets.at(set_of(line)).size() > ways_)
-          found_ += iterations;
+          found_[static_cast<size_t>(visit.access - accesses_.data())] += iterations;
       }
     }
   }
@@ -104,12 +103,12 @@ class Conflicts {
 
   const std::vector<MemoryAccess>& accesses_;
   const size_t ways_;
-  double found_ = 0;
+  std::vector<double> found_;
 };
 
 }  // namespace
 
-double colliding_lines(const std::vector<MemoryAccess>& accesses, double l1_bytes) {
+std::vector<double> colliding_lines(const std::vector<MemoryAccess>& accesses, double l1_bytes) {
   return Conflicts(accesses, l1_bytes).run();
 }
 

@@ -15,7 +15,8 @@ namespace mambac::tools {
 namespace {
 
 constexpr double kTie = 0.02;
-constexpr int kRoundsOfSurvey = 25;
+constexpr int kRoundsOfSurvey = 25, kMostRoundsOfSurvey = 151;
+constexpr double kSecondsOfSurvey = 4;  // what takes little time is measured more often, since its times spread more
 // What is amplified within a kernel (a rounding before an exponential, say) may exceed the tolerance under every
 // schedule alike: others may have twice the error of the device's own then, and that so many times the tolerance.
 constexpr double kMostOwnError = 8;
@@ -181,7 +182,7 @@ class Search {
       contenders.push_back([trial = trials.back().get()] { return trial->seconds(); });
     }
     RaceOptions options{.most_rounds = 9, .tie = kTie, .stop = [this] { return stopped(); }};
-    if (options_.survey) options.least_rounds = options.most_rounds = kRoundsOfSurvey;  // the slow ones, too
+    if (options_.survey) options.least_rounds = options.most_rounds = rounds_of_survey(contenders.size());
     const RaceResult times = race(contenders, options);
     result_.heuristic_seconds = times.seconds[0];
     for (size_t i = 0; i < timed.size(); ++i) {
@@ -194,6 +195,12 @@ class Search {
       remember(one);
       if (options_.tried) options_.tried(one);
     }
+  }
+
+  /// Of all contenders, the slow ones, too.
+  int rounds_of_survey(size_t contenders) {
+    const double round = heuristic_->seconds() * static_cast<double>(contenders);
+    return static_cast<int>(std::clamp<double>(kSecondsOfSurvey / round, kRoundsOfSurvey, kMostRoundsOfSurvey));
   }
 
   /// A trial whose results are right; null, and the reason, of another.
