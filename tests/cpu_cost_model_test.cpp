@@ -140,26 +140,34 @@ TEST(ProcessorCode, UnknownProcessorsAreMistakes) {
   EXPECT_NE(message_of<InputError>([] { Jit("zen4"); }).find("zen4"), std::string::npos);
 }
 
-/// Loads of 16 f32 in two loops: offset = outer * outer_step + inner * inner_step. `times`: one loop after the other;
-/// `together`: in one loop, each of its part of outer_step.
-loop::Kernel loads(int64_t outer, int64_t outer_step, int64_t inner, int64_t inner_step, int times = 1,
-                   int together = 1) {
+/// One task that loads from a buffer of f32, 16 at a time.
+template <class Body>
+loop::Kernel loading(const Body& body) {
   loop::Kernel kernel;
   kernel.schedule.width = 16;
   kernel.buffers = {{"x", DType::f32}};
   loop::Stage stage;
   stage.tasks = loop::constant(1);
   loop::StageBuilder builder(stage);
-  const loop::Int i = builder.open_for(loop::constant(0), loop::constant(outer));
-  for (int n = 0; n < times; ++n) {
-    const loop::Int k = builder.open_for(loop::constant(0), loop::constant(inner));
-    for (int row = 0; row < together; ++row)
-      builder.load(0, i * outer_step + row * (outer_step / together) + k * inner_step, loop::constant(1));
-    builder.close();
-  }
-  builder.close();
+  body(builder);
   kernel.stages.push_back(std::move(stage));
   return kernel;
+}
+
+/// Loads of 16 f32 in two loops: offset = outer * outer_step + inner * inner_step. `times`: one loop after the other;
+/// `together`: in one loop, each of its part of outer_step.
+loop::Kernel loads(int64_t outer, int64_t outer_step, int64_t inner, int64_t inner_step, int times = 1,
+                   int together = 1) {
+  return loading([&](loop::StageBuilder& builder) {
+    const loop::Int i = builder.open_for(loop::constant(0), loop::constant(outer));
+    for (int n = 0; n < times; ++n) {
+      const loop::Int k = builder.open_for(loop::constant(0), loop::constant(inner));
+      for (int row = 0; row < together; ++row)
+        builder.load(0, i * outer_step + row * (outer_step / together) + k * inner_step, loop::constant(1));
+      builder.close();
+    }
+    builder.close();
+  });
 }
 
 LateLines late(const loop::Kernel& kernel, const NearMemory& memory = {}) {
@@ -189,20 +197,15 @@ TEST(LateLines, AreNoneOfWhatIsNear) { EXPECT_EQ(late(loads(64, 16 * 96, 48, 16,
 
 /// A second loop over more rows than the first one.
 TEST(LateLines, AreNearOnlyWhereTheyWereBefore) {
-  loop::Kernel kernel;
-  kernel.schedule.width = 16;
-  kernel.buffers = {{"x", DType::f32}};
-  loop::Stage stage;
-  stage.tasks = loop::constant(1);
-  loop::StageBuilder builder(stage);
-  for (const int64_t rows : {2, 8}) {
-    const loop::Int row = builder.open_for(loop::constant(0), loop::constant(rows));
-    const loop::Int column = builder.open_for(loop::constant(0), loop::constant(8));
-    builder.load(0, row * (16 * 16) + column * 16, loop::constant(1));
-    builder.close();
-    builder.close();
-  }
-  kernel.stages.push_back(std::move(stage));
+  const loop::Kernel kernel = loading([](loop::StageBuilder& builder) {
+    for (const int64_t rows : {2, 8}) {
+      const loop::Int row = builder.open_for(loop::constant(0), loop::constant(rows));
+      const loop::Int column = builder.open_for(loop::constant(0), loop::constant(8));
+      builder.load(0, row * (16 * 16) + column * 16, loop::constant(1));
+      builder.close();
+      builder.close();
+    }
+  });
   const double extent = 7 * 1024 + 512, near = 1024 + 512;  // of eight rows and of two
   EXPECT_NEAR(late(kernel).unforeseen, 2 * 4 + 8 * 4 * (1 - near / extent), 1e-9);
 }

@@ -73,11 +73,11 @@ double line_seconds(int64_t bytes, int threads) {
   const int64_t lines = bytes / kLineOfCache;
   std::vector<std::unique_ptr<DeviceMemory>> memory(static_cast<size_t>(threads));
   double best = 1e9;
+  for (std::unique_ptr<DeviceMemory>& own : memory) own = cpu_device().allocate(lines * kLineOfCache);
 #pragma omp parallel num_threads(threads)
   {
-    std::unique_ptr<DeviceMemory>& own = memory[static_cast<size_t>(omp_get_thread_num())];
-    own = cpu_device().allocate(lines * kLineOfCache);
-    std::memset(own->data(), 1, own->bytes());
+    const DeviceMemory& own = *memory[static_cast<size_t>(omp_get_thread_num())];
+    std::memset(own.data(), 1, own.bytes());
   }
   const int64_t sweeps = std::max(int64_t{1}, kManyLines / lines);  // beside them the start of threads is nothing
   for (int repeat = 0; repeat < 7; ++repeat) {
