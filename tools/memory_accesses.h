@@ -38,6 +38,8 @@ class MemoryAccesses {
  public:
   MemoryAccesses(const loop::Kernel& kernel, const loop::Stage& stage, int64_t task, int64_t neighbours,
                  const std::vector<int64_t>& sizes);
+  MemoryAccesses(const MemoryAccesses&) = delete;  // accesses point to the loop over tasks
+  MemoryAccesses& operator=(const MemoryAccesses&) = delete;
   const std::vector<MemoryAccess>& all() const { return found_; }
 
  private:

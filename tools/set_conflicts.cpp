@@ -13,7 +13,10 @@ namespace {
 /// Of a loop that comes to more in one iteration, what is near is decided by how much it is.
 constexpr size_t kMostExecutions = 1024;
 
-double set_of(double line) { return std::fmod(line, kPageBytes / kLineBytes); }
+double set_of(double line) {
+  constexpr double kSets = kPageBytes / kLineBytes;
+  return line - kSets * std::floor(line / kSets);  // of lines before the buffer's begin, too
+}
 
 /// What one access comes to in an iteration of a loop around it.
 struct Visit {
