@@ -195,19 +195,36 @@ TEST(LateLines, AreThoseOfRowsThatAreReadTogetherButNotNear) {
 
 TEST(LateLines, AreNoneOfWhatIsNear) { EXPECT_EQ(late(loads(64, 16 * 96, 48, 16, 2)).unforeseen, 64 * 4); }
 
-/// A second loop over more rows than the first one.
+/// A second loop over more rows than the first one, forwards and backwards.
 TEST(LateLines, AreNearOnlyWhereTheyWereBefore) {
-  const loop::Kernel kernel = loading([](loop::StageBuilder& builder) {
-    for (const int64_t rows : {2, 8}) {
-      const loop::Int row = builder.open_for(loop::constant(0), loop::constant(rows));
-      const loop::Int column = builder.open_for(loop::constant(0), loop::constant(8));
-      builder.load(0, row * (16 * 16) + column * 16, loop::constant(1));
-      builder.close();
-      builder.close();
-    }
-  });
-  const double extent = 7 * 1024 + 512, near = 1024 + 512;  // of eight rows and of two
-  EXPECT_NEAR(late(kernel).unforeseen, 2 * 4 + 8 * 4 * (1 - near / extent), 1e-9);
+  for (const bool backwards : {false, true}) {
+    const loop::Kernel kernel = loading([&](loop::StageBuilder& builder) {
+      for (const int64_t rows : {2, 8}) {
+        const loop::Int row = builder.open_for(loop::constant(0), loop::constant(rows));
+        const loop::Int column = builder.open_for(loop::constant(0), loop::constant(8));
+        const loop::Int at = backwards ? loop::constant(rows - 1) - row : row;
+        builder.load(0, at * (16 * 16) + column * 16, loop::constant(1));
+        builder.close();
+        builder.close();
+      }
+    });
+    const double extent = 7 * 1024 + 512, near = 1024 + 512;  // of eight rows and of two
+    EXPECT_NEAR(late(kernel).unforeseen, 2 * 4 + 8 * 4 * (1 - near / extent), 1e-9) << backwards;
+  }
+}
+
+/// It is fetched, and it goes back.
+TEST(LateLines, CountSeveralTimesWhereTheyAreWritten) {
+  const auto written = [](const NearMemory& memory) {
+    return late(loading([](loop::StageBuilder& builder) {
+                  const loop::Int row = builder.open_for(loop::constant(0), loop::constant(64));
+                  builder.store(0, row * (16 * 96), builder.number(1), loop::constant(1));
+                  builder.close();
+                }),
+                memory);
+  };
+  EXPECT_EQ(written({.written = 4}).unforeseen, 4 * 64);
+  EXPECT_EQ(written({.stride_bytes = 16384, .written = 3}).foreseen, 3 * 64);
 }
 
 /// Sixteen rows read side by side, of each the same place of a page, where a set has eight ways.
@@ -217,7 +234,9 @@ TEST(LateLines, CollideWhereTooManyShareASet) {
   EXPECT_EQ(late(pages, {.l1_bytes = 65536}).colliding, 0);
   EXPECT_EQ(late(loads(4, 8 * 1024, 64, 16, 1, 8)).colliding, 0);
   EXPECT_EQ(late(loads(4, 16 * (1024 + 64), 64, 16, 1, 16)).colliding, 0) << "rows of a page and four lines";
-  EXPECT_EQ(late(loads(1, 0, 64, 16 * 1024 * 16)).colliding, 0) << "no prefetcher brings any";
+  const loop::Kernel columns = loads(1, 16 * 1024, 64, 16 * 1024 * 16, 1, 16);
+  EXPECT_EQ(late(columns, {.stride_bytes = 1 << 20}).colliding, 16 * 64);
+  EXPECT_EQ(late(columns).colliding, 0) << "no prefetcher brings any that could be lost";
 }
 
 TEST(LateLines, AreNoneOfStepsThatPrefetchersFollow) {
@@ -287,6 +306,8 @@ TEST(CpuCostModel, TheWalkThatIsBestDependsOnTheProcessor) {
   EXPECT_EQ(cost_model("zen4")->heuristic(graph, 0), plain);
   const auto intel = predictions("sapphirerapids", {plain, tiles}, graph);
   EXPECT_LT(intel[1].seconds, 0.8 * intel[0].seconds);
+  EXPECT_EQ(intel[0].bound, "lines");
+  EXPECT_EQ(intel[1].bound, "pipes");
   const Schedule steps = with(graph, {{"tile", 1}, {"states_in_registers", 0}, {"interleave", 0}});
   EXPECT_LT(intel[1].seconds, 0.9 * predictions("sapphirerapids", {steps}, graph)[0].seconds);
   EXPECT_EQ(cost_model("sapphirerapids")->heuristic(graph, 0), tiles);
