@@ -290,13 +290,22 @@ void share_length(const Graph& fused, int number, int64_t blocks, Schedule& sche
 /// eight, more than prefetchers follow and than a set of the L1 cache has lines for.
 constexpr int kRowsSideBySide = 4;
 
-/// Two tasks for each sequence: rows of memory stay long, so that they can be read ahead.
+/// Two tasks for each sequence, or four or eight of equal size: rows of memory stay long, so that they can be read
+/// ahead, and what each task carries stays near. A forward walk, which a prompt runs by itself, has shorter ones: a
+/// thread that has two of them one after the other is not beside the lines that another thread is just writing.
+int blocks_per_task(const Graph& fused, int number, int64_t blocks) {
+  const int64_t most = fused.kernels[static_cast<size_t>(number)].reverse ? 48 : 32;
+  int64_t tasks = 2;
+  while (blocks > tasks * most) tasks *= 2;
+  return static_cast<int>((blocks + tasks - 1) / tasks);
+}
+
 void map_walk(const Graph& fused, int number, const CpuTraits& cpu, Schedule& schedule) {
   const int64_t lanes = fused.dim(fused.kernels[static_cast<size_t>(number)].lane).size;
   const int64_t blocks = (lanes + cpu.width - 1) / cpu.width;
   const bool scans = states_of_channel(fused, number) > 0;
   if (!scans) schedule.tile = tile_for(fused, number, kRowsSideBySide);
-  schedule.blocks_per_task = static_cast<int>(std::clamp<int64_t>((blocks + 1) / 2, 1, 48));
+  schedule.blocks_per_task = blocks_per_task(fused, number, blocks);
   if (cpu.halves_vectors && states_fit_registers(fused, number)) walk_plainly(schedule);
   else if (!cpu.halves_vectors || !scans) walk_near_rows(fused, number, schedule);
   share_length(fused, number, blocks, schedule);

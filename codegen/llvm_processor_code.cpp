@@ -17,6 +17,7 @@
 #include <llvm/MCA/SourceMgr.h>
 #include <llvm/Target/TargetMachine.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -34,6 +35,7 @@ namespace mca = llvm::mca;
 struct Recorded {
   machine::Instruction instruction;
   std::unique_ptr<mca::Instruction> timed;
+  int stored_bits = 0;
   const llvm::MCSymbol* target = nullptr;
 };
 
@@ -47,6 +49,7 @@ class Timing {
  public:
   explicit Timing(const llvm::TargetMachine& machine)
       : info_(*machine.getMCInstrInfo()),
+        registers_(*machine.getMCRegisterInfo()),
         analysis_(machine.getTarget().createMCInstrAnalysis(&info_)),
         instruments_(*machine.getMCSubtargetInfo(), info_),
         builder_(*machine.getMCSubtargetInfo(), info_, *machine.getMCRegisterInfo(), analysis_.get(), instruments_,
@@ -58,11 +61,20 @@ class Timing {
     if (!made) throw InternalError("LLVM has no times of an instruction: " + llvm::toString(made.takeError()));
     return std::move(*made);
   }
+  int stored_bits(const llvm::MCInst& instruction) const {
+    unsigned bits = 0;
+    if (!info_.get(instruction.getOpcode()).mayStore()) return 0;
+    for (const llvm::MCOperand& operand : instruction)
+      for (const llvm::MCRegisterClass& one : registers_.regclasses())
+        if (operand.isReg() && one.contains(operand.getReg())) bits = std::max(bits, one.getSizeInBits());
+    return static_cast<int>(bits);
+  }
 
  private:
   static constexpr unsigned kClocksOfCall = 100;
 
   const llvm::MCInstrInfo& info_;
+  const llvm::MCRegisterInfo& registers_;
   const std::unique_ptr<llvm::MCInstrAnalysis> analysis_;
   const mca::InstrumentManager instruments_;
   mca::InstrBuilder builder_;
@@ -95,6 +107,7 @@ class Recorder : public llvm::MCStreamer {
       recorded.instruction.flow = machine::Flow::end;
     } else {
       recorded.timed = timing_.timed(instruction);
+      recorded.stored_bits = timing_.stored_bits(instruction);
       if (description.isBranch()) find_target(recorded, instruction, description.isConditionalBranch());
     }
     function_->code.push_back(std::move(recorded));
@@ -147,7 +160,7 @@ ProcessorCode::ProcessorCode(std::unique_ptr<llvm::TargetMachine> machine, llvm:
       [](llvm::MCStreamer& streamer, int origin) { static_cast<Recorder&>(streamer).set_origin(origin); });
   for (size_t i = 0; i < kernel.stages.size(); ++i) {
     RecordedFunction& recorded = functions[llvm_emit::tasks_symbol(kernel, i)];
-    Stage stage{{kernel.stages[i].name, {}}, std::move(nests[i])};
+    Stage stage{{kernel.stages[i].name, {}}, std::move(nests[i]), {}};
     std::vector<std::unique_ptr<mca::Instruction>> timed;
     for (Recorded& one : recorded.code) {
       if (one.target != nullptr) {
@@ -156,6 +169,7 @@ ProcessorCode::ProcessorCode(std::unique_ptr<llvm::TargetMachine> machine, llvm:
         one.instruction.targets.push_back(static_cast<int>(label->second));
       }
       stage.function.instructions.push_back(std::move(one.instruction));
+      stage.stored_bits.push_back(one.stored_bits);
       timed.push_back(std::move(one.timed));
     }
     stages_.push_back(std::move(stage));

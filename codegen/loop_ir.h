@@ -227,6 +227,7 @@ class StageBuilder {
 
   Int task() const;
   int array(const std::string& name, int64_t count, bool lanes, bool registers);
+  bool in_registers(int array) const { return stage_.arrays[static_cast<size_t>(array)].space == Space::registers; }
 
   /// Opens a loop and returns its variable as an expression.
   Int open_for(const Int& begin, const Int& end, int64_t step = 1, bool unroll = false, int64_t first = 0);

@@ -22,6 +22,7 @@ class ProcessorCode {
   struct Stage {
     machine::Function function;
     machine::Nest nest;
+    std::vector<int> stored_bits;  // of each instruction: of the widest register that it stores, or 0
   };
 
   /// `module`: emitted from the kernel with origins, and optimised; `nests`: of number_statements. Jit::processor_code

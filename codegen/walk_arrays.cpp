@@ -182,7 +182,7 @@ Int WalkLowering::block_late(NodeId id) const {
 
 void WalkLowering::zero_reduction(NodeId id, int array, const Int& first, int64_t n) {
   const loop::OriginScope origin = w_.from(*b_, id);
-  const Int i = b_->open_for(constant(0), constant(n), 1, registers());
+  const Int i = b_->open_for(constant(0), constant(n), 1, is_written_out_array(array));
   b_->store_array(array, first + i, b_->number(neutral_value(w_.node(id))));
   b_->close();
 }

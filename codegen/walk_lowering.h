@@ -139,6 +139,8 @@ class WalkLowering {
   bool full_tile() const { return loop::is_constant(length_); }
   int64_t tile() const { return s_.tile; }
   bool registers() const { return s_.states_in_registers && stage_ != WalkStage::join; }  // a join has no steps
+  /// Loops over an array that is to stay in registers are written out, so that all places of it are numbers.
+  bool is_written_out_array(int array) const { return registers() || b_->in_registers(array); }
   /// Opens the loop over the steps of the tile; returns the step's number in the order of the walk.
   Int open_steps(bool against_walk, bool unroll);
   /// The loops themselves, `by` steps of which are written out.

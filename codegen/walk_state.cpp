@@ -83,7 +83,7 @@ void WalkLowering::open_carry(NodeId id) {
     b_->store_array(taps_.at(id), overlap_row(id, k + 1), state);
     store_chunk(id, [&] { return b_->load_array(taps_.at(id), overlap_row(id, k + 1)); });
     b_->open_if(k, constant(1));
-    const Int j = b_->open_for(constant(0), constant(tile() + 1), 1, registers());
+    const Int j = b_->open_for(constant(0), constant(tile() + 1), 1, is_written_out_array(taps_.at(id)));
     b_->store_array(taps_.at(id), overlap_row(id, constant(0)) + j, b_->number(0));
     b_->close();
     b_->close();

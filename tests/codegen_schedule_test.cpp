@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 
 #include "codegen/cuda/cuda_emit.h"
 #include "ir/builder.h"
@@ -392,7 +393,7 @@ TEST(GpuSchedules, ProjectionsOutsideAgree) {
 
 /// y = sum<N>(scan<L>(exp(dt * rate), x * gain) * read), the bare scan; with columns there is a matrix of states, and the
 /// sum is over both dimensions.
-Graph bare_scan(int64_t states, int64_t columns = 1, int64_t channels = 40) {
+Graph bare_scan(int64_t states, int64_t columns = 1, int64_t channels = 40, bool reverse = false) {
   Graph graph;
   Builder b(graph);
   const DimId B = graph.add_dim("B", 0), L = graph.add_dim("L", 0), D = graph.add_dim("D", channels);
@@ -401,7 +402,7 @@ Graph bare_scan(int64_t states, int64_t columns = 1, int64_t channels = 40) {
   const DimId M = graph.add_dim("M", columns);
   const NodeId rate = b.input("rate", {DType::f32, columns > 1 ? std::vector{D, M, N} : std::vector{D, N}});
   const NodeId gain = b.input("gain", {DType::f32, {B, L, N}});
-  const NodeId h = b.scan(b.Exp(b.Mul(dt, rate)), b.Mul(x, gain), L);
+  const NodeId h = b.scan(b.Exp(b.Mul(dt, rate)), b.Mul(x, gain), L, reverse);
   const NodeId y = b.sum(b.Mul(h, b.input("read", {DType::f32, {B, L, N}})), {N});
   graph.outputs() = {{"y", columns > 1 ? b.sum(y, {M}) : y}};
   return fused(graph);
@@ -473,6 +474,71 @@ TEST(Schedules, TasksOfWindowsShareTheLengthAndHaveWholeRows) {
     EXPECT_GT(schedule.steps_per_task, 0);
     EXPECT_GE(schedule.blocks_per_task * 4, lanes);
   }
+}
+
+// As measured: docs/performance.md, "Tasks of equal size".
+TEST(Schedules, TasksOfAScanHaveEqualPartsOfTheRow) {
+  const auto blocks = [](int64_t channels, bool reverse) {
+    return default_schedule(bare_scan(17, 1, channels, reverse), 0, {16, true}).blocks_per_task;
+  };
+  EXPECT_EQ(blocks(512, false), 16);
+  EXPECT_EQ(blocks(1536, false), 24) << "four tasks, so that a thread has two";
+  EXPECT_EQ(blocks(2048, false), 32);
+  EXPECT_EQ(blocks(3584, false), 28);
+  EXPECT_EQ(blocks(1536, true), 48);
+  EXPECT_EQ(blocks(2048, true), 32) << "three of 48, 48 and 32 would leave a thread waiting";
+}
+
+/// Whether a place in an array is a number once loops are written out.
+bool is_known(const loop::Int& place, const std::set<int>& written_out) {
+  switch (place->op) {
+    case loop::IntOp::Const: return true;
+    case loop::IntOp::Var: return written_out.contains(static_cast<int>(place->value));
+    case loop::IntOp::Piece:
+    case loop::IntOp::Size: return false;
+    default: return is_known(place->a, written_out) && is_known(place->b, written_out);
+  }
+}
+
+/// Register arrays of the stage, and those of them with a place that is not known: they stay in memory.
+struct RegisterArrays {
+  std::set<std::string> all, in_memory;
+  std::set<int> written_out;  // loop variables
+
+  void find(const loop::Stage& stage, const loop::Block& block) {
+    for (const loop::Stmt& s : block) {
+      if (s.kind == loop::StmtKind::LoadArray || s.kind == loop::StmtKind::StoreArray) {
+        const loop::Array& array = stage.arrays[static_cast<size_t>(s.buffer)];
+        if (array.space != loop::Space::registers) continue;
+        all.insert(array.name);
+        if (!is_known(s.offset, written_out)) in_memory.insert(array.name);
+      }
+      if (s.unroll) written_out.insert(s.var);
+      find(stage, s.body);
+      find(stage, s.otherwise);
+    }
+  }
+};
+
+/// Also where states lie in memory: one loop that is not written out keeps the whole array there, with all its stores.
+TEST(Schedules, WhatAWalkKeepsOfATileStaysInRegisters) {
+  size_t arrays = 0;
+  const Case cases[]{mixer_case(), mixer_gradients_case(), windows_case(4, true), gradients_of(windows_case(4, false))};
+  for (const Case& c : cases) {
+    const Graph graph = fused(c.graph);
+    const Layouts layouts(graph);
+    for (size_t k = 0; k < graph.kernels.size(); ++k) {
+      if (graph.kernels[k].kind != KernelGroup::walk) continue;
+      Schedule schedule = default_schedule(graph, static_cast<int>(k), {16, false});
+      schedule.states_in_registers = false;
+      const loop::Kernel kernel = lower(graph, layouts, static_cast<int>(k), schedule, DeviceKind::cpu).kernel;
+      RegisterArrays found;
+      for (const loop::Stage& stage : kernel.stages) found.find(stage, stage.body);
+      EXPECT_EQ(found.in_memory, std::set<std::string>{}) << kernel.name;
+      arrays += found.all.size();
+    }
+  }
+  EXPECT_GT(arrays, 10u);
 }
 
 // As measured: docs/performance.md, "Rows side by side".

@@ -7,38 +7,38 @@
 #include <ranges>
 #include <set>
 
-#include "tools/set_conflicts.h"
-
 namespace mambac::tools {
 namespace {
 
+/// Accesses that go through one piece of memory together.
+constexpr double kMostTogether = 32;
+
 class Lines {
  public:
-  Lines(const std::vector<MemoryAccess>& seen, const NearMemory& memory)
-      : seen_(seen), memory_(memory), colliding_(colliding_lines(seen, memory.l1_bytes)) {}
+  Lines(const std::vector<MemoryAccess>& seen, const NearMemory& memory) : seen_(seen), memory_(memory) {}
 
   LateLines of_task(int64_t neighbours) {
     for (size_t i = 0; i < seen_.size(); ++i) {
       if (seen_[i].of_array)
         find_swept(i);
-      else if (const double near = find_near(i); near == 1 || find_pieces(seen_[i], 1 - near))
-        lines_.colliding += colliding_[i];
+      else if (const double near = find_near(i); near < 1)
+        find_pieces(seen_[i], 1 - near);
     }
     const auto all = static_cast<double>(neighbours);
     return {lines_.unforeseen / all, lines_.foreseen / all,    lines_.taken / all, lines_.again / all,
-            lines_.from_l3 / all,    lines_.from_memory / all, lines_.swept / all, lines_.colliding / all};
+            lines_.from_l3 / all,    lines_.from_memory / all, lines_.swept / all};
   }
 
  private:
   /// Loops whose iterations go on where the one before ended make one piece of memory; those within them that do not
   /// are several pieces at a time, if not too many. So do accesses that go through it together, each a part of an
-  /// iteration. Whether a prefetcher brings lines of it.
-  bool find_pieces(const MemoryAccess& one, double share) {
+  /// iteration.
+  void find_pieces(const MemoryAccess& one, double share) {
     double piece = one.bytes, pieces = share, together = 1, next = 0, apart = HUGE_VAL, iterations = share;
     for (const MovingLoop& loop : one.moving) iterations *= loop.trips;
     for (const MovingLoop& loop : std::views::reverse(one.moving)) {
       const double step = std::abs(loop.step);
-      const double others = pieces > memory_.streams ? 0 : together_with(one, piece, step);
+      const double others = pieces * buffers_in(loop.loop) > memory_.streams ? 0 : together_with(one, piece, step);
       if (others * piece == step) {
         const double jump = step - piece;  // to what others have read meanwhile
         lines_.unforeseen += iterations * first_lines(piece) * std::min(1.0, jump / memory_.ahead_bytes);
@@ -60,14 +60,24 @@ class Lines {
     // A thread with several tasks goes on where it has been itself, not beside another one.
     const bool beside = one.around[0].trips == 1 && apart > piece;
     if (one.stores && piece > kLineBytes && beside) lines_.taken += pieces / together;
-    return regular || piece > memory_.first_lines * kLineBytes;
+  }
+
+  /// Buffers that an iteration of a loop comes to.
+  double buffers_in(const loop::Stmt* loop) {
+    const auto [known, is_new] = buffers_in_.try_emplace(loop);
+    if (!is_new) return known->second;
+    std::set<int> buffers;
+    for (const MemoryAccess& one : seen_)
+      if (!one.of_array && std::ranges::find(one.around, loop, &AroundLoop::loop) != one.around.end())
+        buffers.insert(one.buffer);
+    return known->second = static_cast<double>(buffers.size());
   }
 
   double first_lines(double piece) const { return std::clamp(piece / kLineBytes, 1.0, memory_.first_lines); }
 
   /// How many accesses of a loop each have such a piece of one of its steps, 1 where that is the whole of it.
   double together_with(const MemoryAccess& one, double piece, double step) const {
-    if (step == piece || step > memory_.streams * piece) return 1;
+    if (step == piece || step > kMostTogether * piece) return 1;
     std::set<double> offsets;
     for (const MemoryAccess& other : seen_) {
       const double apart = std::abs(other.offset - one.offset);
@@ -176,17 +186,15 @@ class Lines {
 
   const std::vector<MemoryAccess>& seen_;
   const NearMemory& memory_;
-  const std::vector<double> colliding_;  // by access
   std::map<const loop::Stmt*, double> in_iteration_;  // bytes, by loop
+  std::map<const loop::Stmt*, double> buffers_in_;
   LateLines lines_;
 };
 
 }  // namespace
 
-LateLines late_lines(const loop::Kernel& kernel, const loop::Stage& stage, int64_t task, int64_t neighbours,
-                     const std::vector<int64_t>& sizes, const NearMemory& memory) {
-  const MemoryAccesses accesses(kernel, stage, task, neighbours, sizes);
-  return Lines(accesses.all(), memory).of_task(neighbours);
+LateLines late_lines(const MemoryAccesses& accesses, const NearMemory& memory) {
+  return Lines(accesses.all(), memory).of_task(accesses.neighbours());
 }
 
 }  // namespace mambac::tools

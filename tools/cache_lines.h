@@ -2,9 +2,7 @@
 #pragma once
 
 #include <cmath>
-#include <vector>
 
-#include "codegen/loop_ir.h"
 #include "tools/memory_accesses.h"
 
 namespace mambac::tools {
@@ -17,26 +15,23 @@ struct NearMemory {
   double stride_bytes =
       2048;                // whole lines that one instruction comes to equally far apart, and not further, are foreseen
   double first_lines = 4;  // of a piece of memory that is read on and on: so many come before it is seen to be one
-  double streams = 32;     // such pieces that are followed at a time
+  double streams = 88;     // such pieces that are followed at a time, of all buffers; fitted to convolutions on a Zen 4
   double written = 4;     // a line that is written takes so many times as long; fitted to convolutions on a Zen 4
-  double ahead_bytes = 8192;  // that prefetchers run on where rows are read together; fitted to norms on a Zen 4
+  double ahead_bytes = 6144;  // that prefetchers run on where rows are read together; fitted to norms on a Zen 4
 };
 
 /// A line that is written counts as several (NearMemory::written): it is fetched, and it is written back.
 struct LateLines {
   double unforeseen = 0;  // that no prefetcher brought
-  double foreseen = 0;    // each by itself: they come while others are computed with, as fast as from the L3 cache
+  double foreseen = 0;    // each by itself: they come while others are computed with
   double taken = 0;       // by prefetchers that went on where a piece ends that is written: others write there
   double again = 0;       // that were near before, and have left the L1 cache
   double from_l3 = 0;     // that have left the L2 cache, too
   double from_memory = 0; // that have left all caches
   double swept = 0;       // of the task's own arrays, which it comes to in order and again and again: the same
-  double colliding = 0;   // that the L1 cache loses to others of their set (tools/set_conflicts.h)
 };
 
-/// Of what one task of a stage loads and stores in the kernel's buffers and in arrays of its own, on a thread that has
-/// so many neighbouring tasks to do. `sizes`: as loop::Kernel::sizes.
-LateLines late_lines(const loop::Kernel& kernel, const loop::Stage& stage, int64_t task, int64_t neighbours,
-                     const std::vector<int64_t>& sizes, const NearMemory& memory);
+/// Of one task, on the thread that the accesses are of.
+LateLines late_lines(const MemoryAccesses& accesses, const NearMemory& memory);
 
 }  // namespace mambac::tools

@@ -10,7 +10,11 @@ using loop::StmtKind;
 
 MemoryAccesses::MemoryAccesses(const loop::Kernel& kernel, const loop::Stage& stage, int64_t task, int64_t neighbours,
                                const std::vector<int64_t>& sizes)
-    : kernel_(kernel), stage_(stage), sizes_(sizes), vars_(static_cast<size_t>(stage.vars), 0) {
+    : kernel_(kernel),
+      stage_(stage),
+      neighbours_(neighbours),
+      sizes_(sizes),
+      vars_(static_cast<size_t>(stage.vars), 0) {
   vars_[static_cast<size_t>(stage.task)] = task;
   tasks_.var = stage.task;
   around_.push_back({&tasks_, static_cast<double>(neighbours)});

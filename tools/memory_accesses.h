@@ -41,6 +41,7 @@ class MemoryAccesses {
   MemoryAccesses(const MemoryAccesses&) = delete;  // accesses point to the loop over tasks
   MemoryAccesses& operator=(const MemoryAccesses&) = delete;
   const std::vector<MemoryAccess>& all() const { return found_; }
+  int64_t neighbours() const { return neighbours_; }
 
  private:
   int64_t value(const loop::Int& a) const { return loop::evaluate(a, vars_, sizes_); }
@@ -53,6 +54,7 @@ class MemoryAccesses {
 
   const loop::Kernel& kernel_;
   const loop::Stage& stage_;
+  const int64_t neighbours_;
   const std::vector<int64_t>& sizes_;
   loop::Stmt tasks_;
   std::vector<int64_t> vars_;
