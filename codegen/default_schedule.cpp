@@ -297,7 +297,7 @@ int blocks_per_task(const Graph& fused, int number, int64_t blocks) {
   const int64_t most = fused.kernels[static_cast<size_t>(number)].reverse ? 48 : 32;
   int64_t tasks = 2;
   while (blocks > tasks * most) tasks *= 2;
-  return static_cast<int>((blocks + tasks - 1) / tasks);
+  return static_cast<int>(std::max<int64_t>(1, (blocks + tasks - 1) / tasks));  // a walk may have no lanes
 }
 
 void map_walk(const Graph& fused, int number, const CpuTraits& cpu, Schedule& schedule) {
