@@ -17,7 +17,7 @@ struct NearMemory {
   double first_lines = 4;  // of a piece of memory that is read on and on: so many come before it is seen to be one
   double streams = 88;     // such pieces that are followed at a time, of all buffers; fitted to convolutions on a Zen 4
   double written = 4;     // a line that is written takes so many times as long; fitted to convolutions on a Zen 4
-  double ahead_bytes = 6144;  // that prefetchers run on where rows are read together; fitted to norms on a Zen 4
+  double ahead_bytes = 5120;  // that prefetchers run on where rows are read together; fitted to norms on a Zen 4
 };
 
 /// A line that is written counts as several (NearMemory::written): it is fetched, and it is written back.
