@@ -143,7 +143,7 @@ constexpr int64_t kScanResults = 4;
 constexpr int kReduceGroup = 32;
 
 enum class Space : uint8_t {
-  registers,  // indexed by constants once loops are written out, kept in registers if they suffice
+  registers,  // kept there if they suffice and all places in it are numbers once loops are written out
   scratch,    // the thread's own memory, 64-byte aligned
   shared,     // memory that the lanes of a task share, where lanes are threads; elsewhere as scratch
 };

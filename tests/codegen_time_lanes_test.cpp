@@ -163,18 +163,6 @@ Case walk_back_case() {
   return gradients_of(c);
 }
 
-Graph fused(const Graph& graph) {
-  Remarks remarks;
-  return fuse(graph, {}, remarks);
-}
-
-int kernel_of(const Graph& graph, Op op) {
-  for (const Node& node : graph.nodes())
-    if (node.op == op) return node.kernel;
-  ADD_FAILURE() << "no node of this op";
-  return 0;
-}
-
 struct Mapping {
   int width, lanes, tile, chunks = 1;
 };

@@ -1,7 +1,10 @@
 #include "tests/schedule_cases.h"
 
+#include <gtest/gtest.h>
+
 #include "ir/builder.h"
 #include "passes/differentiate.h"
+#include "passes/fuse.h"
 #include "passes/simplify.h"
 #include "passes/step_form.h"
 #include "tests/mixer.h"
@@ -86,6 +89,36 @@ Arrays growth_values(const Case& growth, const Bindings& bindings, bool reverse)
 Case gradients_of(Case c) {
   c.graph = simplify(differentiate_with_seeds(c.graph));
   return c;
+}
+
+Case windows_case(int64_t taps, bool packed, int64_t channels) {
+  Case c;
+  Builder b(c.graph);
+  const DimId B = c.graph.add_dim("B", 0), L = c.graph.add_dim("L", 0), D = c.graph.add_dim("D", channels);
+  const DimId K = c.graph.add_dim("K", taps), M = c.graph.add_dim("M", 3);
+  const NodeId x = b.input("x", {DType::f32, {B, L, D}});
+  const NodeId first = packed ? b.input("first", {DType::f32, {B, D, K}}) : NodeId{};
+  const NodeId starts = packed ? b.input("starts", {DType::f32, {B, L}}) : NodeId{};
+  const NodeId wide = b.op(Op::Window, {x, first, starts, {}}, {.dims = {L, K}});
+  const NodeId c1 = b.Sigmoid(b.dot(wide, b.input("w", {DType::f32, {D, K}}), {K}));
+  const NodeId narrow = b.op(Op::Window, {c1, {}, starts, {}}, {.dims = {L, M}});
+  const NodeId c2 = b.dot(narrow, b.input("v", {DType::f32, {D, M}}), {M});
+  const NodeId y = b.Mul(c1, b.delay(c2, L, false, {}, starts));
+  c.graph.outputs() = {{"y", y}, {"last", b.at(y, L, -1)}, {"sum", b.sum(y, {L})}, {"total", b.sum(y, {B, L, D})}};
+  c.ranges = {{"starts", {Range::mask, 0, 0.2}}};
+  return c;
+}
+
+Graph fused(const Graph& graph) {
+  Remarks remarks;
+  return fuse(graph, {}, remarks);
+}
+
+int kernel_of(const Graph& fused, Op op) {
+  for (const Node& node : fused.nodes())
+    if (node.op == op) return node.kernel;
+  ADD_FAILURE() << "no node of this op";
+  return 0;
 }
 
 }  // namespace mambac::test

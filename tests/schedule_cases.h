@@ -27,6 +27,15 @@ Case reverse_states_case(int64_t channels = 21, int64_t states = 3);
 Case growth_case(bool reverse, int64_t channels);
 Arrays growth_values(const Case& growth, const Bindings& bindings, bool reverse);
 
+/// A window of an input, one of what is made of it, and a delay of that, in one kernel; sums over time, and the end.
+/// `packed`: with a history, and sequences that begin within.
+Case windows_case(int64_t taps, bool packed, int64_t channels = 21);
+
 Case gradients_of(Case c);
+
+/// Into kernels, as by default.
+Graph fused(const Graph& graph);
+/// The kernel that computes the first node of this op.
+int kernel_of(const Graph& fused, Op op);
 
 }  // namespace mambac::test
