@@ -18,6 +18,14 @@ int64_t aligned(int64_t bytes) { return round_up(bytes, kAlignment); }
 
 }  // namespace
 
+int64_t place_of_value(size_t number, int64_t bytes, int64_t from) {
+  constexpr int64_t kPage = 4096, kLines = 128, kPlaces = kPage / kLines;  // a line of a GPU, two of a CPU
+  constexpr size_t kApart = 11;  // of such lines between two values; it comes to all places
+  if (bytes < kPage) return aligned(from);
+  const int64_t place = static_cast<int64_t>(number * kApart % kPlaces) * kLines;
+  return round_up(std::max<int64_t>(0, from - place), kPage) + place;
+}
+
 ArenaPlan plan_arena(const std::vector<Lifetime>& lifetimes) {
   std::vector<size_t> order(lifetimes.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -28,15 +36,15 @@ ArenaPlan plan_arena(const std::vector<Lifetime>& lifetimes) {
   std::vector<size_t> placed;  // by offset
   for (size_t i : order) {
     const Lifetime& life = lifetimes[i];
-    int64_t offset = 0;
+    int64_t offset = place_of_value(i, life.bytes, 0);
     for (size_t j : placed) {
       const bool together = lifetimes[j].first <= life.last && life.first <= lifetimes[j].last;
       if (!together) continue;
-      if (plan.offsets[j] >= offset + aligned(life.bytes)) break;
-      offset = std::max(offset, plan.offsets[j] + aligned(lifetimes[j].bytes));
+      if (plan.offsets[j] >= offset + life.bytes) break;
+      offset = std::max(offset, place_of_value(i, life.bytes, plan.offsets[j] + lifetimes[j].bytes));
     }
     plan.offsets[i] = offset;
-    plan.bytes = std::max(plan.bytes, offset + aligned(life.bytes));
+    plan.bytes = std::max(plan.bytes, aligned(offset + life.bytes));
     auto at = std::upper_bound(placed.begin(), placed.end(), i,
                                [&](size_t a, size_t b) { return plan.offsets[a] < plan.offsets[b]; });
     placed.insert(at, i);

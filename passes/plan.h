@@ -15,7 +15,12 @@ struct Lifetime {
   int last = 0;
 };
 
-/// Offsets (64-byte aligned) so that lifetimes that overlap do not share memory.
+/// The first offset from `from` on where a value may begin, a multiple of 64. Values of a page or more, numbered one
+/// after the other, begin at different places of their pages: elements of the same number, which kernels come to together,
+/// would otherwise all share a set of the L1 cache, and with them their rows where a row is whole pages.
+int64_t place_of_value(size_t number, int64_t bytes, int64_t from);
+
+/// Offsets, each by place_of_value, so that lifetimes that overlap do not share memory.
 struct ArenaPlan {
   std::vector<int64_t> offsets;
   int64_t bytes = 0;

@@ -20,12 +20,13 @@ namespace mambac {
 namespace {
 
 /// Huge pages where the system gives them, zeroed by the system and resident only where they have been touched. What
-/// has room for a huge page begins with one.
+/// is a good part of one has whole ones to its end: otherwise its rest would lie on them or not, as it happens.
 class CpuMemory : public DeviceMemory {
  public:
   explicit CpuMemory(int64_t bytes) : bytes_(static_cast<size_t>(std::max<int64_t>(bytes, 64))) {
     constexpr size_t kHugePage = size_t{1} << 21;
-    mapped_bytes_ = bytes_ < kHugePage ? bytes_ : bytes_ + kHugePage;
+    const size_t pages = (bytes_ + kHugePage - 1) / kHugePage;
+    mapped_bytes_ = bytes_ < kHugePage / 4 ? bytes_ : (pages + 1) * kHugePage;
     mapped_ = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mapped_ == MAP_FAILED)
       throw EnvironmentError(fmt::format("{} MB of memory are not to be had; a smaller batch or context "

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "ir/builder.h"
+#include "ir/round_up.h"
 #include "passes/fuse.h"
 #include "runtime/checkpoint.h"
 #include "runtime/cpu_device.h"
@@ -45,13 +46,15 @@ std::vector<int> downloaded(const DeviceSpan<int>& from) {
   return numbers;
 }
 
-TEST(CpuMemory, WhatHasRoomForAHugePageBeginsWithOne) {
-  for (const int64_t bytes : {int64_t{1} << 21, int64_t{3000001}, int64_t{1} << 23}) {
+TEST(CpuMemory, WhatIsAGoodPartOfAHugePageHasWholeOnes) {
+  constexpr int64_t kHugePage = int64_t{1} << 21;
+  for (const int64_t bytes : {int64_t{600000}, kHugePage, int64_t{3000001}, 4 * kHugePage}) {
     const auto memory = cpu_device().allocate(bytes);
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(memory->data()) % (uintptr_t{1} << 21), 0u) << bytes;
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(memory->data()) % kHugePage, 0u) << bytes;
+    EXPECT_EQ(memory->bytes(), static_cast<size_t>(bytes));
     char* values = static_cast<char*>(memory->data());
     EXPECT_EQ(values[0], 0);
-    values[bytes - 1] = 1;  // all of it is there
+    values[round_up(bytes, kHugePage) - 1] = 1;  // all of it is there
   }
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "passes/plan.h"
 #include "runtime/element_type.h"
 #include "runtime/initialise.h"
 #include "runtime/rng.h"
@@ -61,22 +62,20 @@ void fill(Port port, const Node* param, const Filling& filling, uint64_t stream,
 }  // namespace
 
 void PortMemory::place(const std::vector<Port>& ports, Device& device) {
-  constexpr size_t kAlignment = 64;
-  std::map<std::string, size_t> offsets;
-  size_t total = 0;
+  std::map<std::string, int64_t> offsets;
+  int64_t total = 0;
   for (const Port& port : ports) {
-    const size_t bytes = bytes_of(port);
-    if (has(port.name)) {
-      check(memory_.at(port.name).bytes() >= bytes, "PortMemory: a port of the same name and another size");
-    } else if (offsets.emplace(port.name, total).second) {
-      total += std::max<size_t>((bytes + kAlignment - 1) / kAlignment, 1) * kAlignment;
-    }
+    const auto bytes = static_cast<int64_t>(bytes_of(port));
+    const int64_t place = place_of_value(memory_.size() + offsets.size(), bytes, total);
+    if (has(port.name))
+      check(memory_.at(port.name).bytes() >= bytes_of(port), "PortMemory: a port of the same name and another size");
+    else if (offsets.emplace(port.name, place).second)
+      total = place + std::max<int64_t>(bytes, 1);
   }
-  pieces_.push_back(DeviceArray<char>::zeroed(device, static_cast<int64_t>(total)));
+  pieces_.push_back(DeviceArray<char>::zeroed(device, total));
   for (const Port& port : ports)
     if (const auto offset = offsets.find(port.name); offset != offsets.end())
-      memory_[port.name] =
-          pieces_.back().part(static_cast<int64_t>(offset->second), static_cast<int64_t>(bytes_of(port)));
+      memory_[port.name] = pieces_.back().part(offset->second, static_cast<int64_t>(bytes_of(port)));
 }
 
 void PortMemory::bind(Executable& executable, const Port& port) {
