@@ -25,7 +25,7 @@ class Lines {
         find_pieces(seen_[i], 1 - near);
     }
     const auto all = static_cast<double>(neighbours);
-    return {lines_.unforeseen / all, lines_.foreseen / all,    lines_.taken / all, lines_.again / all,
+    return {lines_.unforeseen / all, lines_.taken / all,       lines_.again / all,
             lines_.from_l3 / all,    lines_.from_memory / all, lines_.swept / all};
   }
 
@@ -38,10 +38,9 @@ class Lines {
     for (const MovingLoop& loop : one.moving) iterations *= loop.trips;
     for (const MovingLoop& loop : std::views::reverse(one.moving)) {
       const double step = std::abs(loop.step);
-      const double others = pieces * buffers_in(loop.loop) > memory_.streams ? 0 : together_with(one, piece, step);
+      const double others = pieces * buffers_in(loop.loop).all > memory_.streams ? 0 : together_with(one, piece, step);
       if (others * piece == step) {
-        const double jump = step - piece;  // to what others have read meanwhile
-        lines_.unforeseen += iterations * first_lines(piece) * std::min(1.0, jump / memory_.ahead_bytes);
+        if (!one.stores) lines_.unforeseen += iterations * lines_at_jump(piece, step - piece, others, loop.loop);
         piece = step * loop.trips;
         together *= others;
       } else {
@@ -51,26 +50,35 @@ class Lines {
       }
       iterations /= loop.trips;
     }
-    const double lines = pieces / together * (one.stores ? memory_.written : 1);
     const bool regular = piece == one.bytes && piece >= kLineBytes && next > 0 && next <= memory_.stride_bytes;
-    if (regular)
-      lines_.foreseen += lines * std::max(1.0, piece / kLineBytes);
-    else
-      lines_.unforeseen += lines * first_lines(piece);
+    if (!regular) lines_.unforeseen += pieces / together * first_lines(piece);
     // A thread with several tasks goes on where it has been itself, not beside another one.
     const bool beside = one.around[0].trips == 1 && apart > piece;
     if (one.stores && piece > kLineBytes && beside) lines_.taken += pieces / together;
   }
 
+  /// Of a row that is read together with others, and goes on behind them: as many come for nothing as then come late.
+  double lines_at_jump(double piece, double jump, double together, const loop::Stmt* loop) {
+    const double followed = memory_.rows_followed / (together * buffers_in(loop).read);
+    return 2 * first_lines(piece) * std::min(1.0, jump / memory_.ahead_bytes) * std::max(0.0, 1 - followed);
+  }
+
+  struct Buffers {
+    double all = 0, read = 0;  // of those that are read, the ones that move with the loop
+  };
+
   /// Buffers that an iteration of a loop comes to.
-  double buffers_in(const loop::Stmt* loop) {
+  const Buffers& buffers_in(const loop::Stmt* loop) {
     const auto [known, is_new] = buffers_in_.try_emplace(loop);
     if (!is_new) return known->second;
-    std::set<int> buffers;
-    for (const MemoryAccess& one : seen_)
-      if (!one.of_array && std::ranges::find(one.around, loop, &AroundLoop::loop) != one.around.end())
-        buffers.insert(one.buffer);
-    return known->second = static_cast<double>(buffers.size());
+    std::set<int> all, read;
+    for (const MemoryAccess& one : seen_) {
+      if (one.of_array || std::ranges::find(one.around, loop, &AroundLoop::loop) == one.around.end()) continue;
+      all.insert(one.buffer);
+      if (!one.stores && std::ranges::find(one.moving, loop, &MovingLoop::loop) != one.moving.end())
+        read.insert(one.buffer);
+    }
+    return known->second = {static_cast<double>(all.size()), static_cast<double>(read.size())};
   }
 
   double first_lines(double piece) const { return std::clamp(piece / kLineBytes, 1.0, memory_.first_lines); }
@@ -187,7 +195,7 @@ class Lines {
   const std::vector<MemoryAccess>& seen_;
   const NearMemory& memory_;
   std::map<const loop::Stmt*, double> in_iteration_;  // bytes, by loop
-  std::map<const loop::Stmt*, double> buffers_in_;
+  std::map<const loop::Stmt*, Buffers> buffers_in_;
   LateLines lines_;
 };
 

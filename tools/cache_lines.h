@@ -15,15 +15,14 @@ struct NearMemory {
   double stride_bytes =
       2048;                // whole lines that one instruction comes to equally far apart, and not further, are foreseen
   double first_lines = 4;  // of a piece of memory that is read on and on: so many come before it is seen to be one
-  double streams = 88;     // such pieces that are followed at a time, of all buffers; fitted to convolutions on a Zen 4
-  double written = 4;     // a line that is written takes so many times as long; fitted to convolutions on a Zen 4
-  double ahead_bytes = 5120;  // that prefetchers run on where rows are read together; fitted to norms on a Zen 4
+  double streams = 88;  // such pieces that are followed at a time, of all buffers; fitted to convolutions on a Zen 4
+  // Rows that are read together begin anew where others have been read meanwhile. So many are followed there, if it is
+  // not nearer than prefetchers run on; fitted to norms on a Zen 4.
+  double rows_followed = 4, ahead_bytes = 2048;
 };
 
-/// A line that is written counts as several (NearMemory::written): it is fetched, and it is written back.
 struct LateLines {
   double unforeseen = 0;  // that no prefetcher brought
-  double foreseen = 0;    // each by itself: they come while others are computed with
   double taken = 0;       // by prefetchers that went on where a piece ends that is written: others write there
   double again = 0;       // that were near before, and have left the L1 cache
   double from_l3 = 0;     // that have left the L2 cache, too

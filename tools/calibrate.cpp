@@ -65,15 +65,15 @@ double clock_hertz() {
   return static_cast<double>(kAdditions * kTimes) / best;
 }
 
-constexpr int64_t kLineOfCache = 64, kManyLines = 1 << 18, kFarApart = (int64_t{1} << 17) + 9 * kLineOfCache;
+constexpr int64_t kLine = static_cast<int64_t>(kLineBytes), kManyLines = 1 << 18, kFarApart = (1 << 17) + 9 * kLine;
 
 /// Seconds that a thread takes for a line, of lines that no prefetcher foresees, when all threads read in as many bytes
 /// each.
 double line_seconds(int64_t bytes, int threads) {
-  const int64_t lines = bytes / kLineOfCache;
+  const int64_t lines = bytes / kLine;
   std::vector<std::unique_ptr<DeviceMemory>> memory(static_cast<size_t>(threads));
   double best = 1e9;
-  for (std::unique_ptr<DeviceMemory>& own : memory) own = cpu_device().allocate(lines * kLineOfCache);
+  for (std::unique_ptr<DeviceMemory>& own : memory) own = cpu_device().allocate(lines * kLine);
 #pragma omp parallel num_threads(threads)
   {
     const DeviceMemory& own = *memory[static_cast<size_t>(omp_get_thread_num())];
@@ -90,7 +90,7 @@ double line_seconds(int64_t bytes, int threads) {
       for (int64_t i = 0; i < sweeps * lines; ++i) {
         sum += own[at];
         at += kFarApart;
-        if (at >= lines * kLineOfCache) at -= lines * kLineOfCache;
+        if (at >= lines * kLine) at -= lines * kLine;
       }
       __asm__ volatile("" ::"r"(sum));
     }
