@@ -19,10 +19,10 @@ int64_t aligned(int64_t bytes) { return round_up(bytes, kAlignment); }
 }  // namespace
 
 int64_t place_of_value(size_t number, int64_t bytes, int64_t from) {
-  constexpr int64_t kPage = 4096, kLines = 128, kPlaces = kPage / kLines;  // a line of a GPU, two of a CPU
+  constexpr int64_t kPage = 4096, kLine = 128, kPlaces = kPage / kLine;  // a line of a GPU, two of a CPU
   constexpr size_t kApart = 11;  // of such lines between two values; it comes to all places
   if (bytes < kPage) return aligned(from);
-  const int64_t place = static_cast<int64_t>(number * kApart % kPlaces) * kLines;
+  const int64_t place = static_cast<int64_t>(number * kApart % kPlaces) * kLine;
   return round_up(std::max<int64_t>(0, from - place), kPage) + place;
 }
 

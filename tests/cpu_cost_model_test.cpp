@@ -211,6 +211,31 @@ TEST(LateLines, AreThoseOfRowsThatAreReadTogetherButNotNear) {
   EXPECT_EQ(unforeseen(48, 1), 4);
 }
 
+/// Those of all buffers that are read and go on from row to row: neither what is read for each row anew nor what is written.
+TEST(LateLines, AreThoseOfRowsOfAllBuffersTogether) {
+  const auto unforeseen = [](int64_t second_step, bool stores) {
+    constexpr int64_t kRow = 16 * 48;
+    return late(loading([&](loop::StageBuilder& builder) {
+             const loop::Int i = builder.open_for(loop::constant(0), loop::constant(16));
+             const loop::Int k = builder.open_for(loop::constant(0), loop::constant(48));
+             for (int row = 0; row < 4; ++row) {
+               builder.load(0, i * (4 * kRow) + row * kRow + k * 16, loop::constant(1));
+               const loop::Int second = i * (4 * second_step) + row * second_step + k * 16;
+               if (stores)
+                 builder.store(1, second, builder.number(1), loop::constant(1));
+               else
+                 builder.load(1, second, loop::constant(1));
+             }
+             builder.close();
+             builder.close();
+           }))
+        .unforeseen;
+  };
+  EXPECT_EQ(unforeseen(16 * 48, false), 2 * (4 + 16 * 4 * 2 * 4 * (1 - 4 / 8.0)));
+  EXPECT_EQ(unforeseen(16 * 48, true), 2 * 4);
+  EXPECT_LT(unforeseen(0, false), 64) << "four rows of one buffer, and one row of another";
+}
+
 TEST(LateLines, AreNoneOfWhatIsNear) { EXPECT_EQ(late(loads(64, 16 * 96, 48, 16, 2)).unforeseen, 64 * 4); }
 
 /// A second loop over more rows than the first one, forwards and backwards.
@@ -320,6 +345,20 @@ TEST(CpuCostModel, StoresOfHalvesTakeTwoClocksInArrays) {
   EXPECT_GT(longer, 0.9 * stores / 3.45e9);
   EXPECT_LT(longer, 1.5 * stores / 3.45e9);
   EXPECT_EQ(seconds(kNorm, 8, {}), seconds(kNorm, 16, {}));
+}
+
+/// Of 3 MB, two L2 caches of 1 MB keep a part.
+TEST(CpuCostModel, WhatTheL2CachesKeepComesFromThem) {
+  const auto seconds = [](double l2_bytes_per_second, int64_t length) {
+    Cpu cpu = cpu_of(DeviceDescription::find("zen4"));
+    cpu.l2_bytes_per_second = l2_bytes_per_second;
+    const Bindings sizes{{"B", 1}, {"L", length}};
+    const Graph graph = fused(kNorm, sizes);
+    return cpu_cost_model(cpu)->predict(graph, 0, {default_schedule(graph, 0, {16})}, sizes)[0].seconds;
+  };
+  const double gained = seconds(1e11, 512) / seconds(2e11, 512);
+  EXPECT_GT(gained, 1.02);
+  EXPECT_LT(seconds(1e11, 8192) / seconds(2e11, 8192), gained) << "of more it is a smaller part";
 }
 
 TEST(CpuCostModel, SaysWhatAKernelDoes) {

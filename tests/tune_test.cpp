@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <set>
 
 #include "codegen/schedule_space.h"
 #include "frontend/model.h"
@@ -13,6 +14,7 @@
 #include "tests/schedule_cases.h"
 #include "tests/temporary_folder.h"
 #include "tools/kernel_set.h"
+#include "tools/port_memory.h"
 #include "tools/tune_model.h"
 #include "tools/tune_quality.h"
 #include "tools/tune_report.h"
@@ -105,6 +107,20 @@ Graph fused_model(const std::string& name, GraphKind kind, const FuseOptions& fu
   options.fuse = device_options(fusion, options.fuse);
   const Graph source = source_graph(load_model(name), kind);
   return run_pipeline(kind == GraphKind::train ? with_output(source, "loss") : source, options).graph;
+}
+
+/// As in the arena of a program (ArenaPlan).
+TEST(PortMemory, LargePortsBeginAtDifferentPlacesOfTheirPages) {
+  PortMemory memory;
+  const auto port = [](const char* name) { return Port{name, DType::f32, {4096}, 4096}; };
+  memory.place({port("a"), port("b")}, cpu_device());
+  memory.place({port("b"), port("c")}, cpu_device());
+  std::set<uintptr_t> places;
+  for (const char* name : {"a", "b", "c"}) {
+    EXPECT_EQ(memory.at(name).bytes(), 4096 * sizeof(float));
+    places.insert(reinterpret_cast<uintptr_t>(memory.at(name).data()) % 4096);
+  }
+  EXPECT_EQ(places.size(), 3u);
 }
 
 TEST(ScheduleSpace, HasLegalSchedulesEachOnce) {
