@@ -67,14 +67,11 @@ llvm::Function* outer_function(const loop::Kernel& kernel, const loop::Stage& st
   for (size_t i = 0; i < kernel.buffers.size(); i++)
     arguments.push_back(b.CreateLoad(pointer, b.CreateConstInBoundsGEP1_64(pointer, function->getArg(0), i)));
   arguments.push_back(function->getArg(1));
-  loop::Stage seen;  // the arrays before the present one
-  for (const loop::Array& array : stage.arrays) {
-    const int64_t offset = scratch_bytes(seen, kernel.schedule.width);
-    if (array.space != loop::Space::registers)
-      arguments.push_back(
-          b.CreateConstInBoundsGEP1_64(b.getInt8Ty(), function->getArg(2), static_cast<uint64_t>(offset)));
-    seen.arrays.push_back(array);
-  }
+  const loop::ScratchPlan scratch = plan_scratch(stage, kernel.schedule.width);
+  for (size_t i = 0; i < stage.arrays.size(); ++i)
+    if (stage.arrays[i].space != loop::Space::registers)
+      arguments.push_back(b.CreateConstInBoundsGEP1_64(b.getInt8Ty(), function->getArg(2),
+                                                       static_cast<uint64_t>(scratch.offsets[i])));
   arguments.insert(arguments.end(), {function->getArg(3), function->getArg(4)});
   b.CreateCall(inner, arguments);
   b.CreateRetVoid();

@@ -206,7 +206,7 @@ struct Jit::Parts {
     for (size_t i = 0; i < kernel.stages.size(); i++) {
       const loop::Stage& stage = kernel.stages[i];
       const auto address = unwrap(jit->lookup(library, llvm_emit::stage_symbol(kernel, i)), "linking code");
-      result.stages.push_back({stage.name, stage.tasks, scratch_bytes(stage, kernel.schedule.width),
+      result.stages.push_back({stage.name, stage.tasks, plan_scratch(stage, kernel.schedule.width).bytes,
                                address.toPtr<StageFunction>()});
     }
     return result;

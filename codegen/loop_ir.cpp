@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ir/error.h"
+#include "passes/plan.h"
 
 namespace mambac::loop {
 namespace {
@@ -146,14 +147,17 @@ int64_t evaluate(const Int& a, const std::vector<int64_t>& vars, const std::vect
   }
 }
 
-int64_t scratch_bytes(const Stage& stage, int width) {
-  int64_t total = 0;
-  for (const Array& array : stage.arrays) {
+ScratchPlan plan_scratch(const Stage& stage, int width) {
+  ScratchPlan plan;
+  for (size_t i = 0; i < stage.arrays.size(); ++i) {
+    const Array& array = stage.arrays[i];
+    plan.offsets.push_back(0);
     if (array.space == Space::registers) continue;
     const int64_t bytes = array.count * (array.lanes ? width : 1) * static_cast<int64_t>(sizeof(float));
-    total += (bytes + 63) / 64 * 64;
+    plan.offsets.back() = place_of_value(i, bytes, plan.bytes);
+    plan.bytes = plan.offsets.back() + bytes;
   }
-  return total;
+  return plan;
 }
 
 int64_t result_count(const Stmt& s) {

@@ -215,8 +215,13 @@ inline int threads_of(const Kernel& kernel, const Stage& stage) {
   return kernel.schedule.width * stage.teams;
 }
 
-/// Bytes of scratch memory one thread needs for a stage at its width.
-int64_t scratch_bytes(const Stage& stage, int width);
+/// A thread's scratch memory for a stage: where each of its arrays begins, by place_of_value (registers: at 0).
+struct ScratchPlan {
+  std::vector<int64_t> offsets;
+  int64_t bytes = 0;
+};
+
+ScratchPlan plan_scratch(const Stage& stage, int width);
 
 // ---- building -------------------------------------------------------------------------------------------------------
 

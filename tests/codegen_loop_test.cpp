@@ -1,6 +1,8 @@
 // Loop IR: integer expressions, text and the verifier.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "codegen/loop_ir.h"
 #include "codegen/loop_verify.h"
 #include "codegen/loop_writer.h"
@@ -62,8 +64,24 @@ TEST(LoopInt, Evaluates) {
 TEST(LoopInt, ScratchIsAligned) {
   Stage stage;
   stage.arrays = {{"a", true, 3}, {"b", false, 5, Space::shared}, {"c", true, 100, Space::registers}};
-  EXPECT_EQ(scratch_bytes(stage, 4), 64 + 64);
-  EXPECT_EQ(scratch_bytes(stage, 16), 192 + 64);
+  EXPECT_EQ(plan_scratch(stage, 4).offsets, (std::vector<int64_t>{0, 64, 0}));
+  EXPECT_EQ(plan_scratch(stage, 16).offsets, (std::vector<int64_t>{0, 192, 0}));
+  EXPECT_EQ(plan_scratch(stage, 16).bytes, 192 + 5 * 4);
+}
+
+/// Such that elements of the same number, which a kernel comes to together, do not share a set of a cache.
+TEST(LoopInt, LargeArraysBeginAtDifferentPlacesOfTheirPages) {
+  Stage stage;
+  stage.arrays = {{"a", true, 512}, {"b", true, 512}, {"c", true, 512}};
+  const ScratchPlan plan = plan_scratch(stage, 16);
+  std::set<int64_t> places;
+  for (size_t i = 0; i < 3; ++i) {
+    places.insert(plan.offsets[i] % 4096);
+    const int64_t end = i < 2 ? plan.offsets[i + 1] : plan.bytes;
+    EXPECT_GE(end - plan.offsets[i], 512 * 64);
+    EXPECT_EQ(plan.offsets[i] % 64, 0);
+  }
+  EXPECT_EQ(places.size(), 3U);
 }
 
 /// y[t] = sum over the lanes of x[t], doubled.

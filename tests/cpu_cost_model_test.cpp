@@ -131,10 +131,28 @@ TEST(ProcessorCode, WhatWaitsForEachOtherTakesItsLatency) {
     const std::vector<int64_t> values = values_of(kernel, {{"B", 1}, {"L", length}});
     const ProcessorCode::Stage& made = code->stages()[0];
     const machine::NestRuns nest = made.nest.count(kernel.stages[0].task, 0, values);
-    return processor_clocks(*code, 0, machine::instruction_runs(made.function, made.nest, nest, 1)).clocks;
+    return processor_clocks(*code, 0, machine::instruction_runs(made.function, made.nest, nest, 1), 1).clocks;
   };
   // A multiply-add of Zen 4 has its result after four clocks, and the next step needs it.
   EXPECT_NEAR((clocks(2048) - clocks(1024)) / 1024, 4, 0.5);
+}
+
+/// Of short rows, each a task, whose quotients wait for their sums.
+TEST(ProcessorCode, TasksBeginBeforeTheOnesBeforeThemEnd) {
+  const Jit jit("znver4");
+  const Bindings sizes{{"B", 1}, {"L", 512}};
+  std::string text = kNorm;
+  text.replace(text.find("768"), 3, "64");
+  const Graph graph = fused(text.c_str(), sizes);
+  const loop::Kernel kernel = lowered(graph, with(graph, {{"rows_per_task", 1}, {"rows_together", 1}}));
+  const auto code = jit.processor_code(kernel);
+  const ProcessorCode::Stage& made = code->stages()[0];
+  const machine::NestRuns nest = made.nest.count(kernel.stages[0].task, 0, values_of(kernel, sizes));
+  const std::vector<double> runs = machine::instruction_runs(made.function, made.nest, nest, 1);
+  const ProcessorClocks alone = processor_clocks(*code, 0, runs, 1), many = processor_clocks(*code, 0, runs, 256);
+  EXPECT_EQ(alone.instructions, many.instructions);
+  EXPECT_GT(many.clocks, alone.instructions / code->issue_width());
+  EXPECT_LT(many.clocks, 0.5 * alone.clocks);
 }
 
 TEST(ProcessorCode, UnknownProcessorsAreMistakes) {

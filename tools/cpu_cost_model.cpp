@@ -170,7 +170,7 @@ class CpuCostModel : public CostModel {
       const std::vector<double> runs = machine::instruction_runs(made.function, made.nest, nest, 1);
       const auto found = known.find(runs);
       if (found != known.end()) return found->second;
-      const ProcessorClocks clocks = processor_clocks(code, number, runs);
+      const ProcessorClocks clocks = processor_clocks(code, number, runs, neighbours);
       const MemoryAccesses accesses(kernel, stage, task, neighbours, sizes);
       const LateLines late = late_lines(accesses, near);
       const double waits = kUnhidden * (late_clocks * late.unforeseen + cpu_.l2_line_clocks * late.again +

@@ -14,14 +14,18 @@ constexpr double kWindow = 1024;
 
 class Follower {
  public:
-  Follower(const ProcessorCode& code, size_t stage, const std::vector<double>& runs)
-      : code_(code), stage_(stage), runs_(runs), flows_(code.stages()[stage].function.instructions) {}
+  Follower(const ProcessorCode& code, size_t stage)
+      : code_(code), stage_(stage), flows_(code.stages()[stage].function.instructions) {}
 
-  ProcessorClocks run() {
+  /// Of one task, whose instructions run so often.
+  ProcessorClocks run(std::vector<double> runs, double tasks) {
     ProcessorClocks found;
-    const Iteration whole = iteration_of(machine::running_code(flows_, runs_));
-    found.clocks = apart_ + repeated(whole.steps, 1);
-    for (const double runs : runs_) found.instructions += runs;
+    for (const double once : runs) found.instructions += once;
+    for (size_t b = 0; b < flows_.count(); ++b)
+      if (!flows_.loops_of(b).empty())  // all of them are within the one over tasks
+        for (size_t i = flows_.block(b).begin; i < flows_.block(b).end; ++i) runs[i] *= tasks;
+    const Iteration whole = iteration_of(machine::running_code(flows_, runs));
+    found.clocks = (apart_ + repeated(whole.steps, 1)) / tasks;
     return found;
   }
 
@@ -66,16 +70,16 @@ class Follower {
 
   const ProcessorCode& code_;
   const size_t stage_;
-  const std::vector<double>& runs_;
   const machine::ControlFlow flows_;
   double apart_ = 0;  // clocks of loops that count by themselves
 };
 
 }  // namespace
 
-ProcessorClocks processor_clocks(const ProcessorCode& code, size_t stage, const std::vector<double>& runs) {
+ProcessorClocks processor_clocks(const ProcessorCode& code, size_t stage, const std::vector<double>& runs,
+                                 int64_t tasks) {
   if (runs.empty()) return {};
-  return Follower(code, stage, runs).run();
+  return Follower(code, stage).run(runs, static_cast<double>(tasks));
 }
 
 }  // namespace mambac::tools
