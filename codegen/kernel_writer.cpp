@@ -409,7 +409,17 @@ Op combining_op(const Node& n) { return n.op == Op::Amax ? Op::Max : Op::Add; }
 double neutral_value(const Node& n) { return n.op == Op::Amax ? -std::numeric_limits<double>::infinity() : 0.0; }
 Op lane_reduction(const Node& n) { return n.op == Op::Amax ? Op::Amax : Op::Sum; }
 
+/// The nearest number of a u8, the even one of two; 0 of what is none. A float of 24 bits has no room for a fraction
+/// beside 2^23, so that an addition rounds.
+Value nearest_u8(loop::StageBuilder& b, Value x) {
+  constexpr double kNoFraction = 1.5 * (1 << 23);
+  const Value within = b.apply(Op::Min, {b.apply(Op::Max, {x, b.number(0)}), b.number(255)});
+  return b.apply(Op::Sub, {b.apply(Op::Add, {within, b.number(kNoFraction)}), b.number(kNoFraction)});
+}
+
+/// A narrower float is rounded where it is stored; a whole number is one wherever it is read.
 Value apply_pointwise(loop::StageBuilder& b, const Node& n, const std::vector<Value>& args) {
+  if (n.op == Op::Cast && !is_float(n.type.dtype)) return nearest_u8(b, args[0]);
   if (n.op == Op::Cast || n.op == Op::Stop || n.op == Op::Broadcast) return args[0];
   return b.apply(n.op, args);
 }

@@ -87,7 +87,13 @@ static double pointwise(Op op, double x, double y, double z) {
   }
 }
 
+/// The nearest number of a u8, the even one of two; 0 of what is none.
+double nearest_u8(double x) {
+  return x >= 0 ? std::nearbyint(std::min(x, 255.0)) : 0;
+}
+
 void eval_pointwise(Evaluation& e) {
+  const bool whole = e.node.op == Op::Cast && !is_float(e.node.type.dtype);
   const Dims& dims = e.node.type.dims;
   std::vector<Sizes> strides{e.strides(e.node.type, dims)};
   const double* operands[3] = {};
@@ -99,7 +105,8 @@ void eval_pointwise(Evaluation& e) {
   loop(e.sizes(dims), strides, [&](const Sizes& at) {
     double args[3] = {};
     for (size_t i = 0; i < count; ++i) args[i] = operands[i][at[i + 1]];
-    e.out.data[at[0]] = pointwise(e.node.op, args[0], args[1], args[2]);
+    const double value = pointwise(e.node.op, args[0], args[1], args[2]);
+    e.out.data[at[0]] = whole ? nearest_u8(value) : value;
   });
 }
 

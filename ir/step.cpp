@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ir/dims.h"
 
 namespace mambac {
@@ -92,6 +94,14 @@ void close_slot(StepRule& rule, StateSlot slot, NodeId next) {
   rule.state.slots.push_back(std::move(slot));
 }
 
+/// What is made of a last step is so, too, and cannot be there at every step.
+void find_end(StepRule& rule) {
+  const auto is_end = [&](NodeId o) { return rule.state.ends.contains(o); };
+  if (std::ranges::none_of(rule.node.operands, is_end)) return;
+  if (rule.node.type.has(rule.walk)) rule.fail("it needs the last step at every step");
+  rule.state.ends.insert(rule.id);
+}
+
 NodeId step_pointwise(StepRule& rule) {
   if (rule.walks()) rule.fail("it needs all steps at once");
   if (rule.node.op == Op::Param && rule.node.type.has(rule.walk)) rule.fail("it has a value per step");
@@ -110,7 +120,10 @@ NodeId step_reduction(StepRule& rule) {
 }
 
 NodeId step_at(StepRule& rule) {
-  if (rule.walks() && rule.node.attrs.integer == -1) return rule.mapped(rule.node.operands[0]);  // the last one so far
+  if (rule.walks() && rule.node.attrs.integer == -1) {
+    rule.state.ends.insert(rule.id);
+    return rule.mapped(rule.node.operands[0]);  // the last one so far
+  }
   if (rule.walks()) rule.fail("it needs one step at every step");
   return unchanged(rule);
 }
@@ -190,6 +203,7 @@ NodeId state_source(const Graph& graph, NodeId recurrence) {
 NodeId step(Builder& out, const Graph& from, NodeId node, DimId walk, const std::function<NodeId(NodeId)>& mapped,
             StepState& state) {
   StepRule rule{out, from, node, from.node(node), walk, mapped, state};
+  find_end(rule);
   out.location = rule.node.location;
   out.hint = rule.node.name;
   switch (rule.node.op) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -38,12 +39,14 @@ struct StateSlot {
 /// before the first step is the operand `start` of the origin, 0 when absent.
 struct StepState {
   std::vector<StateSlot> slots;
+  std::set<NodeId> ends;  // values of the origin graph that are made of a last step: each step would have another one
 };
 
 /// Appends to `out` what `node` of `from` is at one step of `walk`; `mapped` gives what its operands became. Values
 /// lose the dimension `walk`; the dimensions of `out` are those of `from`, by the same ids.
 ///
-/// NoStepForm at the node's location when the op has no step form: it runs from the end, or needs all steps at once.
+/// NoStepForm at the node's location when the op has no step form: it runs from the end, or needs all steps, or the last
+/// one, at once.
 NodeId step(Builder& out, const Graph& from, NodeId node, DimId walk, const std::function<NodeId(NodeId)>& mapped,
             StepState& state);
 

@@ -76,6 +76,17 @@ void verify_direction(const Graph& graph, const Node& node, const KernelGroup& k
     fail(graph, node, fmt::format("it goes against the walk of kernel {}", kernel.name));
 }
 
+/// A walk reads `starts` at neighbouring steps, too, of which those to come are in memory only when another kernel, or
+/// none, leaves them there.
+void verify_starts(const Graph& graph, const Node& node) {
+  for (NodeId o = operand(node, "starts"); o.present();) {
+    const Node& from = graph.node(o);
+    if (from.kernel == node.kernel)
+      fail(graph, node, fmt::format("kernel {} computes its starts", graph.kernels[static_cast<size_t>(node.kernel)].name));
+    o = from.kernel < 0 && !from.operands.empty() ? from.operands[0] : NodeId{};  // through views
+  }
+}
+
 /// What a node does is done by the loops of its kernel: each dimension that it reads or makes has a role there (tiles
 /// go along with what they are tiles of), recurrences go along the walk, and taps are an inner loop. What leaves parts of
 /// a sum over rows has loops of its own for all but the rows.
@@ -93,6 +104,7 @@ void verify_loops(const Graph& graph, const Node& node, const KernelGroup& kerne
   if (kernel.kind != KernelGroup::walk || kernel.along != node.attrs.dims[0])
     fail(graph, node, fmt::format("kernel {} does not walk along {}", kernel.name, graph.dim(node.attrs.dims[0]).name));
   verify_direction(graph, node, kernel);
+  verify_starts(graph, node);
   const bool taps = node.op == Op::Window || node.op == Op::Overlap;
   if (taps && !contains(kernel.inner, node.attrs.dims[1]))
     fail(graph, node, fmt::format("its taps are no inner loop of kernel {}", kernel.name));

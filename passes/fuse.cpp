@@ -250,7 +250,7 @@ bool Fuser::join_operands(NodeId id, int base, Why* why) {
   const int target = *candidates.begin();
   const Member self{id};
   const std::optional<std::vector<Member>> added = fitting(id, target, members, why);
-  if (!added) return false;
+  if (!added || !find_states(candidates, merged(members, *added, self), why)) return false;
   for (int g : candidates) absorb(target, g);
   home_[id.index] = target;
   level_[id.index] = base;
@@ -384,6 +384,15 @@ std::set<NodeId> Fuser::leaves_of(NodeId id, size_t full, const std::set<NodeId>
 bool Fuser::restarts(const Member& member, const std::vector<Member>& members) const {
   const Node& n = node(member.node);
   return member.resumed && !(n.op == Op::Window && !holds(members, n.operands[0]));
+}
+
+std::vector<NodeId> Fuser::operands_of(const Member& member, const std::vector<Member>& members) const {
+  const Node& n = node(member.node);
+  const NodeId start = restarts(member, members) ? operand(n, "start") : NodeId{};
+  std::vector<NodeId> read;
+  for (NodeId o : n.operands)
+    if (o.present() && o != start) read.push_back(o);
+  return read;
 }
 
 bool is_join(const Node& node) {

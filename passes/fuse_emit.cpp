@@ -98,8 +98,8 @@ void Fuser::emit_unit(int g) {
   const FusedGroup& group = groups_[g];
   // Operands from outside first, so that a kernel's nodes stay together.
   for (const Member& m : group.members)
-    for (NodeId o : node(m.node).operands)
-      if (o.present() && !(holds(group.members, o) && !group.library)) emit_value(group.library ? -1 : g, o);
+    for (NodeId o : operands_of(m, group.members))
+      if (group.library || !holds(group.members, o)) emit_value(group.library ? -1 : g, o);
   const int number = static_cast<int>(out_.kernels.size());
   KernelGroup kernel;
   if (group.library) {

@@ -35,17 +35,14 @@ void Fuser::drop_unneeded() {
   while (!stack.empty()) {
     const auto [g, id] = stack.back();
     stack.pop_back();
-    bool restarted = false;
-    if (g >= 0)
-      for (const Member& m : groups_[g].members) restarted |= m.node == id && restarts(m, groups_[g].members);
-    if (restarted) need(-1, state_source(id));  // its states at the tiles come from where it runs whole
-    const int start = operand_index(node(id).op, "start");
-    for (size_t i = 0; i < node(id).operands.size(); ++i) {
-      const NodeId o = node(id).operands[i];
-      if (!o.present() || (restarted && static_cast<int>(i) == start)) continue;
-      const bool library = g >= 0 && groups_[g].library;
-      need(library ? -1 : g, o);
+    if (g < 0) {  // a join or a view
+      for (NodeId o : node(id).operands) need(-1, o);
+      continue;
     }
+    const std::vector<Member>& members = groups_[g].members;
+    const Member& member = *std::ranges::find(members, id, &Member::node);
+    if (restarts(member, members)) need(-1, state_source(id));  // its states at the tiles are from where it runs whole
+    for (NodeId o : operands_of(member, members)) need(groups_[g].library ? -1 : g, o);
   }
   std::fill(chunks_.begin(), chunks_.end(), false);
   for (size_t g = 0; g < groups_.size(); ++g) {
@@ -148,8 +145,7 @@ std::vector<std::set<int>> Fuser::readers_of_groups() const {
     if (!groups_[g].alive) continue;
     for (const Member& m : groups_[g].members) {
       if (restarts(m, groups_[g].members)) readers[home_[state_source(m.node).index]].insert(kOutside);
-      for (NodeId o : node(m.node).operands) {
-        if (!o.present()) continue;
+      for (NodeId o : operands_of(m, groups_[g].members)) {
         if (groups_[g].library)
           read(kOutside, o);
         else if (!holds(groups_[g].members, o))
@@ -190,19 +186,25 @@ bool Fuser::sink() {
 bool Fuser::merge(int target, int g) {
   if (groups_[target].library || target == g) return false;
   Why why;
-  if (!can_be_one(both(target, groups_[g].members), &why)) return false;
+  if (!can_be_one({target, g}, both(target, groups_[g].members), &why)) return false;
   absorb(target, g);
   return true;
 }
 
-bool Fuser::can_be_one(const std::vector<Member>& members, Why* why) const {
+bool Fuser::can_be_one(const std::set<int>& groups, const std::vector<Member>& members, Why* why) const {
+  return find_states(groups, members, why) && describe(members, why);
+}
+
+bool Fuser::find_states(const std::set<int>& groups, const std::vector<Member>& members, Why* why) const {
   for (const Member& m : members) {
+    if (!restarts(m, members)) continue;
     const NodeId source = state_source(m.node);
-    if (!restarts(m, members) || holds(groups_[home_[source.index]].members, source)) continue;
-    *why = Reason{ReasonCode::NoStates, fmt::format("no kernel leaves the states of {}", node(source).name)};
+    const int home = home_[source.index];
+    if (!groups.count(home) && holds(groups_[home].members, source)) continue;
+    *why = Reason{ReasonCode::NoStates, fmt::format("no other kernel leaves the states of {}", node(source).name)};
     return false;
   }
-  return describe(members, why).has_value();
+  return true;
 }
 
 bool Fuser::unite() {
@@ -248,7 +250,7 @@ bool Fuser::unite(int target, int g, Why* why) {
 
 bool Fuser::may_be_united(int target, int g, Why* why) const {
   const std::vector<Member> all = both(target, turned(g, walk_of(NodeId{}, groups_[target].members)));
-  if (!can_be_one(all, why)) return false;
+  if (!can_be_one({target, g}, all, why)) return false;
   Why circle = why_in_circle(all, target, g);
   if (!circle) return true;
   *why = std::move(circle);
@@ -312,11 +314,9 @@ bool Fuser::is_walk(int g) const {
 std::set<int> Fuser::dependencies(const std::vector<Member>& members, bool library) const {
   std::set<int> found;
   for (const Member& m : members) {
-    const bool restarted = restarts(m, members);
-    if (restarted) found.insert(home_[state_source(m.node).index]);
-    const NodeId not_read = restarted ? operand(node(m.node), "start") : NodeId{};
-    for (NodeId o : node(m.node).operands)
-      if (o.present() && o != not_read && (library || !holds(members, o))) found.merge(writers_of(o));
+    if (restarts(m, members)) found.insert(home_[state_source(m.node).index]);
+    for (NodeId o : operands_of(m, members))
+      if (library || !holds(members, o)) found.merge(writers_of(o));
   }
   return found;
 }

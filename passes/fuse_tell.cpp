@@ -92,7 +92,7 @@ Reason Fuser::why_apart(int producer, int consumer, const std::set<int>& readers
 Why Fuser::why_no_loops(int producer, int consumer) const {
   Why why;
   const std::vector<Member> all = both(consumer, groups_[producer].members);
-  if (can_be_one(all, &why)) return why_in_circle(all, producer, consumer);
+  if (can_be_one({producer, consumer}, all, &why)) return why_in_circle(all, producer, consumer);
   const bool share_wide = std::ranges::any_of(groups_[producer].members, [&](const Member& m) {
     return widths_.wide(m.node) && holds(groups_[consumer].members, m.node);
   });

@@ -112,6 +112,8 @@ class Fuser {
   /// Whether it restarts from stored states when it is one of these: it runs against the walk, and is no window of what
   /// lies in memory, where its taps are, too.
   bool restarts(const Member& member, const std::vector<Member>& members) const;
+  /// The operands that it reads as one of these: what restarts has no start.
+  std::vector<NodeId> operands_of(const Member& member, const std::vector<Member>& members) const;
 
   // ---- cleaning ----
 
@@ -136,8 +138,11 @@ class Fuser {
   /// runs before them. Returns whether anything changed.
   bool sink();
   bool merge(int target, int g);
-  /// Whether these can be one group: they share loops, and those that restart find their states stored.
-  bool can_be_one(const std::vector<Member>& members, Why* why) const;
+  /// Whether groups, with these members then, can be one: they share loops, and those that restart find their states
+  /// stored.
+  bool can_be_one(const std::set<int>& groups, const std::vector<Member>& members, Why* why) const;
+  /// Whether kernels other than these groups leave the states that these members restart from.
+  bool find_states(const std::set<int>& groups, const std::vector<Member>& members, Why* why) const;
   /// Merges groups that make the same recurrence again, or of which one has all wide values of the other. Returns
   /// whether anything changed.
   bool unite();

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "ir/dims.h"
+#include "passes/contraction.h"
 #include "passes/group_loops.h"
 
 namespace mambac {
@@ -154,6 +155,22 @@ bool may_be_outer(const Graph& graph, const WalkFacts& facts, const std::vector<
   });
 }
 
+/// Whether no member walks with `starts` that members compute.
+bool reads_starts_in_memory(const Graph& graph, const std::vector<Member>& members, Why* why) {
+  const std::set<NodeId> computed = nodes_of(members);
+  for (const Member& member : members) {
+    const Node& node = graph.node(member.node);
+    for (NodeId o = operand(node, "starts"); o.present();
+         o = is_view(graph, o) ? graph.node(o).operands[0] : NodeId{}) {
+      if (!computed.count(o)) continue;
+      *why = Reason{ReasonCode::Neighbours,
+                    fmt::format("{} reads {} at neighbouring steps, too", node.name, graph.node(o).name)};
+      return false;
+    }
+  }
+  return true;
+}
+
 std::optional<KernelGroup> describe_walk(const Graph& graph, const WalkFacts& facts, const std::vector<Member>& members,
                                          Why* why) {
   KernelGroup group;
@@ -254,6 +271,7 @@ std::optional<KernelGroup> describe_group(const Graph& graph, const Lanes& lanes
   if (!group && members.size() == 1 && !is_directional(graph.node(members[0].node).op))
     return describe_rows(graph, members, few_kernels, why);  // on its own it need not follow a walk
   if (!group || !reads_no_late_value(graph, *group, members, why)) return std::nullopt;
+  if (!reads_starts_in_memory(graph, members, why)) return std::nullopt;
   for (const Member& member : members) {
     const Node& node = graph.node(member.node);
     if (!is_late(graph, *group, node) || touches(graph, node, group->along)) continue;

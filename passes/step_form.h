@@ -14,12 +14,12 @@ namespace mambac {
 ///
 /// Generation costs the same at every position this way, and the state is all that has to be kept, cloned or saved.
 /// NoStepForm (ir/step.h), at the location of the op, when it has no step form: it runs from the end, or needs all
-/// steps at once.
+/// steps, or the last one, at once.
 Graph step_form(const Graph& graph, DimId walk);
 
 /// The whole-sequence graph (prefill) with the same state: the same inputs, which take the place of `start` operands
 /// where those are given, and the same outputs, the state after the last step. So a sequence may be cut anywhere into
-/// prefills and steps. Both functions must be given the same graph.
+/// prefills and steps, where the graph has a step form. Both functions must be given the same graph.
 Graph expose_state(const Graph& graph, DimId walk);
 
 /// The states before the first step that are not all 0: outputs "state.<n>.<node>" with the values of the `start`

@@ -169,6 +169,24 @@ TEST(Verify, DirectionsOfRecurrences) {
   expect_contains(problem(again, false), "it resumes, and goes the way of kernel k0");
 }
 
+/// A walk reads starts at steps to come: what it computes itself, behind a view or not, is not there yet.
+TEST(Verify, StartsLieInMemory) {
+  Bench t;
+  const NodeId x = t.in("x", {t.B, t.L, t.D}), flags = t.b.op(Op::Lt, {t.in("s", {t.B, t.L, t.N}), t.b.constant(0)});
+  const NodeId cut = t.b.at(flags, t.N, 0);
+  t.graph.node(t.b.scan(t.b.constant(0.5), x, t.L, false, {}, cut)).kernel = 0;
+  const auto problem = [&](int of_flags, int of_cut) {
+    t.graph.kernels = {{KernelGroup::walk, "k0", t.L, false, t.D, {t.B}, {t.N}},
+                       {KernelGroup::rows, "k1", {}, false, t.N, {t.B, t.L}, {}}};
+    t.graph.node(flags).kernel = of_flags;
+    t.graph.node(cut).kernel = of_cut;
+    return message_of<InternalError>([&] { verify(t.graph); });
+  };
+  EXPECT_EQ(problem(1, -1), "");
+  expect_contains(problem(0, -1), "kernel k0 computes its starts");
+  expect_contains(problem(0, 0), "kernel k0 computes its starts");
+}
+
 TEST(Verify, LibraryCalls) {
   Bench t;
   const NodeId x = t.in("x", {t.B, t.L, t.D}), w = t.in("w", {t.D, t.N});

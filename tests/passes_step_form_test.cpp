@@ -70,6 +70,22 @@ TEST(StepForm, AStartThatIsMadeOfTheStepsIsRefused) {
   EXPECT_THROW(expose_state(g, L), NoStepForm);
 }
 
+/// A step has its own last one; that of the sequence, which the graph reads at every step, comes later.
+TEST(StepForm, TheLastStepAtEveryStepIsRefused) {
+  for (const bool through_a_sum : {false, true}) {
+    Graph g;
+    Builder b(g);
+    const DimId L = g.add_dim("L", 0), D = g.add_dim("D", 3);
+    const NodeId x = b.input("x", {DType::f32, {L, D}});
+    NodeId last = b.at(b.scan(b.constant(0.75), x, L), L, -1);
+    if (through_a_sum) last = b.sum(b.Mul(last, last), {D});
+    g.outputs() = {{"last", last}};
+    EXPECT_NO_THROW(step_form(g, L));
+    g.outputs().push_back({"y", b.Mul(x, last)});
+    EXPECT_THROW(step_form(g, L), NoStepForm);
+  }
+}
+
 TEST(StepForm, ALongSequence) {
   Mixer mixer = make_mixer({.width = 2, .channels = 2, .states = 2, .rank = 1});
   const Bindings bindings{{"B", 1}, {"L", 4096}};

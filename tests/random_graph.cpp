@@ -332,17 +332,19 @@ class Drawer {
     }
   }
 
-  /// A value before the first step, or none.
+  /// A value before the first step, given or computed, or none.
   NodeId start(Dims within) {
     if (random_.chance(0.5)) return {};
     random_.shuffle(within);
     within.resize(static_cast<size_t>(random_.integer(0, static_cast<int64_t>(within.size()))));
-    return source(ordered(result_.graph, within));
+    const NodeId given = source(ordered(result_.graph, within));
+    return given.present() && random_.chance(0.3) ? op(Op::Cos, {given}) : given;
   }
   NodeId starts(const Dims& result, DimId walk) {
     if (random_.chance(0.6)) return {};
-    return new_source(contains(result, B) && random_.chance(0.8) ? Dims{B, walk} : Dims{walk}, DType::f32,
-                      {Range::mask, 0, 0.2});
+    const NodeId given = new_source(contains(result, B) && random_.chance(0.8) ? Dims{B, walk} : Dims{walk}, DType::f32,
+                                    {Range::mask, 0, 0.2});
+    return given.present() && random_.chance(0.4) ? op(Op::Lt, {number(0), given}) : given;
   }
 
   /// Along the steps, or a dimension of fixed size.
