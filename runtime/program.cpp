@@ -140,6 +140,7 @@ class PlannedExecutable : public Executable {
     auto found = std::ranges::find(runs_, pointers, &Runs::pointers);
     if (found == runs_.end()) {
       check_ports();
+      check_sources();
       if (runs_.size() == kMostSets) runs_.pop_back();
       runs_.push_front({pointers, 0, nullptr});
     } else {
@@ -267,6 +268,15 @@ class PlannedExecutable : public Executable {
     const char* begin;
     const char* end;
   };
+
+  /// What a call comes to and nothing placed would be at address 0.
+  void check_sources() const {
+    for (const Step& step : steps_)
+      for (const Step::Source& source : step.sources)
+        if (source.node.present() && pointers_[source.node.index] == nullptr)
+          throw InternalError(fmt::format("run: {} comes to {}, which has no memory", step.name,
+                                          program_.graph().node(source.node).name));
+  }
 
   /// That everything is bound, and that no output lies where another port does unless its kernel allows it.
   void check_ports() const {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "ir/builder.h"
+#include "ir/error.h"
 #include "passes/fuse.h"
 #include "runtime/cuda/emulated_device.h"
 #include "runtime/program.h"
@@ -151,6 +152,29 @@ TEST(InPlaceOfAVector, TasksShareTheLanes) { expect_vector_in_place(5003, cpu_de
 
 /// More than a block's threads keep in registers.
 TEST(InPlaceOfAVector, ThreadsShareTheLanes) { expect_vector_in_place(70003, *emulated_cuda_device()); }
+
+/// Of a graph that no pass makes and verify() refuses: its walk reads flags of steps to come, which it computes itself.
+TEST(ProgramMemory, WhatNothingPlacedIsNoAddress) {
+  Graph graph;
+  Builder build(graph);
+  const DimId steps = graph.add_dim("L", 0), lanes = graph.add_dim("D", 6);
+  const NodeId x = build.input("x", {DType::f32, {steps, lanes}}), s = build.input("s", {DType::f32, {steps}});
+  const NodeId flags = build.op(Op::Lt, {s, build.constant(0)});
+  const NodeId y = build.scan(build.constant(0.5), x, steps, false, {}, flags);
+  for (const NodeId id : {flags, y}) graph.node(id).kernel = 0;
+  graph.kernels = {{KernelGroup::walk, "k0", steps, false, lanes, {}, {}}};
+  graph.outputs() = {{"y", y}};
+  const Program program(graph);
+  const auto executable = program.instantiate({{"L", 3}});
+  std::map<std::string, std::vector<float>> memory;
+  for (const char* port : {"x", "s", "y"}) executable->bind(port, (memory[port] = std::vector<float>(18)).data());
+  try {
+    executable->run();
+    FAIL() << "the flags have no memory";
+  } catch (const InternalError& failure) {
+    EXPECT_NE(std::string(failure.what()).find("k0 comes to"), std::string::npos) << failure.what();
+  }
+}
 
 }  // namespace
 }  // namespace mambac
