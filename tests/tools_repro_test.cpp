@@ -93,6 +93,18 @@ TEST(Reproducer, OfASignal) {
   reproducer_of(folder, "abort", outcome);
 }
 
+/// The report is whole, whichever of them writes it.
+TEST(Reproducer, OfThreadsThatCrashAtOnce) {
+  const TemporaryFolder folder;
+  for (int i = 0; i < 20; ++i) {
+    const Outcome outcome = planted(folder, "threads", kPlanted + "dump mambabyte:tiny --stage fuse");
+    EXPECT_EQ(outcome.code, 128 + SIGSEGV);
+    EXPECT_NE(outcome.error.find("in the pass regroup: SIGSEGV"), std::string::npos) << outcome.error;
+    EXPECT_EQ(error_of(outcome).find('\n'), error_of(outcome).size() - 1) << "more than one";
+    EXPECT_TRUE(fs::exists(named_folder(outcome.error) / "graph.mb")) << outcome.error;
+  }
+}
+
 /// What never ends is asked from outside.
 TEST(Reproducer, OfWhatNeverEnds) {
   const TemporaryFolder folder;
