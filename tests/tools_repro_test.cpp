@@ -74,6 +74,18 @@ TEST(Reproducer, OfAFailedPass) {
   EXPECT_EQ(environment.at("variables").at("MAMBAC_PLANTED"), "throw");
 }
 
+/// Whichever command runs the passes.
+TEST(Reproducer, OfAPassThatOtherCommandsRun) {
+  const TemporaryFolder folder;
+  for (const std::string command : {"compare", "cost", "explain", "diff mambabyte:tiny"}) {
+    const Outcome outcome = planted(folder, "throw", kPlanted + command + " mambabyte:tiny");
+    EXPECT_EQ(outcome.code, 70) << command;
+    EXPECT_EQ(passes_of(contents(reproducer_of(folder, "throw", outcome) / "graph.mb")),
+              std::vector<std::string>{"regroup"})
+        << command;
+  }
+}
+
 TEST(Reproducer, OfAGraphThatIsRefused) {
   const TemporaryFolder folder;
   const Outcome outcome = planted(folder, "refused", kPlanted + "dump mambabyte:tiny --stage all --out dumps");

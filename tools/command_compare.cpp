@@ -13,6 +13,7 @@
 #include "tools/compile.h"
 #include "tools/device_option.h"
 #include "tools/random_inputs.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -89,7 +90,7 @@ Task make_task(const Arguments& arguments, Device& first) {
   PipelineOptions options = options_for(task.kind, storage, task.sizes);
   options.fuse = device_options(first.fuse_options(), options.fuse);
   task.constant_parameters = options.narrow_parameters;
-  run_pipeline(source, options, [&](std::string_view stage, const Graph& graph) {
+  noted_pipeline(source, options, [&](std::string_view stage, const Graph& graph) {
     const bool changes = task.stages.size() < 2 || !equal(task.stages.back().graph, graph);
     if (changes) task.stages.push_back({std::string(stage), graph});
   });
