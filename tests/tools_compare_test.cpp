@@ -217,6 +217,27 @@ TEST_F(Compare, SaysWhenAFaultIsGoneOnceInnerValuesAreStored) {
   EXPECT_EQ(comparison.wrong->value.name, "y");
 }
 
+/// Integers, which a kernel by itself does not store.
+const char* kLookUp = R"(free B, L
+model m<D = 6, V = 256>(x: [B, L, D]) {
+  param table: [V, D] = normal(0, 1)
+  return y = gather<V>(table, cast<u8>(99.5 * abs(at<D, 0>(x))))
+})";
+
+TEST_F(Compare, IntegersAreCutOffAndRight) {
+  folder.write("m.mb", kLookUp);
+  succeed(folder, "mambac compare m.mb --graph prefill");
+}
+
+TEST_F(Compare, NamesIntegersThatAreWrong) {
+  const std::string file = folder.write("m.mb", kLookUp).string();
+  const auto device = faulty_device({.op = Op::Mul, .factor = 1.5, .compilations = 1});
+  const tools::Comparison comparison = compare_on(*device, file, GraphKind::prefill, DType::f32);
+  ASSERT_TRUE(comparison.wrong);
+  EXPECT_EQ(comparison.wrong->value.op, Op::Cast);
+  EXPECT_EQ(comparison.wrong->value.found, std::floor(comparison.wrong->value.found));
+}
+
 TEST_F(Compare, Mistakes) {
   for (const auto& [options, message] : {std::pair{"--devices cpu", "two different devices"},
                                          {"--devices cpu,cpu", "two different devices"},
