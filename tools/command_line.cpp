@@ -84,7 +84,7 @@ Option Command::add_option(const std::string& name, int64_t& value, const std::s
 }
 
 Option Command::add_option(const std::string& name, uint64_t& value, const std::string& help) const {
-  return Option(app_->add_option(name, value, help));
+  return Option(app_->add_option(name, value, help)).none_or_more();  // the parser would take -1 for 2^64 - 1
 }
 
 Option Command::add_option(const std::string& name, double& value, const std::string& help) const {
