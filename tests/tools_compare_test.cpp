@@ -95,7 +95,8 @@ tools::Comparison compare_on(Device& device, const std::string& file, GraphKind 
   const Graph source = tools::source_graph(selection.model, kind);
   const Graph fused = run_pipeline(source, tools::options_for(kind, storage, sizes)).graph;
   const Arrays inputs = tools::random_inputs(fused, sizes, {});
-  return tools::compare_with_reference(fused, sizes, inputs, device, false, [](const std::string&, size_t, size_t) {});
+  const Program program(fused, {}, device);
+  return tools::compare_with_reference(program, sizes, inputs, false, [](const std::string&, size_t, size_t) {});
 }
 
 TEST_F(Compare, NamesTheOpThatADeviceComputesWrong) {

@@ -130,8 +130,9 @@ TEST(Reproducer, OfAKernelThatCannotBeLowered) {
   const TemporaryFolder folder;
   folder.write("m.mb", R"(free B, L
 model m<E = 4>(x: [B, L, E]) { return y = scan<L>(exp(0.5 * x), x) })");
-  for (const std::string command : {"dump m.mb --graph prefill --stage cuda", "dump m.mb --graph step --stage kernels",
-                                    "dump m.mb --graph prefill --stage kernels --schedule k0:tile=16"}) {
+  for (const std::string command :
+       {"compare m.mb --graph prefill", "dump m.mb --graph prefill --stage cuda",
+        "dump m.mb --graph step --stage kernels", "dump m.mb --graph prefill --stage kernels --schedule k0:tile=16"}) {
     const Outcome outcome = planted(folder, "lower", kPlanted + command);
     if (command.find("step") != std::string::npos) {
       EXPECT_EQ(outcome.code, 0) << outcome.error;  // it has no scan

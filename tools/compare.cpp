@@ -66,9 +66,9 @@ Errors by_node(const std::vector<ValueError>& list) {
 
 class Comparer {
  public:
-  Comparer(const Graph& fused, const Bindings& sizes, const Arrays& inputs, Device& device, bool constant_parameters,
+  Comparer(const Program& program, const Bindings& sizes, const Arrays& inputs, bool constant_parameters,
            const CompareProgress& progress)
-      : sizes_(sizes), inputs_(inputs), progress_(progress), program_(fused, {}, device) {
+      : sizes_(sizes), inputs_(inputs), progress_(progress), program_(program) {
     found_ = run_once(program_, sizes, inputs, {.constant_parameters = constant_parameters});
   }
 
@@ -193,16 +193,16 @@ class Comparer {
   const Bindings& sizes_;
   const Arrays& inputs_;
   const CompareProgress& progress_;
-  const Program program_;
+  const Program& program_;
   FoundValues found_;
   Errors errors_;
 };
 
 }  // namespace
 
-Comparison compare_with_reference(const Graph& fused, const Bindings& sizes, const Arrays& inputs, Device& device,
+Comparison compare_with_reference(const Program& program, const Bindings& sizes, const Arrays& inputs,
                                   bool constant_parameters, const CompareProgress& progress) {
-  return Comparer(fused, sizes, inputs, device, constant_parameters, progress).run();
+  return Comparer(program, sizes, inputs, constant_parameters, progress).run();
 }
 
 }  // namespace mambac::tools
