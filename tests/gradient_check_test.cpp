@@ -39,6 +39,7 @@ const std::vector<std::string> kModels = {
     "return y = scan<L>(1e-12 * sigmoid(x) * w, x)",
     "return y = scan<L>(exp(-300 * w), x)",
     "return y = scan<L>(0.9 * w, x) / (1e-9 + softplus(x * w))",
+    "return y = sin(1e9 * x * w) + cos(1e9 + w)",
     "return y = sin(1000 * x * w) + cos(x) * rsqrt(1e-5 + x * x)",
 };
 

@@ -58,9 +58,7 @@ class OneOp {
 
   /// The rule by one of the operands.
   std::optional<WrongRule> check(NodeId id, size_t operand) {
-    Array direction = x_.at(name(operand));
-    const double size = root_mean_square(direction.data);
-    for (double& v : direction.data) v = (std::abs(v) + 0.1 * size) * (2 * rng_.uniform() - 1);
+    Array direction = direction_of(operand);
     const std::vector<Slope> slopes = slopes_along(operand, direction);
     Arrays values = x_;
     Array& seed = values["seed.y"] = {shape_of(graph_, result().type, sizes_), {}};
@@ -91,6 +89,18 @@ class OneOp {
   void avoid_ties(Array& array) {
     const double mean = root_mean_square(array.data), size = 1e-3 * (mean > 0 ? mean : 1);
     for (double& x : array.data) x += (x < 0 ? -size : size) * (0.5 + rng_.uniform());
+  }
+
+  /// As large as the operand's elements; none where a wave would turn too far within a step to be followed.
+  Array direction_of(size_t operand) {
+    Array direction = x_.at(name(operand));
+    const double size = root_mean_square(direction.data);
+    const bool waves = result().op == Op::Sin || result().op == Op::Cos;
+    for (double& v : direction.data) {
+      v = (std::abs(v) + 0.1 * size) * (2 * rng_.uniform() - 1);
+      if (waves && kStep * std::abs(v) > 0.1) v = 0;
+    }
+    return direction;
   }
 
   /// Of each element of the result, when an operand moves along a direction.
