@@ -34,7 +34,8 @@ std::string expected_arguments(const Initialiser& init) {
   const double a = init.a, b = init.b;
   switch (init.kind) {
     case Initialiser::normal:
-      return b >= 0 ? "" : "a deviation of 0 or more";
+      if (!(b >= 0)) return "a deviation of 0 or more";
+      return std::abs(a) + 10 * b <= double{FLT_MAX} ? "" : "values that f32 holds";  // none is drawn farther away
     case Initialiser::uniform:
       return a <= b ? "" : "the smaller bound first";
     case Initialiser::dt_bias:

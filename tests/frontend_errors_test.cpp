@@ -68,6 +68,7 @@ const Mistake kBodies[] = {
     {"param w: [E] = constant(0 / 0)  return x * w", "3:27", "found NaN, expected a finite number of f32"},
     {"param w: [E] = constant(1e39)  return x * w", "3:25", "found 1e+39, expected a finite number of f32"},
     {"param w: [E] = normal(0, -1)  return x * w", "3:16", "found normal(0, -1), expected a deviation of 0 or more"},
+    {"param w: [E] = normal(0, 1e38)  return x * w", "3:16", "found normal(0, 1e+38), expected values that f32 holds"},
     {"param w: [E] = uniform(3, 1)  return x * w", "3:16", "found uniform(3, 1), expected the smaller bound first"},
     {"param w: [E] = dt_bias(0, 0)  return x * w", "3:16", "found dt_bias(0, 0), expected bounds above 0"},
     {"param w: [E] = dt_bias(0.1, 0.001)  return x * w", "3:16", "the smaller one first"},
