@@ -2,6 +2,7 @@
 // wrong ones wrong.
 #include "tools/gradient_check.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "frontend/model.h"
