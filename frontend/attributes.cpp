@@ -89,7 +89,10 @@ Attrs Instantiator::attributes(Frame& frame, const Expr& expr, const OpInfo& op)
     if (spec == "t" || (spec == "t?" && more())) {
       const Argument& argument = take(spec);
       const auto dtype = dtype_from(word_of(argument));
-      if (!dtype) fail(argument.location, op, "no element type (f32, bf16, f16, i32, u8)");
+      if (!dtype)
+        throw InputError(argument.location, fmt::format("found '{}' in <>, expected an element type (f32, bf16, f16, "
+                                                        "i32, u8): {}",
+                                                        text_of(argument), usage(op)));
       attrs.dtype = *dtype;
     }
     if (spec == "reverse?" && more() && word_of(expr.statics[next]) == "reverse") {

@@ -76,19 +76,19 @@ void Instantiator::main(const BlockDef& block, const std::map<std::string, doubl
     inputs.push_back(input(frame, declared.name, *declared.type, declared.location, declared.place));
   }
   for (const Result& result : run(block, bound, inputs, nullptr, block.location, "", "")) {
-    output(result, block.location);
+    output(result);
   }
   if (kind_ == TextKind::definition) graph_.remove_dead(true);
 }
 
-void Instantiator::output(const Result& result, const Location& location) {
+void Instantiator::output(const Result& result) {
   std::string name = result.name.empty() ? "out" : result.name;
   const auto taken = [&] {
     return std::any_of(graph_.outputs().begin(), graph_.outputs().end(),
                        [&](const Output& output) { return output.name == name; });
   };
   if (!result.name.empty() && taken()) {
-    throw InputError(location, fmt::format("two results have the name '{}'", name));
+    throw InputError(result.location, fmt::format("two results have the name '{}'", name));
   }
   for (int i = 1; taken(); ++i) name = fmt::format("out.{}", i);
   graph_.outputs().push_back({name, result.value});
@@ -160,10 +160,12 @@ std::vector<Result> Instantiator::give(Frame& frame, const Statement& statement,
   std::vector<Result> results;
   for (size_t i = 0; i < statement.values.size(); ++i) {
     const Expr& expr = *statement.values[i];
+    const Target& target = statement.targets[i];
     Result result;
-    result.name = statement.targets[i].name;
+    result.name = target.name;
+    result.location = target.name.empty() ? expr.location : target.location;
     if (result.name.empty() && expr.kind == Expr::name) result.name = expr.text;
-    const std::string& own = i == 0 && !name.empty() ? name : statement.targets[i].name;
+    const std::string& own = i == 0 && !name.empty() ? name : target.name;
     const About about(about_, own);
     result.value = value(frame, expr, own);
     results.push_back(std::move(result));
@@ -281,59 +283,6 @@ NodeId Instantiator::input(Frame& frame, const std::string& name, const TypeExpr
   const NodeId id = append(std::move(node));
   place(id, at);
   return id;
-}
-
-void Instantiator::param(Frame& frame, const Statement& statement) {
-  const Target& target = statement.targets[0];
-  Node node;
-  node.op = Op::Param;
-  node.name = target.name;
-  node.location = statement.location;
-  node.type = type(frame, *target.type);
-  node.param.weight_decay = !statement.no_decay;
-  const std::string leaf = statement.scope.value_or(target.name);
-  node.param.checkpoint_name = kind_ == TextKind::dump ? leaf : join_scope(frame, leaf, statement.location);
-  if (!statement.initialiser.empty()) {
-    const auto& kinds = initialiser_kinds();
-    const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const InitialiserKind& candidate) {
-      return candidate.name == statement.initialiser;
-    });
-    if (kind == kinds.end()) {
-      std::vector<std::string> names;
-      for (const InitialiserKind& known : kinds) names.emplace_back(known.name);
-      throw InputError(statement.initialiser_location,
-                       fmt::format("unknown initialiser '{}', expected one of {}{}", statement.initialiser,
-                                   fmt::join(names, ", "), did_you_mean(statement.initialiser, names)));
-    }
-    if (static_cast<size_t>(kind->arguments) != statement.values.size()) {
-      throw InputError(statement.initialiser_location,
-                       fmt::format("initialiser '{}' takes {} arguments, found {}", kind->name, kind->arguments,
-                                   statement.values.size()));
-    }
-    node.param.init.kind = kind->kind;
-    for (size_t i = 0; i < statement.values.size(); ++i) {
-      const double number = static_number(frame, *statement.values[i]);
-      if (!std::isfinite(number)) {
-        throw InputError(statement.values[i]->location, fmt::format("found {}, expected a finite number", number));
-      }
-      (i == 0 ? node.param.init.a : node.param.init.b) = number;
-    }
-  }
-  for (const DimId dim : node.type.dims) {
-    if (kind_ == TextKind::dump || !graph_.dim(dim).is_free()) continue;
-    throw InputError(statement.location, fmt::format("parameter '{}' has the free dimension '{}', expected fixed sizes",
-                                                     target.name, graph_.dim(dim).name));
-  }
-  const auto [old, added] = checkpoint_names_.emplace(node.param.checkpoint_name, statement.location);
-  if (!added) {
-    throw InputError(statement.location,
-                     fmt::format("two parameters have the checkpoint name '{}', the other is at {}; "
-                                 "'as \"...\"' on the calls tells them apart",
-                                 node.param.checkpoint_name, old->second.str()));
-  }
-  const NodeId id = append(std::move(node));
-  define(frame, Target{target.name, std::nullopt, target.location}, id);
-  place(id, statement.place);
 }
 
 void Instantiator::repeat(Frame& frame, const Statement& statement) {

@@ -37,6 +37,7 @@ struct Frame {
 struct Result {
   std::string name;  // empty: not named by the block
   NodeId value;
+  Location location;
 };
 
 enum class TextKind : uint8_t {
@@ -73,7 +74,6 @@ class Instantiator {
   void statements(Frame& frame, const std::vector<Statement>& list);
   void statement(Frame& frame, const Statement& statement);
   void assign(Frame& frame, const Statement& statement);
-  void param(Frame& frame, const Statement& statement);
   void repeat(Frame& frame, const Statement& statement);
   std::vector<Result> give(Frame& frame, const Statement& statement, const std::string& name);
   void check_result_types(Frame& frame, const std::vector<Result>& results);
@@ -82,8 +82,13 @@ class Instantiator {
   void place(NodeId id, const Place& place);
   void define(Frame& frame, const Target& target, NodeId value);
   void check_type(Frame& frame, const std::string& what, NodeId value, const TypeExpr& expected);
-  void output(const Result& result, const Location& location);
+  void output(const Result& result);
   std::string join_scope(Frame& frame, const std::string& scope, const Location& where);
+
+  // parameters.cpp
+  void param(Frame& frame, const Statement& statement);
+  Initialiser initialiser(Frame& frame, const Statement& statement);
+  void claim_checkpoint_name(const Frame& frame, const std::string& name, const Location& location);
 
   // expressions.cpp
   NodeId value(Frame& frame, const Expr& expr, const std::string& name, bool absent_allowed = false);

@@ -23,6 +23,12 @@ constexpr const char* kPrelude = "prelude.mb";
 
 }  // namespace
 
+std::string without_byte_order_mark(std::string text) {
+  constexpr std::string_view kMark = "\xef\xbb\xbf";
+  if (text.starts_with(kMark)) text.erase(0, kMark.size());
+  return text;
+}
+
 std::string read_text_file(const std::string& path, const Location& wanted_at) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
@@ -37,7 +43,7 @@ std::string read_text_file(const std::string& path, const Location& wanted_at) {
   std::ostringstream text;
   text << in.rdbuf();
   if (!in.is_open() || in.bad()) throw InputError(wanted_at, fmt::format("'{}' cannot be read", path));
-  return text.str();
+  return without_byte_order_mark(text.str());
 }
 
 Library::Library(const std::string& text, const std::string& file_name) {

@@ -39,7 +39,10 @@ class Library {
   std::set<std::string> seen_;  // file names already read
 };
 
-/// The text of a file. InputError when it is no readable regular file of at most 64 MiB.
+/// Without the mark that some editors write at the beginning of UTF-8 text.
+std::string without_byte_order_mark(std::string text);
+
+/// The text of a file, without that mark. InputError when it is no readable regular file of at most 64 MiB.
 std::string read_text_file(const std::string& path, const Location& wanted_at = {});
 
 }  // namespace mambac

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "frontend/lexer.h"
 #include "frontend/suggest.h"
@@ -123,10 +124,14 @@ class Parser {
   }
 
   void free_dims() {
+    std::set<std::string> names;
     do {
       DimDecl decl;
       decl.location = peek().location;
       decl.dim = dim_name();
+      if (decl.dim->kind == Expr::name && !peek().is("/") && !names.insert(decl.dim->text).second) {
+        throw InputError(decl.location, fmt::format("dimension '{}' is declared twice", decl.dim->text));
+      }
       while (peek().is("/")) {
         const Location where = take().location;
         auto right = dim_name();

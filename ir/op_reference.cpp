@@ -23,7 +23,10 @@ constexpr Section kSections[] = {
     {OpClass::Reduction, "Reductions", "Accumulated and stored as f32."},
     {OpClass::Contraction, "Contractions", "Accumulated as f32, stored as the given element type, f32 without one."},
     {OpClass::Layout, "Layout", "Values move; none is computed. The element type stays."},
-    {OpClass::Index, "Index", "Indices are u8 or i32; one outside of the dimension is an error."},
+    {OpClass::Index, "Index",
+     "Indices are u8 or i32; one outside of the dimension is an error. `mambac run` says so of inputs before a device "
+     "runs. Of indices that are computed the interpreter alone says it; on a device what is found there has no "
+     "meaning."},
     {OpClass::Directional, "Directional",
      "They walk a dimension step by step. `start` is what comes before the first step, with any of the result's other "
      "dimensions. `starts` is not 0 where a packed sequence begins; it has the walked dimension and otherwise only "

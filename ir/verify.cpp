@@ -11,7 +11,7 @@ namespace mambac {
 namespace {
 
 [[noreturn]] void fail(const Graph& graph, const Node& node, const std::string& message) {
-  throw InternalError(fmt::format("graph '{}', node '{}' ({}): {}", graph.name, node.name, name_of(node.op), message));
+  throw NodeFailure(graph, node, message);
 }
 
 void verify_dims(const Graph& graph) {
@@ -187,6 +187,10 @@ class KernelOrder {
 };
 
 }  // namespace
+
+NodeFailure::NodeFailure(const Graph& graph, const Node& node, const std::string& message)
+    : InternalError(fmt::format("graph '{}', node '{}' ({}): {}", graph.name, node.name, name_of(node.op), message)),
+      node_(node.name) {}
 
 void verify(const Graph& graph) {
   verify_dims(graph);

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ir/error.h"
+#include "ir/print.h"
 #include "runtime/hash.h"
 #include "runtime/rng.h"
 
@@ -54,9 +55,8 @@ void initialise(const Initialiser& initialiser, std::string_view checkpoint_name
   for (size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<float>(value_at(initialiser, rng, static_cast<int64_t>(i) % row));
     if (!std::isfinite(values[i]))
-      throw InputError(fmt::format(
-          "the initialiser of parameter '{}' with arguments {} and {} gives the value {}, expected finite ones",
-          checkpoint_name, initialiser.a, initialiser.b, values[i]));
+      throw InputError(fmt::format("parameter '{}': {} gives a value that is not finite, expected finite ones",
+                                   checkpoint_name, initialiser_text(initialiser)));
   }
 }
 

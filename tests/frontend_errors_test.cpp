@@ -45,7 +45,7 @@ const Mistake kBodies[] = {
     {"return window<N, N>(x)", "3:8", "expected it to have dimension N"},
     {"return at<E>(x)", "3:8", "nothing for 'i' in <>"},
     {"return at<E, 4>(x)", "3:8", "found index 4 along E = 4"},
-    {"return cast<f64>(x)", "3:13", "no element type"},
+    {"return cast<f64>(x)", "3:13", "found 'f64' in <>, expected an element type (f32, bf16"},
     {"return silu(x, y)", "3:16", "found 2 operands, 'silu' takes 1"},
     {"return silu()", "3:8", "input 'x' of 'silu' is missing"},
     {"return silu(xx = x)", "3:13", "'silu' has no input 'xx'"},
@@ -64,7 +64,18 @@ const Mistake kBodies[] = {
     {"a, b, c = scan<L>(x, x)  return a", "3:11", "a value and its last state"},
     {"param w: [E] = nromal(0, 1)  return x * w", "3:16", "unknown initialiser 'nromal'"},
     {"param w: [E] = normal(0)  return x * w", "3:16", "takes 2 arguments, found 1"},
-    {"param w: [E] = constant(1 / 0)  return x * w", "3:27", "expected a finite number"},
+    {"param w: [E] = constant(1 / 0)  return x * w", "3:27", "found inf, expected a finite number of f32"},
+    {"param w: [E] = constant(0 / 0)  return x * w", "3:27", "found NaN, expected a finite number of f32"},
+    {"param w: [E] = constant(1e39)  return x * w", "3:25", "found 1e+39, expected a finite number of f32"},
+    {"param w: [E] = normal(0, -1)  return x * w", "3:16", "found normal(0, -1), expected a deviation of 0 or more"},
+    {"param w: [E] = normal(0, 1e38)  return x * w", "3:16", "found normal(0, 1e+38), expected values that f32 holds"},
+    {"param w: [E] = uniform(3, 1)  return x * w", "3:16", "found uniform(3, 1), expected the smaller bound first"},
+    {"param w: [E] = dt_bias(0, 0)  return x * w", "3:16", "found dt_bias(0, 0), expected bounds above 0"},
+    {"param w: [E] = dt_bias(0.1, 0.001)  return x * w", "3:16", "the smaller one first"},
+    {"param w: [E] = log_uniform_ring(0.9, 0.1)  return x * w", "3:16", "the smaller one first"},
+    {"param w: [E] = log_uniform_ring(0.9, 1.1)  return x * w", "3:16", "expected bounds from 0 to 1"},
+    {"u = x  param x: [E] = ones  return y = u * x", "3:14", "'x' is declared twice, as an input at x.mb:2:23"},
+    {"repeat i in 3 { param w: [E] = ones  x = x * w }  return x", "3:23", "'as \"...{counter}\"' on 'repeat'"},
     {"param w = ones  return x * w", "3:9", "expected ':' and the type of 'w'"},
     {"param w: [L] = ones  return x * w", "3:7", "has the free dimension 'L'"},
     {"param w: [E] = ones  param v: [E] = ones as \"w\"  return x * w * v", "3:28", "two parameters have the checkpoint name 'w'"},
@@ -95,7 +106,7 @@ const Mistake kBodies[] = {
     {"return exp(x) as \"s\"", "3:8", "'exp' is an op"},
     {"return x(y)", "3:8", "'x' is a value, expected an op or a block"},
     {"return param()", "3:8", "expected 'param NAME: type = initialiser'"},
-    {"return a = x, a = y", "2:7", "two results have the name 'a'"},
+    {"return a = x, a = y", "3:15", "two results have the name 'a'"},
     {"return dot<E>(x, y)", "3:8", "expected it to have dimension E"},
     {"return gather<E>(x, y)", "3:8", "expected integers"},
     {"return sum<E + 1>(x)", "3:14", "expected a dimension"},
@@ -119,6 +130,7 @@ const Mistake kTexts[] = {
     {"block a(x) { return x } block a(x) { return x }", "1:31", "block 'a' is defined twice"},
     {"model m(x) { return x }", "1:9", "input 'x' of 'm' has no type"},
     {"model m(x: [1], x: [1]) { return x }", "1:17", "input 'x' is declared twice"},
+    {"free B, L, B model m(x: [B]) { return x }", "1:12", "dimension 'B' is declared twice"},
     {"model m<E>(x: [E]) { return x }", "1:7", "needs a value for its static argument 'E'"},
     {"model m<E = 2, E = 3>(x: [E]) { return x }", "1:16", "static argument 'E' is declared twice"},
     {"model m<last = 2>(x: [2]) { return x }", "1:9", "'last' cannot name a static argument"},
@@ -221,6 +233,21 @@ TEST(LanguageErrors, NamesOfModelsPresetsAndSettings) {
 TEST(LanguageErrors, AParameterWithoutInitialiserCannotBeTrained) {
   const Graph graph = instantiate(model_from_text("model m(x: [2]) { param w: [2]  return x * w }", "x.mb"));
   EXPECT_EQ(message_of([&] { check_trainable(graph); }).find("x.mb:1:25: parameter without initialiser: 'w'"), 0u);
+}
+
+TEST(LanguageErrors, AParameterOfABlockThatIsCalledTwice) {
+  const auto twice = [] {
+    instantiate(model_from_text("free B\nblock f<E>(x) { param w: [E] = ones  return x * w }\n"
+                                "model m<E = 2>(x: [B, E]) { return f<E>(f<E>(x)) }", "x.mb"));
+  };
+  const std::string message = message_of(twice);
+  EXPECT_EQ(message.find("x.mb:2:23: two parameters of this declaration have the checkpoint name 'w'"), 0u) << message;
+  EXPECT_EQ(message.find("repeat"), std::string::npos) << message;
+}
+
+TEST(LanguageErrors, ABlockMayDeclareADimensionThatAnImportHas) {
+  EXPECT_NO_THROW(instantiate(model_from_text(
+      "import \"mamba.mb\"\nfree B, L\nfree L\nmodel m<E = 8>(x: [B, L, E]) { return y = mixer<E>(x) }", "x.mb")));
 }
 
 TEST(LanguageErrors, DumpsAreExact) {

@@ -8,6 +8,7 @@
 #include "ir/builder.h"
 #include "ir/equal.h"
 #include "ir/print.h"
+#include "tests/temporary_folder.h"
 
 namespace mambac {
 namespace {
@@ -41,6 +42,17 @@ TEST(Language, NamesOfValuesAndLocations) {
   EXPECT_EQ(graph.node(*graph.find("y")).location.str(), "test.mb:4:16");
   EXPECT_EQ(graph.node(*graph.find("z")).location.str(), "test.mb:2:27");
   EXPECT_EQ(graph.outputs()[0].name, "z");
+}
+
+/// Some editors begin UTF-8 text with it.
+TEST(Language, AByteOrderMarkIsPassedOver) {
+  const TemporaryFolder folder;
+  const std::string mark = "\xef\xbb\xbf";
+  folder.write("part.mb", mark + "block twice(x) { return x + x }\n");
+  const auto file = folder.write("m.mb", mark + "import \"part.mb\" free L model m(x: [L]) { return y = twice(x) }\n");
+  const Model model = load_model(file.string());
+  EXPECT_EQ(instantiate(model).node({0}).location.column, 33);
+  EXPECT_EQ(definition_text(model).find(mark), std::string::npos);
 }
 
 TEST(Language, StaticExpressionsAreFolded) {

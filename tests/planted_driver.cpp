@@ -4,12 +4,15 @@
 //
 //     throw     regroup throws an exception that names the scan
 //     abort     regroup ends the process by a signal
+//     threads   regroup has two threads that crash at once
 //     hang      regroup never ends
 //     refused   regroup makes a graph with a wrong type
 //     lower     the kernel that walks the scan cannot be lowered
 #include <fmt/format.h>
 
+#include <barrier>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <thread>
 
@@ -39,6 +42,17 @@ bool is_planted(const char* what) {
   return planted && std::string_view(planted) == what;
 }
 
+void crash_in_two_threads() {
+  std::barrier together(2);
+  const auto crash = [&] {
+    together.arrive_and_wait();
+    std::raise(SIGSEGV);
+  };
+  std::thread other(crash);
+  crash();
+  other.join();
+}
+
 }  // namespace
 
 #define MAMBAC_REGROUP "_ZN6mambac7regroupERKNS_5GraphE"
@@ -59,6 +73,7 @@ Graph planted_regroup(const Graph& graph) {
     throw InternalError(fmt::format("planted: node '{}' of {} values and type {}", node.name, graph.size(),
                                     type_text(graph, node.type)));
   if (is_planted("abort")) std::abort();
+  if (is_planted("threads")) crash_in_two_threads();
   while (is_planted("hang")) std::this_thread::sleep_for(std::chrono::seconds(1));
   if (!is_planted("refused")) return real_regroup(graph);
   Graph made = graph;

@@ -95,7 +95,8 @@ tools::Comparison compare_on(Device& device, const std::string& file, GraphKind 
   const Graph source = tools::source_graph(selection.model, kind);
   const Graph fused = run_pipeline(source, tools::options_for(kind, storage, sizes)).graph;
   const Arrays inputs = tools::random_inputs(fused, sizes, {});
-  return tools::compare_with_reference(fused, sizes, inputs, device, false, [](const std::string&, size_t, size_t) {});
+  const Program program(fused, {}, device);
+  return tools::compare_with_reference(program, sizes, inputs, false, [](const std::string&, size_t, size_t) {});
 }
 
 TEST_F(Compare, NamesTheOpThatADeviceComputesWrong) {
@@ -215,6 +216,27 @@ TEST_F(Compare, SaysWhenAFaultIsGoneOnceInnerValuesAreStored) {
   EXPECT_NE(comparison.wrong->note.find("depends on what the kernel stores, or on where"), std::string::npos)
       << comparison.wrong->note;
   EXPECT_EQ(comparison.wrong->value.name, "y");
+}
+
+/// Integers, which a kernel by itself does not store.
+const char* kLookUp = R"(free B, L
+model m<D = 6, V = 256>(x: [B, L, D]) {
+  param table: [V, D] = normal(0, 1)
+  return y = gather<V>(table, cast<u8>(99.5 * abs(at<D, 0>(x))))
+})";
+
+TEST_F(Compare, IntegersAreCutOffAndRight) {
+  folder.write("m.mb", kLookUp);
+  succeed(folder, "mambac compare m.mb --graph prefill");
+}
+
+TEST_F(Compare, NamesIntegersThatAreWrong) {
+  const std::string file = folder.write("m.mb", kLookUp).string();
+  const auto device = faulty_device({.op = Op::Mul, .factor = 1.5, .compilations = 1});
+  const tools::Comparison comparison = compare_on(*device, file, GraphKind::prefill, DType::f32);
+  ASSERT_TRUE(comparison.wrong);
+  EXPECT_EQ(comparison.wrong->value.op, Op::Cast);
+  EXPECT_EQ(comparison.wrong->value.found, std::floor(comparison.wrong->value.found));
 }
 
 TEST_F(Compare, Mistakes) {

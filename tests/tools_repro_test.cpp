@@ -74,6 +74,18 @@ TEST(Reproducer, OfAFailedPass) {
   EXPECT_EQ(environment.at("variables").at("MAMBAC_PLANTED"), "throw");
 }
 
+/// Whichever command runs the passes.
+TEST(Reproducer, OfAPassThatOtherCommandsRun) {
+  const TemporaryFolder folder;
+  for (const std::string command : {"compare", "cost", "explain", "diff mambabyte:tiny"}) {
+    const Outcome outcome = planted(folder, "throw", kPlanted + command + " mambabyte:tiny");
+    EXPECT_EQ(outcome.code, 70) << command;
+    EXPECT_EQ(passes_of(contents(reproducer_of(folder, "throw", outcome) / "graph.mb")),
+              std::vector<std::string>{"regroup"})
+        << command;
+  }
+}
+
 TEST(Reproducer, OfAGraphThatIsRefused) {
   const TemporaryFolder folder;
   const Outcome outcome = planted(folder, "refused", kPlanted + "dump mambabyte:tiny --stage all --out dumps");
@@ -93,6 +105,18 @@ TEST(Reproducer, OfASignal) {
   reproducer_of(folder, "abort", outcome);
 }
 
+/// The report is whole, whichever of them writes it.
+TEST(Reproducer, OfThreadsThatCrashAtOnce) {
+  const TemporaryFolder folder;
+  for (int i = 0; i < 20; ++i) {
+    const Outcome outcome = planted(folder, "threads", kPlanted + "dump mambabyte:tiny --stage fuse");
+    EXPECT_EQ(outcome.code, 128 + SIGSEGV);
+    EXPECT_NE(outcome.error.find("in the pass regroup: SIGSEGV"), std::string::npos) << outcome.error;
+    EXPECT_EQ(error_of(outcome).find('\n'), error_of(outcome).size() - 1) << "more than one";
+    EXPECT_TRUE(fs::exists(named_folder(outcome.error) / "graph.mb")) << outcome.error;
+  }
+}
+
 /// What never ends is asked from outside.
 TEST(Reproducer, OfWhatNeverEnds) {
   const TemporaryFolder folder;
@@ -106,8 +130,9 @@ TEST(Reproducer, OfAKernelThatCannotBeLowered) {
   const TemporaryFolder folder;
   folder.write("m.mb", R"(free B, L
 model m<E = 4>(x: [B, L, E]) { return y = scan<L>(exp(0.5 * x), x) })");
-  for (const std::string command : {"dump m.mb --graph prefill --stage cuda", "dump m.mb --graph step --stage kernels",
-                                    "dump m.mb --graph prefill --stage kernels --schedule k0:tile=16"}) {
+  for (const std::string command :
+       {"compare m.mb --graph prefill", "dump m.mb --graph prefill --stage cuda",
+        "dump m.mb --graph step --stage kernels", "dump m.mb --graph prefill --stage kernels --schedule k0:tile=16"}) {
     const Outcome outcome = planted(folder, "lower", kPlanted + command);
     if (command.find("step") != std::string::npos) {
       EXPECT_EQ(outcome.code, 0) << outcome.error;  // it has no scan

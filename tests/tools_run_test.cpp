@@ -72,6 +72,28 @@ TEST(Run, TheEmulatedDeviceAgreesWithTheReference) {
   expect_agreement(folder, 6e-4, 2e-3, 12);
 }
 
+/// A device would read something else. The interpreter says the same of them.
+TEST(Run, IndicesFromOutsideAreChecked) {
+  const TemporaryFolder folder;
+  folder.write("m.mb",
+               "free B\nmodel m<D = 3, V = 5, K = 2>(i: i32[B, K]) {\n  param t: [V, D] = normal(0, 1)\n"
+               "  return y = gather<V>(t, at<K, 1>(i)), z = lt(gather<V>(t, at<K, 0>(i)), 0.1)\n}\n");
+  const std::vector<int64_t> shape{2, 2};
+  const std::vector<int32_t> good{4, 0, 1, 2}, low{0, 0, -1, 0}, high{0, 4, 1, 5};
+  for (const auto& [name, values] : {std::pair{"good", good}, {"low", low}, {"high", high}})
+    write_npy(folder / (std::string(name) + ".npy"), ElementType::i32, shape, values.data());
+  for (const std::string device : {"", "--device cuda-emulated", "--device reference"}) {
+    const std::string command = "mambac run m.mb --out out " + device + " --input i=";
+    succeed(folder, command + "good.npy");
+    for (const auto& [name, said] : {std::pair{"low", "m.mb:4:48: gather 'z.gather': found index -1, expected 0 to 4"},
+                                     {"high", "m.mb:4:14: gather 'y': found index 5, expected 0 to 4"}}) {
+      const Outcome outcome = shell(folder, command + name + ".npy");
+      EXPECT_EQ(outcome.code, 1) << device;
+      EXPECT_NE(outcome.error.find(said), std::string::npos) << device << outcome.error;
+    }
+  }
+}
+
 TEST(Run, Bf16StaysNear) {
   const TemporaryFolder folder;
   write_random(folder, "x.npy", {1, 33, 32}, 4);

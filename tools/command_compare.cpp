@@ -13,6 +13,7 @@
 #include "tools/compile.h"
 #include "tools/device_option.h"
 #include "tools/random_inputs.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -42,8 +43,7 @@ struct Arguments {
 /// What is to be compared.
 struct Task {
   std::vector<StageGraph> stages;  // those that changed the graph, the definition's first, the fused one last
-  GraphKind kind = GraphKind::train;
-  bool constant_parameters = false;
+  PipelineOptions options;
   Bindings sizes;
   Arrays inputs;
 
@@ -82,14 +82,13 @@ std::string sizes_text(const Graph& graph, const Bindings& sizes) {
 Task make_task(const Arguments& arguments, Device& first) {
   const Selection selection = select_model(arguments.model.spec, arguments.model.settings);
   Task task;
-  task.kind = kind_named(arguments.graph);
+  const GraphKind kind = kind_named(arguments.graph);
   const DType storage = storage_named(arguments.dtype);
-  const Graph source = source_graph(selection.model, task.kind);
+  const Graph source = source_graph(selection.model, kind);
   task.sizes = with_default_sizes(source, selection.sizes);
-  PipelineOptions options = options_for(task.kind, storage, task.sizes);
-  options.fuse = device_options(first.fuse_options(), options.fuse);
-  task.constant_parameters = options.narrow_parameters;
-  run_pipeline(source, options, [&](std::string_view stage, const Graph& graph) {
+  task.options = options_for(kind, storage, task.sizes);
+  task.options.fuse = device_options(first.fuse_options(), task.options.fuse);
+  noted_pipeline(source, task.options, [&](std::string_view stage, const Graph& graph) {
     const bool changes = task.stages.size() < 2 || !equal(task.stages.back().graph, graph);
     if (changes) task.stages.push_back({std::string(stage), graph});
   });
@@ -120,19 +119,20 @@ class Meter {
 CompareResult compare(const Task& task, const std::vector<NamedDevice>& devices) {
   Meter meter;
   CompareResult result;
-  if (task.kind == GraphKind::train)
+  if (task.options.kind == GraphKind::train)
     result.rule = find_wrong_rule(task.forward(), task.sizes, task.inputs,
                                   meter.part("values: their gradient rules", task.forward().size()));
   if (!result.rule)
     result.pass = find_wrong_pass(task.stages, task.sizes, task.inputs, meter.part("passes", task.stages.size()));
   if (result.rule || result.pass) return result;
-  for (const NamedDevice& named : devices)
-    result.devices.emplace_back(
-        named.name,
-        compare_with_reference(task.fused(), task.sizes, task.inputs, **named.device, task.constant_parameters,
-                               [&](const std::string& what, size_t done, size_t all) {
-                                 meter.show(fmt::format("values: {} {}", what, named.name), done, all);
-                               }));
+  for (const NamedDevice& named : devices) {
+    const auto program = compile_kernels(task.fused(), task.options, {}, **named.device);
+    const auto progress = [&](const std::string& what, size_t done, size_t all) {
+      meter.show(fmt::format("values: {} {}", what, named.name), done, all);
+    };
+    result.devices.emplace_back(named.name, compare_with_reference(*program, task.sizes, task.inputs,
+                                                                   task.options.narrow_parameters, progress));
+  }
   return result;
 }
 
@@ -148,7 +148,7 @@ void report(const Arguments& arguments, const Task& task, const CompareResult& r
   }
   fmt::print("{}, {} graph, {},{}, seed {}\n", arguments.model.spec, arguments.graph, arguments.dtype,
              sizes_text(task.fused(), task.sizes), arguments.seed);
-  print_result(result, task.stages, task.kind == GraphKind::train);
+  print_result(result, task.stages, task.options.kind == GraphKind::train);
 }
 
 int run_compare(const Arguments& arguments) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <utility>
 
 #include "frontend/suggest.h"
@@ -19,6 +20,14 @@ class Help : public CLI::Formatter {
     return fmt::format("  {:<12}{}\n", command->get_name(), description.substr(0, description.find('\n')));
   }
 };
+
+/// The parser would take -1 for 2^64 - 1, and so what is beyond it.
+std::string not_unsigned(const std::string& text) {
+  uint64_t value = 0;
+  const auto [last, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool good = error == std::errc() && last == text.data() + text.size();
+  return good ? "" : fmt::format("found {}, expected an integer from 0 to 2^64 - 1", text);
+}
 
 /// The parser would only say that a command is missing. Looks at the words in front, one for each level of commands.
 void check_command(const CLI::App& app, int argc, char** argv) {
@@ -84,7 +93,7 @@ Option Command::add_option(const std::string& name, int64_t& value, const std::s
 }
 
 Option Command::add_option(const std::string& name, uint64_t& value, const std::string& help) const {
-  return Option(app_->add_option(name, value, help));
+  return Option(app_->add_option(name, value, help)).check(not_unsigned);
 }
 
 Option Command::add_option(const std::string& name, double& value, const std::string& help) const {

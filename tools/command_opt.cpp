@@ -41,8 +41,10 @@ void print_passes(bool json) {
 
 void run_opt(const Arguments& arguments) {
   if (arguments.list) return print_passes(arguments.json);
+  std::vector<std::string> names = names_in(arguments.passes);
+  stages_named(names);  // what is wrong with them is said before the graph is looked at
   const GraphText start = read_graph(arguments.file, false);
-  const std::vector<std::string> names = arguments.passes.empty() ? start.passes : names_in(arguments.passes);
+  if (arguments.passes.empty()) names = start.passes;
   if (names.empty())
     throw InputError("--passes: found none, and no line '# passes: ...' in the text; expected names with commas between "
                      "them; see --list-passes");

@@ -16,6 +16,7 @@
 #include "tools/commands.h"
 #include "tools/compile.h"
 #include "tools/device_option.h"
+#include "tools/index_check.h"
 #include "tools/not_finite.h"
 #include "tools/port_values.h"
 #include "tools/run_data.h"
@@ -144,6 +145,7 @@ Arrays run_reference(const Arguments& arguments, Graph graph, const Bindings& si
 }
 
 Arrays run_compiled(const Arguments& arguments, const Graph& graph, const Bindings& sizes, const Arrays& values) {
+  check_indices(graph, sizes, values);
   const ChosenDevice device(arguments.device, arguments.tuned);
   const auto compiled = compile(graph, run_options(arguments), sizes, device.target());
   PortMemory memory;

@@ -66,9 +66,9 @@ Errors by_node(const std::vector<ValueError>& list) {
 
 class Comparer {
  public:
-  Comparer(const Graph& fused, const Bindings& sizes, const Arrays& inputs, Device& device, bool constant_parameters,
+  Comparer(const Program& program, const Bindings& sizes, const Arrays& inputs, bool constant_parameters,
            const CompareProgress& progress)
-      : sizes_(sizes), inputs_(inputs), progress_(progress), program_(fused, {}, device) {
+      : sizes_(sizes), inputs_(inputs), progress_(progress), program_(program) {
     found_ = run_once(program_, sizes, inputs, {.constant_parameters = constant_parameters});
   }
 
@@ -112,8 +112,7 @@ class Comparer {
   std::optional<WrongValue> look_into(const std::vector<ValueError>& in_memory) const {
     const ValueError& error = in_memory.front();
     const std::string kernel = kernel_of(error.node).name;
-    if (kernel_of(error.node).kind == KernelGroup::library)
-      return WrongValue{describe(graph(), sizes_, error), kernel, "", path_of(errors_, error.node)};
+    if (kernel_of(error.node).kind == KernelGroup::library) return as_stored(error, kernel, "");
     const int number = graph().node(error.node).kernel;
     const Graph alone = kernel_alone(graph(), number);
     const Arrays inputs = inputs_of(alone);
@@ -132,18 +131,23 @@ class Comparer {
       return value;
     }
     for (const ValueError& before : in_memory) {
-      const double now = inside.at(*alone.find(graph().node(before.node).name)).data[before.element];
-      if (difference(now, before.found) > before.bound) return gone(before, now, kernel);
+      const auto again = inside.find(*alone.find(graph().node(before.node).name));
+      if (again == inside.end()) return as_stored(before, kernel, "");  // integers, which it does not store by itself
+      const double now = again->second.data[before.element];
+      if (difference(now, before.found) > before.bound) return as_stored(before, kernel, gone_note(now));
     }
     return std::nullopt;
   }
 
-  WrongValue gone(const ValueError& error, double now, const std::string& kernel) const {
-    const std::string note = fmt::format(
+  WrongValue as_stored(const ValueError& error, const std::string& kernel, const std::string& note) const {
+    return {describe(graph(), sizes_, error), kernel, note, path_of(errors_, error.node)};
+  }
+
+  static std::string gone_note(double now) {
+    return fmt::format(
         "the kernel by itself, with all its values stored, gives {:.9g} there, and each of its ops is right: what is "
         "wrong depends on what the kernel stores, or on where",
         now);
-    return {describe(graph(), sizes_, error), kernel, note, path_of(errors_, error.node)};
   }
 
   std::string note_of(const ValueError& wrong, const Graph& alone, const ValueError& stored) const {
@@ -189,16 +193,16 @@ class Comparer {
   const Bindings& sizes_;
   const Arrays& inputs_;
   const CompareProgress& progress_;
-  const Program program_;
+  const Program& program_;
   FoundValues found_;
   Errors errors_;
 };
 
 }  // namespace
 
-Comparison compare_with_reference(const Graph& fused, const Bindings& sizes, const Arrays& inputs, Device& device,
+Comparison compare_with_reference(const Program& program, const Bindings& sizes, const Arrays& inputs,
                                   bool constant_parameters, const CompareProgress& progress) {
-  return Comparer(fused, sizes, inputs, device, constant_parameters, progress).run();
+  return Comparer(program, sizes, inputs, constant_parameters, progress).run();
 }
 
 }  // namespace mambac::tools

@@ -48,10 +48,10 @@ struct Comparison {
 /// Told what is going on, and how many of how many nodes were evaluated.
 using CompareProgress = std::function<void(const std::string& what, size_t done, size_t all)>;
 
-/// Runs the graph once on the device, and compares every value that its kernels leave in memory with what the
+/// Runs the program once, and compares every value that its kernels leave in memory with what the
 /// interpreter makes of the values before it (check_values). `inputs` by node name. As in compile: constant_parameters
 /// for graphs that do not train.
-Comparison compare_with_reference(const Graph& fused, const Bindings& sizes, const Arrays& inputs, Device& device,
+Comparison compare_with_reference(const Program& program, const Bindings& sizes, const Arrays& inputs,
                                   bool constant_parameters, const CompareProgress& progress);
 
 }  // namespace mambac::tools

@@ -139,8 +139,6 @@ int fitting_recompute(const Graph& source, PipelineOptions options, const Bindin
   return high;
 }
 
-namespace {
-
 std::unique_ptr<Program> compile_kernels(Graph fused, const PipelineOptions& options,
                                          const Program::Scheduler& schedule, Device& device) {
   // Code for GPUs is compiled by others, too, whose failures only the whole command shows.
@@ -148,8 +146,6 @@ std::unique_ptr<Program> compile_kernels(Graph fused, const PipelineOptions& opt
   const CodeNote note(fused, options, "llvm", device.kind());
   return std::make_unique<Program>(std::move(fused), schedule, device);
 }
-
-}  // namespace
 
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,
                                   const Target& target, const Program::Scheduler& schedule) {

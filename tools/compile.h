@@ -74,6 +74,11 @@ int64_t room_for_values(const Device& device, const ParameterLayout& parameters)
 int fitting_recompute(const Graph& source, PipelineOptions options, const Bindings& sizes, const Target& target,
                       int64_t bytes);
 
+/// The kernels of a graph that has gone through all stages. The graph is noted for the reproducer meanwhile.
+/// `schedule` empty: the device's.
+std::unique_ptr<Program> compile_kernels(Graph fused, const PipelineOptions& options,
+                                         const Program::Scheduler& schedule, Device& device);
+
 /// Runs the pipeline, compiles every kernel for the target, whose parts must outlive the result, and makes an executable
 /// for these sizes. The target's records say where small projections are computed. `schedule` empty: the target's.
 std::unique_ptr<Compiled> compile(const Graph& source, const PipelineOptions& options, const Bindings& sizes,

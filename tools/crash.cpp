@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -30,6 +31,7 @@ std::vector<std::string>& command_line() {
   return arguments;
 }
 
+std::atomic<pid_t> reporter = 0;  // the thread that crashed first; 0: none
 volatile std::sig_atomic_t first_signal = 0;
 
 /// With the effect that it has where nobody handles it.
@@ -46,8 +48,14 @@ void give_up(int) {
   end_by(first_signal);
 }
 
+/// A crash of the thread that reports ends the process; other threads that crash wait until the report has ended it.
 void on_crash(int number) {
-  if (first_signal != 0) end_by(first_signal);
+  pid_t first = 0;
+  const pid_t self = gettid();
+  if (!reporter.compare_exchange_strong(first, self)) {
+    if (first == self) end_by(first_signal);
+    while (true) pause();
+  }
   first_signal = number;
   std::signal(SIGALRM, give_up);
   alarm(10);

@@ -13,6 +13,7 @@
 #include "ir/print.h"
 #include "runtime/cpu_info.h"
 #include "runtime/cuda/kernel_source.h"
+#include "tools/work_notes.h"
 
 namespace mambac::tools {
 namespace {
@@ -34,13 +35,14 @@ std::string line_of(const std::string& text, int number) {
 PipelineResult run_all(const Graph& source, const PipelineOptions& options, std::vector<Apart>& apart,
                        const StageObserver& observer) {
   if (observer) observer("source", source);
-  const std::vector<const Stage*> stages = stages_after("source", options.kind);
+  std::vector<const Stage*> stages = stages_after("source", options.kind);
   const auto fusing = std::ranges::find(stages, "fuse", &Stage::name);
-  PipelineResult result = run_stages(source, options, {stages.begin(), fusing}, observer);
-  result.graph = fuse(result.graph, options.fuse, result.remarks, &apart);
-  if (observer) observer("fuse", result.graph);
-  result.graph = run_stages(result.graph, options, {fusing + 1, stages.end()}, observer).graph;
-  return result;
+  Stage telling = **fusing;
+  telling.run = [&](const Graph& g, const PipelineOptions& o, Remarks& remarks) {
+    return fuse(g, o.fuse, remarks, &apart);
+  };
+  *fusing = &telling;
+  return noted_stages(source, "source", options, stages, observer);
 }
 
 Program::Scheduler schedules_for(const ExplainOptions& options) {

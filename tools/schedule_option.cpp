@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <climits>
 #include <set>
 
 #include "codegen/kernel_name.h"
@@ -30,16 +31,17 @@ struct Setting {
 std::pair<std::string, int> parse_axis(const std::string& text) {
   const size_t equals = text.find('=');
   const std::string name = text.substr(0, equals);
+  const std::string number = equals == std::string::npos ? "" : text.substr(equals + 1);
+  const size_t first = number.starts_with('-') ? 1 : 0;
+  if (first == number.size() || number.find_first_not_of("0123456789", first) != std::string::npos)
+    throw InputError(fmt::format("--schedule: found '{}', expected AXIS=NUMBER", text));
   int value = 0;
-  const char* end = text.data() + text.size();
-  const bool number = equals != std::string::npos && [&] {
-    const auto [last, error] = std::from_chars(text.data() + equals + 1, end, value);
-    return error == std::errc() && last == end && value >= 0;
-  }();
-  if (!number) throw InputError(fmt::format("--schedule: found '{}', expected AXIS=NUMBER", text));
+  const bool in_range = std::from_chars(number.data(), number.data() + number.size(), value).ec == std::errc();
   if (!Schedule().set(name, value))
     throw InputError(fmt::format("--schedule: there is no axis '{}'{}; there are: {}", name,
                                  did_you_mean(name, Schedule::axes()), fmt::join(Schedule::axes(), ", ")));
+  if (!in_range || value < 0)
+    throw InputError(fmt::format("--schedule: found '{}', expected a number from 0 to {}", text, INT_MAX));
   if (Schedule::is_switch(name) && value > 1)
     throw InputError(fmt::format("--schedule: found '{}', expected {}=0 or {}=1", text, name, name));
   return {name, value};
