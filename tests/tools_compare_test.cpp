@@ -225,7 +225,7 @@ model m<D = 6, V = 256>(x: [B, L, D]) {
   return y = gather<V>(table, cast<u8>(99.5 * abs(at<D, 0>(x))))
 })";
 
-TEST_F(Compare, IntegersAreCutOffAndRight) {
+TEST_F(Compare, IntegersAreRight) {
   folder.write("m.mb", kLookUp);
   succeed(folder, "mambac compare m.mb --graph prefill");
 }

@@ -132,8 +132,7 @@ class Check {
       const double expected = exact.data[i];
       const double bound =
           rounding[i] + storing_bound(graph_.node(id).type.dtype, expected) + kSpread * (spread[i] + mean_spread);
-      const double error = is_float(graph_.node(id).type.dtype) ? difference(found.data[i], round_if_infinite(expected))
-                                                                : beyond_whole(found.data[i], expected, bound);
+      const double error = difference(found.data[i], round_if_infinite(expected));
       const double of_bound = error == 0 ? 0 : std::isfinite(error) && std::isfinite(bound) ? error / bound : kInfinity;
       if (of_bound > worst.of_bound) worst = {id, i, found.data[i], expected, bound, of_bound, 0};
     }
@@ -143,11 +142,6 @@ class Check {
       if (const double by = difference(found.data[i], round_if_infinite(plain[i])); by > 0)
         worst.since_inputs = std::max(worst.since_inputs, by / size);
     errors_.push_back(worst);
-  }
-
-  /// How far a whole number is from those that values within the bound are cut off to.
-  static double beyond_whole(double found, double expected, double bound) {
-    return std::max({0.0, std::trunc(expected - bound) - found, found - std::trunc(expected + bound)});
   }
 
   /// What is too large for f32 is infinite on every device.

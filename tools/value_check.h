@@ -31,8 +31,7 @@ double difference(double a, double b);
 /// The bound of an element is what the roundings of its op may change (tools/rounding.h), what storing it rounds, and
 /// four times what the roundings of the values in between change, which no memory holds: the largest change in
 /// two evaluations in which these are moved within their own bounds, all elements of a value alike and each by itself,
-/// and the root mean square of that over the value's elements. An integer is right when a value within the bound, its
-/// fraction cut off, gives it.
+/// and the root mean square of that over the value's elements.
 ///
 /// In the order of nodes. `done` is told how many nodes were evaluated.
 std::vector<ValueError> check_values(const Graph& graph, const Bindings& sizes, const Arrays& inputs,
