@@ -94,9 +94,10 @@ void close_slot(StepRule& rule, StateSlot slot, NodeId next) {
   rule.state.slots.push_back(std::move(slot));
 }
 
-/// What is made of a last step is so, too, and cannot be there at every step.
+/// What is made of a last step is so, too, and cannot be there at every step. (Of a start check_start() decides.)
 void find_end(StepRule& rule) {
-  const auto is_end = [&](NodeId o) { return rule.state.ends.contains(o); };
+  const NodeId start = mambac::operand(rule.node, "start");
+  const auto is_end = [&](NodeId o) { return o != start && rule.state.ends.contains(o); };
   if (std::ranges::none_of(rule.node.operands, is_end)) return;
   if (rule.node.type.has(rule.walk)) rule.fail("it needs the last step at every step");
   rule.state.ends.insert(rule.id);

@@ -141,6 +141,10 @@ model m<D = 8, N = 4>(x: [L, D], b: [L, N]) {
   h = scan<L>(0.5, x * b)
   return y = amax<N>(h) * h
 })"},
+    {ReasonCode::Neighbours, R"(free B, L
+model m<D = 24>(x: [B, L, D], s: [B, L]) { return y = scan<L>(0.9, x, starts = lt(s, 0)) })",
+     R"(free B, L
+model m<D = 24>(x: [B, L, D], s: [B, L]) { return y = scan<L>(0.9, x, starts = s) })"},
     {ReasonCode::NoSteps, R"(free B, L
 model m<D = 8>(x: [B, L, D], b: [B, D]) {
   y = tanh(b)
