@@ -11,8 +11,10 @@
 
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
+#include "runtime/json_depth.h"
 #include "runtime/mapped_file.h"
 #include "runtime/npy.h"
+#include "runtime/training_record.h"
 #include "tests/temporary_folder.h"
 
 namespace mambac {
@@ -101,6 +103,27 @@ TEST(AtomicFile, LinkIsReplaced) {
   replace_link(folder / "latest", "a");
   replace_link(folder / "latest", "b");
   EXPECT_EQ(std::filesystem::read_symlink(folder / "latest"), "b");
+}
+
+TEST(JsonDepth, IsBounded) {
+  const auto nested = [](int depth) {
+    return std::string(static_cast<size_t>(depth), '[') + std::string(static_cast<size_t>(depth), ']');
+  };
+  EXPECT_NO_THROW(check_json_depth(nested(kDeepestJson), "text"));
+  EXPECT_THROW(check_json_depth(nested(kDeepestJson + 1), "text"), InputError);
+  EXPECT_NO_THROW(check_json_depth("[" + std::string(50, ' ') + "\"\\\"" + nested(50) + "\", {}, {}, []]", "text"));
+  std::string wide = "[";
+  for (int i = 0; i < 100; ++i) wide += "{\"a\": []}, ";
+  EXPECT_NO_THROW(check_json_depth(wide + "1]", "text"));
+  const std::string message = message_of<InputError>([] { check_json_depth(std::string(200000, '{'), "'a.json'"); });
+  EXPECT_NE(message.find("'a.json' is damaged"), std::string::npos) << message;
+}
+
+TEST(TrainingRecord, OfATowerOfListsIsDamaged) {
+  TemporaryFolder folder;
+  folder.write("training.json", std::string(200000, '['));
+  const std::string message = message_of<InputError>([&] { read_training_record(folder.path()); });
+  EXPECT_NE(message.find("training.json' is damaged"), std::string::npos) << message;
 }
 
 TEST(MappedFile, SaysWhatIsWrong) {
