@@ -1,5 +1,8 @@
 #include "tests/faulty_device.h"
 
+#include <chrono>
+#include <thread>
+
 #include "runtime/cpu_device.h"
 
 namespace mambac::test {
@@ -26,15 +29,23 @@ void plant(loop::Stage& stage, loop::Block& block, const PlantedFault& fault) {
   }
 }
 
-class FaultyDevice : public Device {
+/// The CPU, but for the kernels that are compiled.
+class LikeTheCpu : public Device {
  public:
-  explicit FaultyDevice(const PlantedFault& fault) : fault_(fault) {}
-  std::string name() const override { return "faulty"; }
   std::unique_ptr<DeviceMemory> allocate(int64_t bytes) override { return cpu_device().allocate(bytes); }
   void upload(void* to, const void* from, size_t bytes) override { cpu_device().upload(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes) override { cpu_device().download(to, from, bytes); }
   bool memory_is_host() const override { return true; }
   Schedule schedule(const Graph& fused, int number) const override { return cpu_device().schedule(fused, number); }
+  std::unique_ptr<Call> library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) override {
+    return cpu_device().library_call(kernel, roots);
+  }
+};
+
+class FaultyDevice : public LikeTheCpu {
+ public:
+  explicit FaultyDevice(const PlantedFault& fault) : fault_(fault) {}
+  std::string name() const override { return "faulty"; }
   std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) override {
     if (fault_.compilations == 0) return cpu_device().compile(kernels);
     --fault_.compilations;
@@ -48,18 +59,63 @@ class FaultyDevice : public Device {
     }
     return cpu_device().compile(pointers);
   }
-  std::unique_ptr<Call> library_call(const LibraryKernel& kernel, std::vector<NodeId>* roots) override {
-    return cpu_device().library_call(kernel, roots);
-  }
 
  private:
   PlantedFault fault_;
+};
+
+using Slow = std::function<bool()>;
+
+class SlowedCall : public Call {
+ public:
+  SlowedCall(std::unique_ptr<Call> call, const Slow& slow) : call_(std::move(call)), slow_(slow) {}
+  void run(void* const* pointers, void* scratch) override {
+    if (slow_()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    call_->run(pointers, scratch);
+  }
+  size_t scratch_bytes() const override { return call_->scratch_bytes(); }
+
+ private:
+  std::unique_ptr<Call> call_;
+  const Slow& slow_;
+};
+
+class SlowedKernel : public DeviceKernel {
+ public:
+  SlowedKernel(std::shared_ptr<const DeviceKernel> kernel, const Slow& slow)
+      : kernel_(std::move(kernel)), slow_(slow) {}
+  std::unique_ptr<Call> call(const std::vector<int64_t>& sizes, const std::vector<int64_t>& elements) const override {
+    return std::make_unique<SlowedCall>(kernel_->call(sizes, elements), slow_);
+  }
+
+ private:
+  std::shared_ptr<const DeviceKernel> kernel_;
+  const Slow& slow_;
+};
+
+class SlowedDevice : public LikeTheCpu {
+ public:
+  explicit SlowedDevice(Slow slow) : slow_(std::move(slow)) {}
+  std::string name() const override { return "slowed"; }
+  std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) override {
+    std::vector<std::shared_ptr<const DeviceKernel>> slowed;
+    for (const auto& kernel : cpu_device().compile(kernels))
+      slowed.push_back(std::make_shared<SlowedKernel>(kernel, slow_));
+    return slowed;
+  }
+
+ private:
+  const Slow slow_;
 };
 
 }  // namespace
 
 std::unique_ptr<Device> faulty_device(const PlantedFault& fault) {
   return std::make_unique<FaultyDevice>(fault);
+}
+
+std::unique_ptr<Device> slowed_device(std::function<bool()> slow) {
+  return std::make_unique<SlowedDevice>(std::move(slow));
 }
 
 }  // namespace mambac::test

@@ -1,4 +1,4 @@
-// The CPU with a planted mistake in its kernels.
+// The CPU with a planted mistake in its kernels, or with neighbours that disturb it.
 #pragma once
 
 #include <functional>
@@ -17,5 +17,8 @@ struct PlantedFault {
 };
 
 std::unique_ptr<Device> faulty_device(const PlantedFault& fault);
+
+/// The CPU, on which calls of kernels take some milliseconds more while `slow` says so, which each asks.
+std::unique_ptr<Device> slowed_device(std::function<bool()> slow);
 
 }  // namespace mambac::test
