@@ -356,6 +356,22 @@ TEST(Search, GoesOnWhereItWas) {
   EXPECT_EQ(search_schedules(task, nullptr, options).tried.size(), 6u);
 }
 
+TEST(Search, ComesToAnEndHoweverLittleTimeThereIs) {
+  const Graph walk = small_walk();
+  KernelTask task(walk, kSizes, cpu_device(), false);
+  SearchOptions options;
+  options.first = 3;
+  options.most_moves = 0;
+  options.stop = [] { return true; };
+  for (size_t searches = 1; searches <= 3; ++searches) {
+    const SearchResult result = search_schedules(task, nullptr, options);
+    EXPECT_FALSE(result.complete);
+    EXPECT_EQ(result.tried.size(), searches);
+    options.known = result.tried;
+  }
+  EXPECT_TRUE(search_schedules(task, nullptr, options).complete);
+}
+
 /// As from a log that another version wrote, or that was edited.
 TEST(Search, PassesOverKnownSchedulesThatCannotBe) {
   const Graph walk = small_walk();

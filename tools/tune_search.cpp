@@ -51,7 +51,7 @@ class Search {
     const size_t known = std::min(options_.first, result_.tried.size());
     try_some(coarse_schedules(task_.graph(), 0, result_.heuristic, kind()), options_.first - known);
     if (options_.survey) return survey();
-    for (int move = 0; move < options_.most_moves && !stopped(); ++move) {
+    for (int move = 0; move < options_.most_moves; ++move) {
       const Schedule before = result_.best;
       try_some(neighbours(task_.graph(), 0, result_.heuristic, before, kind()), options_.around);
       if (result_.best == before) break;
@@ -62,9 +62,12 @@ class Search {
 
  private:
   DeviceKind kind() const { return task_.device().kind(); }
-  bool stopped() {
-    if (options_.stop && options_.stop()) result_.complete = false;
-    return !result_.complete;
+  bool time_is_over() const { return options_.stop && options_.stop(); }
+  /// Not before something was tried: searches that are cut short again and again come to an end, too.
+  bool is_cut_short() {
+    if (!tried_one_ || !time_is_over()) return false;
+    result_.complete = false;
+    return true;
   }
   loop::Kernel lowered(const Schedule& schedule) const {
     loop::Kernel library;
@@ -96,7 +99,7 @@ class Search {
     }
   }
 
-  /// Empty where that is seen already, or not to be tried.
+  /// What a schedule gives; empty where that is seen already, or not to be tried.
   std::string new_code(const Schedule& schedule) const {
     if (!can_be_tried(task_, schedule)) return "";
     const loop::Kernel kernel = lowered(schedule);
@@ -177,23 +180,25 @@ class Search {
   }
 
   void try_some(const std::vector<Schedule>& schedules, size_t most) {
-    if (most == 0) return;
-    std::vector<TriedSchedule> chosen = promising(fresh(schedules), most);
-    if (chosen.empty() || stopped()) return;
+    std::vector<TriedSchedule> chosen = fresh(schedules);
+    if (chosen.empty() || most == 0 || is_cut_short()) return;
+    chosen = promising(std::move(chosen), most);
+    if (time_is_over()) chosen.resize(1);
     std::vector<Schedule> ahead;
     for (const TriedSchedule& one : chosen) ahead.push_back(one.schedule);
     compile_ahead(task_, ahead);
     std::vector<std::unique_ptr<KernelTrial>> trials{};
     std::vector<std::function<double()>> contenders{[this] { return own_seconds(); }};
     std::vector<size_t> timed;  // of `chosen`
-    for (size_t i = 0; i < chosen.size() && !stopped(); ++i) {
+    for (size_t i = 0; i < chosen.size() && !is_cut_short(); ++i) {
+      tried_one_ = true;
       auto trial = check(chosen[i]);
       if (!trial) continue;
       timed.push_back(i);
       trials.push_back(std::move(trial));
       contenders.push_back([trial = trials.back().get()] { return trial->seconds(); });
     }
-    RaceOptions options{.most_rounds = 9, .tie = kTie, .stop = [this] { return stopped(); }};
+    RaceOptions options{.most_rounds = 9, .tie = kTie, .stop = [this] { return is_cut_short(); }};
     if (options_.survey) options.least_rounds = options.most_rounds = rounds_of_survey(contenders.size());
     const RaceResult times = race(contenders, options);
     result_.heuristic_seconds = times.seconds[0];
@@ -254,6 +259,7 @@ class Search {
   std::vector<std::vector<int>> in_place_;
   int64_t most_statements_ = 0;
   double best_ratio_ = 1, tolerated_ = 1, least_seconds_ = HUGE_VAL;
+  bool tried_one_ = false;
   std::set<std::string> seen_;  // codes
 };
 

@@ -34,7 +34,7 @@ struct SearchOptions {
   bool in_place = false;          // only schedules under which outputs may have the place of inputs as under the device's
   std::vector<TriedSchedule>
       known;                      // from a search that was interrupted: not tried again; illegal ones are passed over
-  std::function<bool()> stop;     // asked now and then: the search ends with the best so far
+  std::function<bool()> stop;     // asked now and then: the search ends with the best so far, once it tried one more
   std::function<void(const TriedSchedule&)> tried;  // told of each
 };
 
