@@ -220,7 +220,7 @@ std::vector<double> ratios_over(const std::vector<TimesInProgram>& programs, con
 void choose_in_program(TunedKernel& kernel, const std::vector<double>& ratios) {
   const auto best = std::ranges::min_element(ratios);
   TuningRecord& record = *kernel.record;
-  if (*best >= kWorthIt) {
+  if (!(*best < kWorthIt)) {
     record.schedule = record.heuristic;
     record.seconds = record.heuristic_seconds;
     record.error = kernel.heuristic_error;

@@ -32,9 +32,8 @@ struct SearchOptions {
   double predict_seconds = HUGE_VAL;  // that predictions before each of these measurements may take
   bool survey = false;            // only so many of the coarse space as `first` says, which lie regularly in it
   bool in_place = false;          // only schedules under which outputs may have the place of inputs as under the device's
-  std::vector<TriedSchedule>
-      known;                      // from a search that was interrupted: not tried again; illegal ones are passed over
-  std::function<bool()> stop;     // asked now and then: the search ends with the best so far, once it tried one more
+  std::vector<TriedSchedule> known;  // from searches before: not tried again; what is illegal is passed over
+  std::function<bool()> stop;        // asked now and then: the search ends with the best so far, once it tried one more
   std::function<void(const TriedSchedule&)> tried;  // told of each
 };
 
