@@ -1,6 +1,5 @@
 #include "tests/faulty_device.h"
 
-#include <chrono>
 #include <thread>
 
 #include "runtime/cpu_device.h"
@@ -64,48 +63,48 @@ class FaultyDevice : public LikeTheCpu {
   PlantedFault fault_;
 };
 
-using Slow = std::function<bool()>;
+using Slower = std::function<std::chrono::milliseconds()>;
 
 class SlowedCall : public Call {
  public:
-  SlowedCall(std::unique_ptr<Call> call, const Slow& slow) : call_(std::move(call)), slow_(slow) {}
+  SlowedCall(std::unique_ptr<Call> call, const Slower& slower) : call_(std::move(call)), slower_(slower) {}
   void run(void* const* pointers, void* scratch) override {
-    if (slow_()) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(slower_());
     call_->run(pointers, scratch);
   }
   size_t scratch_bytes() const override { return call_->scratch_bytes(); }
 
  private:
   std::unique_ptr<Call> call_;
-  const Slow& slow_;
+  const Slower& slower_;
 };
 
 class SlowedKernel : public DeviceKernel {
  public:
-  SlowedKernel(std::shared_ptr<const DeviceKernel> kernel, const Slow& slow)
-      : kernel_(std::move(kernel)), slow_(slow) {}
+  SlowedKernel(std::shared_ptr<const DeviceKernel> kernel, const Slower& slower)
+      : kernel_(std::move(kernel)), slower_(slower) {}
   std::unique_ptr<Call> call(const std::vector<int64_t>& sizes, const std::vector<int64_t>& elements) const override {
-    return std::make_unique<SlowedCall>(kernel_->call(sizes, elements), slow_);
+    return std::make_unique<SlowedCall>(kernel_->call(sizes, elements), slower_);
   }
 
  private:
   std::shared_ptr<const DeviceKernel> kernel_;
-  const Slow& slow_;
+  const Slower& slower_;
 };
 
 class SlowedDevice : public LikeTheCpu {
  public:
-  explicit SlowedDevice(Slow slow) : slow_(std::move(slow)) {}
+  explicit SlowedDevice(Slower slower) : slower_(std::move(slower)) {}
   std::string name() const override { return "slowed"; }
   std::vector<std::shared_ptr<const DeviceKernel>> compile(const std::vector<const loop::Kernel*>& kernels) override {
     std::vector<std::shared_ptr<const DeviceKernel>> slowed;
     for (const auto& kernel : cpu_device().compile(kernels))
-      slowed.push_back(std::make_shared<SlowedKernel>(kernel, slow_));
+      slowed.push_back(std::make_shared<SlowedKernel>(kernel, slower_));
     return slowed;
   }
 
  private:
-  const Slow slow_;
+  const Slower slower_;
 };
 
 }  // namespace
@@ -114,8 +113,8 @@ std::unique_ptr<Device> faulty_device(const PlantedFault& fault) {
   return std::make_unique<FaultyDevice>(fault);
 }
 
-std::unique_ptr<Device> slowed_device(std::function<bool()> slow) {
-  return std::make_unique<SlowedDevice>(std::move(slow));
+std::unique_ptr<Device> slowed_device(std::function<std::chrono::milliseconds()> slower) {
+  return std::make_unique<SlowedDevice>(std::move(slower));
 }
 
 }  // namespace mambac::test

@@ -416,13 +416,13 @@ TEST(Search, TellsNothingApartWhereTimesVaryManyTimes) {
   EXPECT_TRUE(can_be_told_apart(2e-3, 1e-3));
   EXPECT_FALSE(can_be_told_apart(4e-3, 1e-3));
   const Graph walk = small_walk();
-  bool slow = false;
-  const auto disturbed = test::slowed_device([&] { return slow; });
+  std::chrono::milliseconds slower{0};
+  const auto disturbed = test::slowed_device([&] { return slower; });
   KernelTask task(walk, {{"B", 1}, {"L", 4}}, *disturbed, false);
   SearchOptions options;
   options.first = 1;
   options.most_moves = 0;
-  options.tried = [&](const TriedSchedule&) { slow = true; };  // all that is measured after
+  options.tried = [&](const TriedSchedule&) { slower = std::chrono::milliseconds(60); };  // all that is measured after
   const SearchResult result = search_schedules(task, nullptr, options);
   EXPECT_FALSE(result.told_apart) << result.heuristic_seconds;
 }
@@ -530,7 +530,7 @@ TEST(Tune, ASearchThatTimeCutShortGoesOn) {
 TEST(Tune, ASearchThatTimeCutShortKeepsNoHeuristic) {
   const TemporaryFolder place;
   const TuningFolder folder(place / "tuned");
-  const auto slow = test::slowed_device([] { return true; });
+  const auto slow = test::slowed_device([] { return std::chrono::milliseconds(20); });
   TuneOptions options = quiet();
   options.budget = 1;
   size_t tried = 0;
