@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -23,10 +24,25 @@ fs::path folder_of(const fs::path& path) {
   return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
+constexpr std::string_view kRandom = "XXXXXX";  // what mkostemp replaces by letters and digits
+
+std::string temporary_beginning(const fs::path& target) {
+  return fmt::format(".{}.", target.filename().string());
+}
+
+/// Whether it is there, and neither a file nor a folder.
+bool is_device_or_pipe(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  return !error && fs::is_other(status);
+}
+
 }  // namespace
 
-AtomicFile::AtomicFile(fs::path target) : target_(std::move(target)) {
-  temporary_ = (folder_of(target_) / fmt::format(".{}.XXXXXX", target_.filename().string())).string();
+AtomicFile::AtomicFile(fs::path target) : target_(std::move(target)), special_(is_device_or_pipe(target_)) {
+  if (special_) return;
+  target_ = end_of_links(target_);
+  temporary_ = (folder_of(target_) / (temporary_beginning(target_) + std::string(kRandom))).string();
   descriptor_ = mkostemp(temporary_.data(), O_CLOEXEC);
   if (descriptor_ < 0) fail("create", errno);
   fchmod(descriptor_, 0644);
@@ -35,16 +51,23 @@ AtomicFile::AtomicFile(fs::path target) : target_(std::move(target)) {
 AtomicFile::~AtomicFile() {
   if (descriptor_ < 0) return;
   close(descriptor_);
-  unlink(temporary_.c_str());
+  if (!special_) unlink(temporary_.c_str());
 }
 
 void AtomicFile::fail(const char* what, int error) const {
   const std::string progress = written_ ? fmt::format(" after {} bytes", written_) : "";
-  throw EnvironmentError(
-      fmt::format("cannot {} '{}'{}: {}; nothing was changed", what, target_.string(), progress, std::strerror(error)));
+  throw EnvironmentError(fmt::format("cannot {} '{}'{}: {}{}", what, target_.string(), progress, std::strerror(error),
+                                     special_ ? "" : "; nothing was changed"));
+}
+
+/// Not before there is something to write: whoever reads a pipe takes it for whole when it is closed.
+void AtomicFile::open_special() {
+  descriptor_ = open(target_.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY);
+  if (descriptor_ < 0) fail("open", errno);
 }
 
 void AtomicFile::write(const void* data, size_t bytes) {
+  if (special_ && descriptor_ < 0) open_special();
   const char* at = static_cast<const char*>(data);
   while (bytes > 0) {
     const ssize_t count = ::write(descriptor_, at, std::min(bytes, size_t{1} << 30));
@@ -58,6 +81,7 @@ void AtomicFile::write(const void* data, size_t bytes) {
 }
 
 void AtomicFile::commit() {
+  if (special_) return;
   if (fsync(descriptor_) != 0) fail("write", errno);
   const int descriptor = std::exchange(descriptor_, -1);
   const bool closed = close(descriptor) == 0;
@@ -67,6 +91,26 @@ void AtomicFile::commit() {
     fail("write", error);
   }
   sync_folder(folder_of(target_));
+}
+
+bool AtomicFile::is_temporary(const std::string& name, const fs::path& target) {
+  const std::string beginning = temporary_beginning(target);
+  return name.starts_with(beginning) && name.size() == beginning.size() + kRandom.size() &&
+         std::all_of(name.begin() + static_cast<std::ptrdiff_t>(beginning.size()), name.end(),
+                     [](unsigned char c) { return std::isalnum(c) != 0; });
+}
+
+fs::path end_of_links(const fs::path& path) {
+  constexpr int kMostLinks = 40;
+  fs::path end = path;
+  std::error_code error;
+  for (int links = 0; fs::is_symlink(end, error); ++links) {
+    const fs::path to = fs::read_symlink(end, error);
+    if (links == kMostLinks) error = std::make_error_code(std::errc::too_many_symbolic_link_levels);
+    if (error) throw EnvironmentError(fmt::format("cannot write '{}': {}", path.string(), error.message()));
+    end = folder_of(end) / to;
+  }
+  return end;
 }
 
 void write_file(const fs::path& path, std::string_view text) {

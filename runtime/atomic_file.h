@@ -9,8 +9,9 @@
 namespace mambac {
 
 /// Bytes go to a temporary file in the target's folder; commit() makes them durable and moves them into place in one
-/// step. Until then the target, if there is one, is untouched; without commit() the temporary file is removed.
-/// EnvironmentError (disk full, no permission) names the file and how far it came.
+/// step. Until then the target, if there is one, is untouched; without commit() the temporary file is removed. Of a
+/// symbolic link the target is what it leads to. What is no file that could be replaced (a pipe, a terminal) is written
+/// as bytes come. EnvironmentError (disk full, no permission, links in a circle) names the file and how far it came.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path target);
@@ -22,14 +23,22 @@ class AtomicFile {
   void write(std::string_view text) { write(text.data(), text.size()); }
   void commit();
 
+  /// Whether a name in the target's folder is that of its temporary file, now or of a process that was killed.
+  static bool is_temporary(const std::string& name, const std::filesystem::path& target);
+
  private:
   [[noreturn]] void fail(const char* what, int error) const;
+  void open_special();
 
   std::filesystem::path target_;
+  bool special_ = false;  // no file that could be replaced
   std::string temporary_;
   size_t written_ = 0;
   int descriptor_ = -1;
 };
+
+/// What symbolic links lead to, whether it is there or not. EnvironmentError when they lead in a circle.
+std::filesystem::path end_of_links(const std::filesystem::path& path);
 
 /// Replaces the file by the text, whole or not at all.
 void write_file(const std::filesystem::path& path, std::string_view text);

@@ -6,6 +6,7 @@
 
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
+#include "runtime/json_depth.h"
 
 namespace mambac {
 namespace {
@@ -72,6 +73,7 @@ std::string training_record_text(const TrainingRecord& record) {
 TrainingRecord read_training_record(const std::filesystem::path& checkpoint) {
   const std::filesystem::path path = checkpoint / "training.json";
   const std::string text = read_file(path);
+  check_json_depth(text, fmt::format("'{}'", path.string()));
   TrainingRecord record;
   try {
     const json in = json::parse(text);

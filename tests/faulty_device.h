@@ -1,6 +1,7 @@
-// The CPU with a planted mistake in its kernels.
+// The CPU with a planted mistake in its kernels, or with neighbours that disturb it.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 
@@ -17,5 +18,8 @@ struct PlantedFault {
 };
 
 std::unique_ptr<Device> faulty_device(const PlantedFault& fault);
+
+/// The CPU, on which a call of a kernel takes so much longer as `slower` says then.
+std::unique_ptr<Device> slowed_device(std::function<std::chrono::milliseconds()> slower);
 
 }  // namespace mambac::test

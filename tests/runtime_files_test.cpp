@@ -1,16 +1,20 @@
 // Files that are written whole or not at all, .npy, element types.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <csignal>
 #include <cstring>
 #include <limits>
+#include <thread>
 
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
+#include "runtime/json_depth.h"
 #include "runtime/mapped_file.h"
 #include "runtime/npy.h"
+#include "runtime/training_record.h"
 #include "tests/temporary_folder.h"
 
 namespace mambac {
@@ -50,11 +54,76 @@ TEST(AtomicFile, ShortWriteLeavesTheOldFile) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }
 
+TEST(AtomicFile, FollowsLinks) {
+  TemporaryFolder folder;
+  folder.write("there/file", "old");
+  std::filesystem::create_symlink("there/file", folder / "link");
+  std::filesystem::create_symlink(folder / "link", folder / "another");
+  write_file(folder / "another", "new");
+  EXPECT_EQ(contents(folder / "there/file"), "new");
+  EXPECT_EQ(std::filesystem::read_symlink(folder / "link"), "there/file");
+  std::filesystem::create_symlink("none", folder / "dangling");
+  write_file(folder / "dangling", "made");
+  EXPECT_EQ(contents(folder / "none"), "made");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "dangling"));
+  std::filesystem::create_symlink("two", folder / "one");
+  std::filesystem::create_symlink("one", folder / "two");
+  const std::string message = message_of<EnvironmentError>([&] { write_file(folder / "one", "x"); });
+  EXPECT_NE(message.find("Too many levels of symbolic links"), std::string::npos) << message;
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "one"));
+}
+
+TEST(AtomicFile, WritesToPipesAndDevices) {
+  TemporaryFolder folder;
+  const std::filesystem::path pipe = folder / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::string read;
+  std::thread reader([&] { read = contents(pipe); });
+  write_file(pipe, "through");
+  reader.join();
+  EXPECT_EQ(read, "through");
+  EXPECT_TRUE(std::filesystem::is_fifo(pipe));
+  std::filesystem::create_symlink("/dev/null", folder / "null");
+  write_file(folder / "null", "gone");
+  EXPECT_TRUE(std::filesystem::is_symlink(folder / "null"));
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+  const std::string message = message_of<EnvironmentError>([] { write_file("/dev/full", "x"); });
+  EXPECT_EQ(message, "cannot write '/dev/full': No space left on device");
+}
+
+TEST(AtomicFile, KnowsItsTemporaryFiles) {
+  EXPECT_TRUE(AtomicFile::is_temporary(".a.json.x7Q2bZ", "there/a.json"));
+  for (const char* name :
+       {".a.json.swp", ".a.json.lock", ".a.json.x7Q2b", ".a.json.x7Q2bZZ", ".a.json.x7-2bZ", "a.json"})
+    EXPECT_FALSE(AtomicFile::is_temporary(name, "there/a.json")) << name;
+}
+
 TEST(AtomicFile, LinkIsReplaced) {
   TemporaryFolder folder;
   replace_link(folder / "latest", "a");
   replace_link(folder / "latest", "b");
   EXPECT_EQ(std::filesystem::read_symlink(folder / "latest"), "b");
+}
+
+TEST(JsonDepth, IsBounded) {
+  const auto nested = [](int depth) {
+    return std::string(static_cast<size_t>(depth), '[') + std::string(static_cast<size_t>(depth), ']');
+  };
+  EXPECT_NO_THROW(check_json_depth(nested(kDeepestJson), "text"));
+  EXPECT_THROW(check_json_depth(nested(kDeepestJson + 1), "text"), InputError);
+  EXPECT_NO_THROW(check_json_depth("[" + std::string(50, ' ') + "\"\\\"" + nested(50) + "\", {}, {}, []]", "text"));
+  std::string wide = "[";
+  for (int i = 0; i < 100; ++i) wide += "{\"a\": []}, ";
+  EXPECT_NO_THROW(check_json_depth(wide + "1]", "text"));
+  const std::string message = message_of<InputError>([] { check_json_depth(std::string(200000, '{'), "'a.json'"); });
+  EXPECT_NE(message.find("'a.json' is damaged"), std::string::npos) << message;
+}
+
+TEST(TrainingRecord, OfATowerOfListsIsDamaged) {
+  TemporaryFolder folder;
+  folder.write("training.json", std::string(200000, '['));
+  const std::string message = message_of<InputError>([&] { read_training_record(folder.path()); });
+  EXPECT_NE(message.find("training.json' is damaged"), std::string::npos) << message;
 }
 
 TEST(MappedFile, SaysWhatIsWrong) {

@@ -279,6 +279,7 @@ TEST(Report, TimesComeFromTheTraceOfTheSameGraph) {
 TEST(Report, MistakesAreNamedAndLeaveTheFileAlone) {
   const TemporaryFolder folder;
   folder.write("page.html", "as it was");
+  folder.write("deep.json", std::string(200000, '['));
   folder.write("broken.json", "{\"traceEvents\": [");
   folder.write("other.json", "{\"events\": []}");
   folder.write("strange.json", R"({"traceEvents": [{"ph": "X", "ts": "soon"}]})");
@@ -290,6 +291,7 @@ TEST(Report, MistakesAreNamedAndLeaveTheFileAlone) {
       {"mambabyte:tiny --gpu h100 --device cpu --out page.html", 1, "--gpu: found --device cpu"},
       {"mambabyte:tiny --trace none.json --out page.html", 1, "none.json"},
       {"mambabyte:tiny --trace broken.json --out page.html", 1, "'broken.json' is no JSON"},
+      {"mambabyte:tiny --trace deep.json --out page.html", 1, "'deep.json' is damaged"},
       {"mambabyte:tiny --trace other.json --out page.html", 1, "'other.json' has no list traceEvents"},
       {"mambabyte:tiny --trace strange.json --out page.html", 1, "an event without thread, time"},
       {"mambabyte:tiny --schedule k5:tile=0 --out page.html", 1, "tile"},

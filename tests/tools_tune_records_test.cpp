@@ -35,7 +35,7 @@ class TuneCommand : public testing::Test {
 TEST_F(TuneCommand, ImportsAndLists) {
   write("a.json", sample_file({64, 128}));
   EXPECT_TRUE(says(tune("import a.json"), "'a.json': of 2 records of Test GPU 1 2 are new, 0 newer"));
-  TuningFile other{kGpu, {sample_record(64, "2026-12-01"), sample_record(128, "2020-01-01"), sample_record(256)}};
+  TuningFile other{kGpu, {sample_record(64, "2024-12-01"), sample_record(128, "2020-01-01"), sample_record(256)}};
   write("b.json", other);
   const Json merged = Json::parse(tune("import --json b.json a.json"))["files"];
   EXPECT_EQ(merged[0],
@@ -43,11 +43,11 @@ TEST_F(TuneCommand, ImportsAndLists) {
   EXPECT_EQ(merged[1]["older"], 1);
   EXPECT_EQ(merged[1]["same"], 1);
   EXPECT_EQ(kept().records.size(), 3u);
-  EXPECT_EQ(record_at(kept(), 64).date, "2026-12-01");
+  EXPECT_EQ(record_at(kept(), 64).date, "2024-12-01");
 
   const std::string list = tune("list --device 'Test GPU 1'");
   EXPECT_TRUE(says(list, "Test GPU 1\n", "heuristic us")) << list;
-  EXPECT_TRUE(says(list, "scan_fwd  001122334455  B=8 L=128         20.00      12.50   1.60  2026-11-27  user\n"))
+  EXPECT_TRUE(says(list, "scan_fwd  001122334455  B=8 L=128         20.00      12.50   1.60  2024-11-27  user\n"))
       << list;
   EXPECT_TRUE(says(list, "3 records of 1 devices")) << list;
   EXPECT_EQ(tune("list --device test-gpu-1"), list);
@@ -76,6 +76,55 @@ TEST_F(TuneCommand, ImportChecksAllBeforeItMerges) {
   EXPECT_TRUE(says(outcome.error, "warning", "test-gpu-1.json.damaged")) << outcome.error;
   EXPECT_EQ(contents(folder / "tuned/test-gpu-1.json.damaged"), "{");
   EXPECT_EQ(kept().records.size(), 1u);
+}
+
+TEST_F(TuneCommand, ImportLeavesFilesOfOthersAlone) {
+  write("a.json", {"test GPU-1", {sample_record(64)}});
+  write("tuned/test-gpu-1.json", sample_file({64}));
+  const std::string before = contents(folder / "tuned/test-gpu-1.json");
+  expect_failure("import a.json", "'device': found \"Test GPU 1\"", "expected \"test GPU-1\"");
+  std::string newer = before;
+  newer.replace(newer.find("\"format\": 1"), 11, "\"format\": 2");
+  folder.write("tuned/test-gpu-1.json", newer);
+  write("b.json", sample_file({64}));
+  expect_failure("import b.json", "found format 2", "another version");
+  EXPECT_EQ(contents(folder / "tuned/test-gpu-1.json"), newer);
+  write("c.json", {"NVIDIA_H200", {sample_record(64)}});
+  expect_failure("import c.json", "found \"NVIDIA_H200\", expected \"NVIDIA H200\"", "shipped device");
+  EXPECT_FALSE(fs::exists(folder / "tuned/nvidia-h200.json"));
+}
+
+TEST_F(TuneCommand, OfTwoDevicesWithOneFileNameTheNamedOneIsTaken) {
+  write("tuned/nvidia-h200.json", {"NVIDIA_H200", {sample_record(64)}});
+  EXPECT_EQ(tune("export --device NVIDIA_H200"), tuning_text({"NVIDIA_H200", {sample_record(64)}}));
+  EXPECT_EQ(tune("export --device 'NVIDIA H200'").find("scan_fwd"), std::string::npos);
+  expect_failure("export --device nvidia-h200", "expected one of the devices", "NVIDIA_H200");
+}
+
+TEST_F(TuneCommand, NumbersThatCannotBeAreRefused) {
+  const auto refuses = [&](const std::function<void(TuningRecord&)>& spoil, const std::string& said) {
+    TuningFile file = sample_file({64});
+    spoil(file.records[0]);
+    write("a.json", file);
+    expect_failure("import a.json", "'a.json': scan_fwd at B=8 L=64: ", said);
+    EXPECT_TRUE(says(fail("verify a.json").out, said));
+  };
+  refuses([](TuningRecord& record) { record.seconds = 0; }, "'seconds': found 0, expected 1e-09 to 1000000");
+  refuses([](TuningRecord& record) { record.heuristic_seconds = 5e-324; }, "'heuristic_seconds': found 5e-324");
+  refuses([](TuningRecord& record) { record.seconds = 1e308; }, "'seconds': found 1e+308");
+  refuses([](TuningRecord& record) { record.predicted_seconds = 1e-300; },
+          "'predicted_seconds': found 1e-300, expected 0, or");
+  refuses([](TuningRecord& record) { record.spread = 1e308; }, "'spread': found 1e+308");
+  refuses([](TuningRecord& record) { record.error = 1e300; }, "'error': found 1e+300");
+  refuses([](TuningRecord& record) { record.in_program = 1e9; }, "'in_program': found 1000000000");
+  refuses([](TuningRecord& record) { record.date = "2999-01-01"; }, "'date': found \"2999-01-01\", expected 2");
+  EXPECT_FALSE(fs::exists(folder / "tuned"));
+}
+
+TEST_F(TuneCommand, ListsPrintDays) {
+  write("tuned/test-gpu-1.json", {kGpu, {sample_record(64, "2024-11-27T16:05:09Z")}});
+  EXPECT_TRUE(says(tune("list"), "2024-11-27  user"));
+  EXPECT_TRUE(says(tune("show scan"), "2024-11-27T16:05:09Z"));
 }
 
 TEST_F(TuneCommand, ShowsBothSchedules) {
@@ -117,11 +166,11 @@ TEST_F(TuneCommand, MergesFilesWithoutTheUsers) {
   write("own.json", sample_file({512}));
   tune("import own.json");
   write("a.json", sample_file({64}));
-  write("b.json", {kGpu, {sample_record(64, "2027-01-01"), sample_record(128)}});
+  write("b.json", {kGpu, {sample_record(64, "2025-01-01"), sample_record(128)}});
   EXPECT_TRUE(says(tune("merge a.json b.json --out a.json"), "2 records of Test GPU 1 are in 'a.json'"));
   const TuningFile merged = parse_tuning(contents(folder / "a.json"), "a.json");
   EXPECT_EQ(merged.records.size(), 2u);
-  EXPECT_EQ(record_at(merged, 64).date, "2027-01-01");
+  EXPECT_EQ(record_at(merged, 64).date, "2025-01-01");
   write("c.json", {"Test GPU 2", {}});
   expect_failure("merge a.json c.json --out d.json", "'c.json' has records of \"Test GPU 2\"", "as in 'a.json'");
   EXPECT_FALSE(fs::exists(folder / "d.json"));
@@ -167,6 +216,15 @@ TEST_F(TuneCommand, ClearsWhatIsNamed) {
   EXPECT_EQ(Json::parse(tune("clear --all --json"))["removed"].size(), 2u);
   EXPECT_FALSE(fs::exists(folder / "tuned/test-gpu-1.json"));
   EXPECT_TRUE(says(tune("clear --all"), "0 files removed"));
+  write("tuned/test-gpu-1.json", sample_file({64}));
+  folder.write("tuned/test-gpu-1.tried.jsonl", "");
+  folder.write("tuned/test-gpu-2.tried.jsonl", "");
+  tune("clear --device 'Test GPU 1'");
+  EXPECT_FALSE(fs::exists(folder / "tuned/test-gpu-1.tried.jsonl"));
+  tune("clear --all");
+  EXPECT_FALSE(fs::exists(folder / "tuned/test-gpu-2.tried.jsonl"));
+  for (const char* action : {"clear", "list", "show scan", "export", "report --out page.html"})
+    expect_failure(std::string(action) + " --device ''", "--device: found '', expected the name of a device");
 }
 
 TEST_F(TuneCommand, NeedsAPlaceAndAnAction) {
@@ -181,6 +239,7 @@ TEST_F(TuneCommand, NeedsAPlaceAndAnAction) {
   }
   EXPECT_EQ(shell(folder, nowhere + "list").code, 0);
   EXPECT_EQ(shell(folder, nowhere + "verify").code, 0);
+  EXPECT_EQ(shell(folder, nowhere + "report --device 'NVIDIA H200' --out page.html").code, 0);
   folder.write("file", "no folder");
   for (const char* action : {"list", "verify", "import a.json"})
     EXPECT_EQ(shell(folder, std::string("MAMBAC_TUNED=file mambac tune ") + action).code, 3) << action;

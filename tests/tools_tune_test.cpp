@@ -96,6 +96,12 @@ TEST_F(ToolsTune, CheckpointsHoldTheRecordsOfTheirRun) {
   succeed(*folder_,
           "export MAMBAC_TUNED=$PWD/none; mambac train mambabyte:tiny --data text.txt --out run --steps 3 "
           "--batch 1 --context 64 --resume");
+  const Outcome without =
+      shell(*folder_,
+            "rm run/latest/tuned.json; mambac train mambabyte:tiny --data text.txt --out run --steps 4 "
+            "--batch 1 --context 64 --resume");
+  EXPECT_EQ(without.code, 0) << without.error;
+  EXPECT_NE(without.error.find("tuned.json' is not there: the run goes on"), std::string::npos) << without.error;
 }
 
 TEST_F(ToolsTune, MistakesAreTold) {
@@ -109,7 +115,12 @@ TEST_F(ToolsTune, MistakesAreTold) {
       {"tune mambabyte:tiny --budget soon", 1, "expected a time such as 90s"},
       {"tune mambabyte:tiny --budget -3s", 1, "expected a time such as 90s"},
       {"tune mambabyte:tiny --kernels nothing.such", 1, "no kernel has 'nothing.such' in its name"},
-      {"tune mambabyte:tiny --graph sideways", 1, "sideways"},
+      {"tune mambabyte:tiny --graph al", 1, "--graph: found 'al', expected all, train, prefill, step or eval"},
+      {"tune mambabyte:tiny --kernels gather", 1, "schedules can be chosen"},
+      {"tune mambabyte:tiny --predict --kernels dot --device-file zen4", 1, "schedules can be predicted"},
+      {"tune mambabyte:tiny --device-file h200 --kernels softplus", 1, "'h200' describes a GPU, expected a CPU"},
+      {"tune mambabyte:tiny --device cuda-emulated --device-file zen4 --kernels softplus", 1,
+       "describes a CPU, expected a GPU"},
       {"tune mambabyte:tiny --predict", 2, "--device-file"},
       {"tune mambabyte:tiny --predict --device-file h2oo", 1, "h2oo"},
       {"tune nosuchmodel", 1, "nosuchmodel"},
@@ -120,6 +131,44 @@ TEST_F(ToolsTune, MistakesAreTold) {
     EXPECT_EQ(outcome.code, mistake.code) << mistake.arguments << "\n" << outcome.error;
     EXPECT_NE(outcome.error.find(mistake.says), std::string::npos) << mistake.arguments << "\n" << outcome.error;
   }
+}
+
+TEST_F(ToolsTune, APlaceThatIsNoneIsNoticedAtOnce) {
+  folder_->write("file", "no folder");
+  const std::string within = "export MAMBAC_TUNED=$PWD/file/tuned; ";
+  Outcome outcome = shell(*folder_, within + "mambac tune mambabyte:tiny --kernels softplus" + kOptions);
+  EXPECT_EQ(outcome.code, 3) << outcome.error;
+  EXPECT_NE(outcome.error.find("cannot create"), std::string::npos) << outcome.error;
+  outcome = shell(*folder_, within + kExplain);
+  EXPECT_EQ(outcome.code, 0) << outcome.error;
+  EXPECT_NE(outcome.error.find("Not a directory; its records are not used"), std::string::npos) << outcome.error;
+}
+
+TEST_F(ToolsTune, WaitsForAnotherTunerAndCanBeInterrupted) {
+  const Outcome outcome = shell(*folder_,
+                                "flock $(ls -d tuned/.*.measuring.lock) sleep 4 & sleep 0.5\n"
+                                "export MAMBAC_TUNED=$PWD/tuned\ntimeout -s INT 2 '" MAMBAC_DRIVER
+                                "' tune mambabyte:tiny --kernels softplus" +
+                                    kOptions);
+  EXPECT_EQ(outcome.code, 124) << outcome.error;  // of timeout
+  const std::string said = "another tuner measures this device";
+  EXPECT_NE(outcome.error.find(said), std::string::npos) << outcome.error;
+  EXPECT_EQ(outcome.error.find(said), outcome.error.rfind(said)) << "once";
+}
+
+TEST_F(ToolsTune, ADescriptionOfNumbersThatCannotBeIsRefused) {
+  const auto refuses = [&](const std::string& edit, const std::string& said) {
+    const Outcome outcome =
+        shell(*folder_, "sed '" + edit + "' '" MAMBAC_DEVICES "/zen4.json' > odd.json\n" +
+                            "mambac tune mambabyte:tiny --predict --device-file ./odd.json" + kOptions);
+    EXPECT_EQ(outcome.code, 1) << outcome.error;
+    EXPECT_NE(outcome.error.find("'./odd.json'"), std::string::npos) << outcome.error;
+    EXPECT_NE(outcome.error.find(said), std::string::npos) << outcome.error;
+  };
+  refuses(R"(s/"threads": [0-9]*/"threads": 1000000/)", "expected a whole number up to 4096");
+  refuses(R"(s/"clock": [0-9.e]*/"clock": 1e-300/; s/"launch_seconds": [-0-9.e]*/"launch_seconds": 1e308/)",
+          "expected such that times are finite");
+  refuses(R"(s/"sources": /"sources": )" + std::string(100, '[') + "/", "more than 32 deep");
 }
 
 TEST_F(ToolsTune, ASurveySaysWhatPredictionsAreWorthAndKeepsNothing) {
@@ -140,7 +189,7 @@ TEST_F(ToolsTune, ASurveySaysWhatPredictionsAreWorthAndKeepsNothing) {
     EXPECT_EQ(kernel["ordered"].is_null(), kernel["told_apart"].get<double>() == 0) << kernel;
   }
   EXPECT_NE(succeed(*folder_, survey).find("correlation"), std::string::npos);
-  EXPECT_FALSE(std::filesystem::exists(*folder_ / "surveyed"));
+  EXPECT_EQ(succeed(*folder_, "ls surveyed"), "") << "nothing but a hidden lock";
   EXPECT_EQ(shell(*folder_, survey + " --predict").code, 2);
 }
 

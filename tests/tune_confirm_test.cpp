@@ -79,20 +79,35 @@ TEST(InProgram, TheFastestFinalistStays) {
   other.ratio = 0.75;
   other.error = 0.5;
   TunedKernel again = kernel;
-  choose_in_program(again, {{0.9, 0.8, 1}, {0.95, 0.9, 1}});
+  choose_in_program(again, {0.9, 0.95});
   EXPECT_EQ(again.record->schedule, first);
   EXPECT_EQ(again.record->seconds, 1e-3);
   EXPECT_EQ(again.record->in_program, 0.9);
-  choose_in_program(kernel, {{1.3, 1.2, 1.4}, {0.9, 0.8, 1}});
+  choose_in_program(kernel, {1.3, 0.9});
   EXPECT_EQ(kernel.record->schedule, other.schedule);
   EXPECT_EQ(kernel.record->seconds, 1.5e-3);
   EXPECT_EQ(kernel.record->error, 0.5);
   EXPECT_EQ(kernel.record->in_program, 0.9);
 }
 
+/// What is faster in a program where the kernel takes little time does not outweigh one where it takes much.
+TEST(InProgram, AllProgramsCountByTheirTimes) {
+  const auto program = [](double seconds, std::vector<double> ratios) {
+    TimesInProgram times;
+    times.kernels["k"].seconds = seconds;
+    for (const double ratio : ratios) times.kernels["k"].ratios.push_back({ratio, ratio, ratio});
+    return times;
+  };
+  const std::vector<TimesInProgram> programs{program(3, {0.8, 0.9, 0.7}), TimesInProgram{}, program(1, {1.2, 0.5})};
+  const std::vector<double> ratios = ratios_over(programs, "k");
+  ASSERT_EQ(ratios.size(), 2u) << "the third one was not measured in all";
+  EXPECT_NEAR(ratios[0], 0.9, 1e-12);
+  EXPECT_NEAR(ratios[1], 0.8, 1e-12);
+}
+
 TEST(InProgram, TheDevicesOwnStaysWhereNoneIsFaster) {
   TunedKernel kernel = misjudged();
-  choose_in_program(kernel, {{0.995, 0.9, 1.1}});
+  choose_in_program(kernel, {0.995});
   EXPECT_EQ(kernel.record->schedule, kernel.record->heuristic);
   EXPECT_EQ(kernel.record->seconds, kernel.record->heuristic_seconds);
   EXPECT_EQ(kernel.record->in_program, 1);
@@ -114,6 +129,33 @@ TEST(InProgram, WhatIsSlowThereIsGivenUp) {
   ASSERT_EQ(file.records.size(), 1u);
   EXPECT_EQ(file.records[0], *kernels[0].record);
   EXPECT_TRUE(notes.empty());
+}
+
+TEST(InProgram, WhatIsKeptReplacesRecordsOfLaterDates) {
+  const TemporaryFolder place;
+  const TuningFolder folder(place / "tuned");
+  std::vector<TunedKernel> kernels{misjudged()};
+  TuningRecord later = *kernels[0].record;
+  later.date = "2999-01-01";
+  folder.merge({cpu_device().model().name, {later}});
+  std::vector<std::string> notes;
+  confirm_in_programs(kernels, mixed(), chosen(), cpu_device(), folder, with_notes(notes));
+  EXPECT_EQ(folder.read(cpu_device().model().name).records, std::vector<TuningRecord>{*kernels[0].record});
+}
+
+/// The same kernel in two programs: one choice for both, by which both are reported.
+TEST(InProgram, OneChoiceIsForAllPrograms) {
+  const TemporaryFolder place;
+  const TuningFolder folder(place / "tuned");
+  std::filesystem::create_directories(folder.folder());
+  std::vector<TunedKernel> kernels{misjudged()};
+  TuneModelOptions both = chosen();
+  both.graphs = {GraphKind::prefill, GraphKind::prefill};
+  std::vector<std::string> notes;
+  const auto confirmed = confirm_in_programs(kernels, mixed(), both, cpu_device(), folder, with_notes(notes));
+  ASSERT_EQ(confirmed.size(), 2u);
+  for (const ConfirmedProgram& program : confirmed) EXPECT_EQ(program.seconds, program.own_seconds);
+  EXPECT_EQ(kernels[0].record->schedule, kernels[0].record->heuristic);
 }
 
 TEST(InProgram, WithoutTimeRecordsStayAndANoteSaysSo) {

@@ -1,11 +1,14 @@
 // The tuner: what it tries, what it rejects, what it keeps.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <csignal>
 #include <limits>
 #include <set>
 
 #include "codegen/schedule_space.h"
 #include "frontend/model.h"
+#include "ir/error.h"
 #include "passes/kernel_alone.h"
 #include "passes/part_sums.h"
 #include "runtime/cpu_device.h"
@@ -331,6 +334,7 @@ TEST(Search, DoesNotTryAgainWhatIsKnown) {
   const SearchResult first = search_schedules(task, nullptr, options);
   ASSERT_EQ(first.tried.size(), 4u);
   options.known = first.tried;
+  options.first = 8;
   size_t tried = 0;
   options.tried = [&](const TriedSchedule& one) {
     ++tried;
@@ -338,6 +342,89 @@ TEST(Search, DoesNotTryAgainWhatIsKnown) {
   };
   const SearchResult second = search_schedules(task, nullptr, options);
   EXPECT_EQ(second.tried.size(), first.tried.size() + tried);
+}
+
+TEST(Search, GoesOnWhereItWas) {
+  const Graph walk = small_walk();
+  KernelTask task(walk, kSizes, cpu_device(), false);
+  SearchOptions options;
+  options.first = 4;
+  options.most_moves = 0;
+  options.known = search_schedules(task, nullptr, options).tried;
+  ASSERT_EQ(options.known.size(), 4u);
+  options.first = 6;
+  EXPECT_EQ(search_schedules(task, nullptr, options).tried.size(), 6u);
+}
+
+TEST(Search, ComesToAnEndHoweverLittleTimeThereIs) {
+  const Graph walk = small_walk();
+  KernelTask task(walk, kSizes, cpu_device(), false);
+  SearchOptions options;
+  options.first = 3;
+  options.most_moves = 0;
+  options.stop = [] { return true; };
+  for (size_t searches = 1; searches <= 3; ++searches) {
+    const SearchResult result = search_schedules(task, nullptr, options);
+    EXPECT_FALSE(result.complete);
+    EXPECT_EQ(result.tried.size(), searches);
+    options.known = result.tried;
+  }
+  EXPECT_TRUE(search_schedules(task, nullptr, options).complete);
+}
+
+/// As from a log that another version wrote, or that was edited.
+TEST(Search, PassesOverKnownSchedulesThatCannotBe) {
+  const Graph walk = small_walk();
+  KernelTask task(walk, kSizes, cpu_device(), false);
+  const Schedule own = cpu_device().schedule(walk, 0);
+  SearchOptions options;
+  options.first = 1;
+  options.most_moves = 0;
+  const auto know = [&](const std::function<void(Schedule&)>& change) {
+    TriedSchedule& known = options.known.emplace_back();
+    known.schedule = own;
+    known.ratio = 1e-3;
+    change(known.schedule);
+  };
+  know([](Schedule& s) { s.width = 3; });
+  know([](Schedule& s) { s.tile = 0; });
+  know([](Schedule& s) { s.tile = std::numeric_limits<int>::max(); });
+  know([](Schedule& s) { s.tile = -64; });
+  know([](Schedule& s) { s.algorithm = 5; });
+  know([](Schedule& s) { s.teams = 2; });
+  know([](Schedule&) {});                        // the device's own is no faster than itself
+  know([](Schedule& s) { s.row_blocks += 8; });  // nor is another one of the same code
+  const SearchResult result = search_schedules(task, nullptr, options);
+  EXPECT_LE(result.tried.size(), 1u);
+  for (const TriedSchedule& known : options.known)
+    EXPECT_TRUE(known.schedule == own || known.schedule != result.best) << known.schedule.str();
+}
+
+TEST(Search, OfAProductPassesOverAlgorithmsThatThereAreNot) {
+  KernelTask task(a_product(fused_model("mambabyte:tiny", GraphKind::prefill)), {{"B", 2}, {"L", 600}}, cpu_device(),
+                  false);
+  SearchOptions options;
+  options.first = 0;
+  options.most_moves = 0;
+  options.known.emplace_back().schedule = cpu_device().schedule(task.graph(), 0);
+  options.known[0].schedule.algorithm = task.algorithms();
+  options.known[0].ratio = 0.1;
+  EXPECT_TRUE(search_schedules(task, nullptr, options).tried.empty());
+}
+
+TEST(Search, TellsNothingApartWhereTimesVaryManyTimes) {
+  EXPECT_TRUE(can_be_told_apart(2e-3, 1e-3));
+  EXPECT_FALSE(can_be_told_apart(4e-3, 1e-3));
+  const Graph walk = small_walk();
+  std::chrono::milliseconds slower{0};
+  const auto disturbed = test::slowed_device([&] { return slower; });
+  KernelTask task(walk, {{"B", 1}, {"L", 4}}, *disturbed, false);
+  SearchOptions options;
+  options.first = 1;
+  options.most_moves = 0;
+  options.tried = [&](const TriedSchedule&) { slower = std::chrono::milliseconds(60); };  // all that is measured after
+  const SearchResult result = search_schedules(task, nullptr, options);
+  EXPECT_FALSE(result.told_apart) << result.heuristic_seconds;
 }
 
 /// At small sizes there are fewer.
@@ -365,6 +452,10 @@ TEST(Search, OfAProductTriesWhatTheLibraryHas) {
 std::vector<KernelToTune> tiny_kernels(Device& device) {
   return kernels_to_tune(load_model("mambabyte:tiny"), {{GraphKind::step}, DType::f32, {{"B", 1}}, 0, "softplus"},
                          tune_target(device));
+}
+
+std::filesystem::path log_of_cpu(const TuningFolder& folder) {
+  return TuningFolder::log_beside(folder.path_of(cpu_device().model().name));
 }
 
 TuneOptions quiet() {
@@ -400,7 +491,7 @@ TEST(Tune, GoesOnAfterAnInterruption) {
   std::vector<KernelToTune> kernels = tiny_kernels(cpu_device());
   size_t logged = 0;
   TuneOptions options = quiet();
-  const TuneLog log(folder.path_of(cpu_device().model().name).replace_extension(TuneLog::kExtension));
+  const TuneLog log(log_of_cpu(folder));
   options.stop = [&] { return (logged = log.read().size()) > 0; };  // once something was tried
   const auto interrupted = tune_kernels(kernels, cpu_device(), nullptr, folder, options);
   EXPECT_GT(logged, 0u);
@@ -413,6 +504,106 @@ TEST(Tune, GoesOnAfterAnInterruption) {
   EXPECT_GT(log.read().size(), before);
 }
 
+TEST(Tune, ASearchThatTimeCutShortGoesOn) {
+  const TemporaryFolder place;
+  const TuningFolder folder(place / "tuned");
+  const std::string device = cpu_device().model().name;
+  const std::vector<KernelToTune> kernels = tiny_kernels(cpu_device());
+  tune_kernels(kernels, cpu_device(), nullptr, folder, quiet());
+  TuningFile file = folder.read(device);
+  ASSERT_FALSE(file.records.empty());
+  for (TuningRecord& record : file.records) {
+    EXPECT_EQ(record.unfinished, 0);
+    EXPECT_EQ(record.date.size(), time_text(0).size());
+    record.unfinished = 1;
+    record.date = "2999-01-01";
+  }
+  folder.merge(file, MergeRule::from);
+  for (const TunedKernel& one : tune_kernels(kernels, cpu_device(), nullptr, folder, quiet())) {
+    EXPECT_FALSE(one.had_record);
+    EXPECT_FALSE(one.left());
+  }
+  for (const TuningRecord& record : folder.read(device).records) EXPECT_EQ(record.unfinished, 0) << record.name;
+}
+
+/// Where a launch takes so long that the time is over before schedules are told apart.
+TEST(Tune, ASearchThatTimeCutShortKeepsNoHeuristic) {
+  const TemporaryFolder place;
+  const TuningFolder folder(place / "tuned");
+  const auto slow = test::slowed_device([] { return std::chrono::milliseconds(20); });
+  TuneOptions options = quiet();
+  options.budget = 1;
+  size_t tried = 0;
+  for (const TunedKernel& one : tune_kernels(tiny_kernels(*slow), *slow, nullptr, folder, options)) {
+    EXPECT_TRUE(one.left());
+    EXPECT_TRUE(!one.record || one.record->schedule != one.record->heuristic) << "nothing was found out";
+    tried += one.tried;
+  }
+  EXPECT_GT(tried, 0u);
+}
+
+TEST(Tune, AgainBeginsWithoutTheLog) {
+  const TemporaryFolder place;
+  const TuningFolder folder(place / "tuned");
+  const std::vector<KernelToTune> kernels = tiny_kernels(cpu_device());
+  size_t first = 0, second = 0, third = 0;
+  for (const TunedKernel& one : tune_kernels(kernels, cpu_device(), nullptr, folder, quiet())) first += one.tried;
+  TuneOptions options = quiet();
+  options.again = true;
+  for (const TunedKernel& one : tune_kernels(kernels, cpu_device(), nullptr, folder, options)) second += one.tried;
+  EXPECT_GT(second, first / 3);
+  std::filesystem::remove(folder.path_of(cpu_device().model().name));
+  for (const TunedKernel& one : tune_kernels(kernels, cpu_device(), nullptr, folder, quiet())) third += one.tried;
+  EXPECT_LT(third, second) << "the log holds what was tried";
+}
+
+/// Of a record that was not measured within a program, all that a search would leave for that.
+TEST(Tune, ARecordFromBeforeHasItsFinalists) {
+  const TemporaryFolder place;
+  const TuningFolder folder(place / "tuned");
+  const DeviceModel here = cpu_device().model();
+  const std::vector<KernelToTune> kernels{tiny_kernels(cpu_device()).front()};
+  const auto tuned = tune_kernels(kernels, cpu_device(), nullptr, folder, quiet());
+  TuningRecord record = *tuned[0].record;
+  const auto found = std::ranges::find_if(tuned[0].known, [&](const TriedSchedule& tried) {
+    return tried.wrong.empty() && tried.schedule != record.heuristic;
+  });
+  ASSERT_NE(found, tuned[0].known.end());
+  record.schedule = found->schedule;
+  record.seconds = record.heuristic_seconds / 2;
+  folder.merge({here.name, {record}}, MergeRule::from);
+  std::filesystem::remove(log_of_cpu(folder));
+  LoggedTrial faster{tuned[0].kernel.task, {record.heuristic, 0.25, 0.01, 0, 0.5, ""}};
+  faster.tried.schedule.tile = faster.tried.schedule.unroll = 1;
+  if (faster.tried.schedule == record.schedule) faster.tried.schedule.ahead += 1;
+  LoggedTrial illegal = faster;
+  illegal.tried.schedule.width = 3;
+  for (const LoggedTrial& trial : {faster, illegal}) TuneLog(log_of_cpu(folder)).add(trial);
+  const TunedKernel again = tune_kernels(kernels, cpu_device(), nullptr, folder, quiet())[0];
+  EXPECT_TRUE(again.had_record);
+  EXPECT_GT(again.heuristic_error, 0);
+  ASSERT_EQ(again.finalists.size(), 2u);
+  EXPECT_EQ(again.finalists[0].schedule, record.schedule);
+  EXPECT_EQ(again.finalists[1].schedule, faster.tried.schedule);
+}
+
+TEST(Tune, WaitsForAnotherTuner) {
+  const TemporaryFolder place;
+  const TuningFolder folder(place / "tuned");
+  FileLock other = folder.measuring_lock("a"), own = folder.measuring_lock("a");
+  other.lock();
+  std::vector<std::string> notes;
+  TuneOptions options;
+  options.note = [&](const std::string& line) { notes.push_back(line); };
+  int asked = 0;
+  options.stop = [&] { return ++asked == 3; };
+  EXPECT_FALSE(wait_for_others(own, options)) << "it can be interrupted";
+  EXPECT_EQ(notes, std::vector<std::string>{"another tuner measures this device: waiting for its end"});
+  FileLock third = folder.measuring_lock("b");
+  EXPECT_TRUE(wait_for_others(third, options));
+  EXPECT_EQ(notes.size(), 1u);
+}
+
 TEST(TuningPage, ShowsEveryScheduleThatWasTimed) {
   TuningRecord record;
   record.kernel = "k";
@@ -421,15 +612,17 @@ TEST(TuningPage, ShowsEveryScheduleThatWasTimed) {
   record.schedule.tile = 4;
   record.seconds = 0.5e-3;
   record.heuristic_seconds = 1e-3;
+  record.toolkit = "LLVM";
   std::vector<LoggedTrial> trials;
   for (int tile : {1, 2, 4, 8}) {
-    LoggedTrial trial{{"k", "a<b", {{"B", 1}}, 0}, {}};
+    LoggedTrial trial{{"k", "a<b", {{"B", 1}}, 0, "LLVM", ""}, {}};
     trial.tried.schedule.tile = tile;
     trial.tried.ratio = tile == 4 ? 0.5 : 1.0 + tile / 10.0;
     trial.tried.predicted = trial.tried.ratio * 2e-3;
     trials.push_back(trial);
   }
-  trials.push_back({{"other", "other", {}, 0}, {Schedule{}, 0.1, 0, 0, 0, ""}});
+  trials.push_back({{"other", "other", {}, 0, "LLVM", ""}, {Schedule{}, 0.1, 0, 0, 0, ""}});
+  trials.push_back({{"k", "a<b", {{"B", 1}}, 0, "another LLVM", ""}, {Schedule{}, 0.1, 0, 0, 0, ""}});
   const std::string page = tuning_page({"GPU & Co", {record}}, trials);
   const auto count = [&](const std::string& what) {
     size_t found = 0;
@@ -461,10 +654,70 @@ TEST(TuneLog, PassesOverALineThatWasCutOff) {
   ASSERT_EQ(log.read().size(), 2u);
   EXPECT_EQ(log.read()[1].tried.schedule.tile, 4);
   EXPECT_EQ(log.read()[1].tried.wrong, "wrong");
+  const std::string lines = text;
+  for (const auto& [from, to] :
+       std::vector<std::pair<std::string, std::string>>{{"\"schedule\":{}", "\"schedule\":{\"tile\":-1}"},
+                                                        {"\"schedule\":{}", "\"schedule\":{\"tile\":99999999999}"},
+                                                        {"\"schedule\":{}", "\"schedule\":{\"tile\":2.5}"},
+                                                        {"\"schedule\":{}", "\"schedule\":{\"tiel\":2}"},
+                                                        {"\"ratio\":0.5", "\"ratio\":1e-7"},
+                                                        {"\"ratio\":0.5", "\"ratio\":-0.5"},
+                                                        {"\"ratio\":0.5", "\"ratio\":1e7"},
+                                                        {"\"threads\":2", "\"threads\":-2"},
+                                                        {"\"toolkit\":\"\",", ""},
+                                                        {"\"B\":1", "\"B\":" + std::string(200000, '[')}}) {
+    text = lines;
+    ASSERT_NE(text.find(from), std::string::npos) << from;
+    place.write("tried.jsonl", text.replace(text.find(from), from.size(), to));
+    EXPECT_EQ(log.read().size(), 1u) << to.substr(0, 40);
+  }
+  text = lines;
   for (size_t cut = 2; cut < text.size(); cut += 7) {
     place.write("tried.jsonl", text.substr(0, text.size() - cut));
     EXPECT_LE(log.read().size(), 1u) << cut;
   }
+}
+
+TEST(TuneLog, OfOneScheduleTheLastLineCounts) {
+  const TemporaryFolder place;
+  const TuneLog log(place / "tried.jsonl");
+  LoggedTrial trial{{"k", "name", {{"B", 1}}, 2, "LLVM 19", ""}, {Schedule{}, 0.5, 0.01, 2, 0.1, ""}};
+  log.add(trial);
+  trial.tried.ratio = 0.75;
+  log.add(trial);
+  const std::vector<LoggedTrial> logged = log.read();
+  ASSERT_EQ(tried_for(trial.task, logged).size(), 1u);
+  EXPECT_EQ(tried_for(trial.task, logged)[0].ratio, 0.75);
+  trial.task.toolkit = "LLVM 20";
+  EXPECT_TRUE(tried_for(trial.task, logged).empty()) << "its times are others";
+}
+
+TEST(TuneLog, ALineThatWasCutOffDoesNotSpoilTheNextOne) {
+  const TemporaryFolder place;
+  const TuneLog log(place.write("tried.jsonl", "{\"kernel\": \"k"));
+  const LoggedTrial trial{{"k", "name", {{"B", 1}}, 2, "LLVM 19", ""}, {Schedule{}, 0.5, 0.01, 2, 0.1, ""}};
+  log.add(trial);
+  log.add({{"other", "name", {}, 2, "LLVM 19", ""}, trial.tried});
+  EXPECT_EQ(log.read().size(), 2u);
+}
+
+TEST(TuneLog, OnAFullDiskSaysSo) {
+  const TemporaryFolder place;
+  const TuneLog log(place.write("tried.jsonl", std::string(90, '\n')));
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{100, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &small);
+  const std::string message = message_of<EnvironmentError>([&] { log.add({{"k", "name", {}, 2, "", ""}, {}}); });
+  setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_NE(message.find("cannot be written: File too large"), std::string::npos) << message;
+}
+
+TEST(Milliseconds, HaveFourDigitsThatCount) {
+  EXPECT_EQ(milliseconds(1.23456e-7), "0.0001235");
+  EXPECT_EQ(milliseconds(1.5e-3), "1.5");
+  EXPECT_EQ(milliseconds(23.45678), "23457");
 }
 
 }  // namespace

@@ -121,7 +121,6 @@ TEST_F(Tuned, DamageIsKeptAside) {
   std::vector<std::string> all;
   for (size_t bytes = 0; bytes + 1 < good.size(); bytes += 97) all.push_back(good.substr(0, bytes));
   all.push_back(std::string(1 << 20, '\0'));
-  all.push_back(tuning_text({"test-gpu 1", {}}));  // a device whose file has the same name
   for (const std::string& damaged : all) {
     fs::remove_all(tuned.folder());
     folder.write("a/tuned/test-gpu-1.json", damaged);
@@ -133,6 +132,62 @@ TEST_F(Tuned, DamageIsKeptAside) {
     EXPECT_EQ(contents(*merged.damaged), damaged);
     EXPECT_EQ(lengths(), Lengths{256});
   }
+}
+
+/// Of a device whose file has the same name, and of a version to come.
+TEST_F(Tuned, FilesOfOthersAreLeftAlone) {
+  std::string other_format = tuning_text(sample_file({64}));
+  other_format.replace(other_format.find("\"format\": 1"), 11, "\"format\": 2");
+  for (const std::string& foreign : {tuning_text({"test-gpu 1", {}}), other_format}) {
+    folder.write("a/tuned/test-gpu-1.json", foreign);
+    EXPECT_THROW(tuned.read(kGpu), ForeignRecords);
+    EXPECT_TRUE(says(message_of<ForeignRecords>([&] { tuned.merge(sample_file({256})); }), file.string(), "expected"));
+    EXPECT_EQ(contents(file), foreign);
+    EXPECT_EQ(names(), Names{"test-gpu-1.json"});
+  }
+}
+
+TEST_F(Tuned, ARecordOfNowTakesThePlaceOfAnyOther) {
+  tuned.merge({kGpu, {sample_record(64, "2999-01-01")}});
+  EXPECT_EQ(tuned.merge(sample_file({64})).counts.older, 1);
+  EXPECT_EQ(tuned.merge(sample_file({64}), MergeRule::from).counts.replaced, 1);
+  EXPECT_EQ(record_at(tuned.read(kGpu), 64), sample_record(64));
+}
+
+TEST_F(Tuned, LogsGoWithTheirRecords) {
+  tuned.merge(sample_file({64}));
+  folder.write("a/tuned/test-gpu-1.tried.jsonl", "");
+  folder.write("a/tuned/another.tried.jsonl", "");
+  EXPECT_EQ(TuningFolder::log_beside(file), tuned.folder() / "test-gpu-1.tried.jsonl");
+  EXPECT_EQ(tuned.files(), std::vector<fs::path>{file});
+  EXPECT_EQ(tuned.files_or_logs(), (std::vector<fs::path>{tuned.folder() / "another.json", file}));
+  EXPECT_TRUE(tuned.clear(kGpu));
+  EXPECT_EQ(names(), Names{"another.tried.jsonl"});
+  EXPECT_TRUE(tuned.clear("Another"));
+  EXPECT_EQ(names(), Names{});
+}
+
+TEST_F(Tuned, OnlyOneMeasuresADevice) {
+  FileLock one = tuned.measuring_lock(kGpu);
+  EXPECT_TRUE(one.try_lock());
+  FileLock two = tuned.measuring_lock(kGpu), other = tuned.measuring_lock("Another");
+  EXPECT_FALSE(two.try_lock());
+  EXPECT_TRUE(other.try_lock());
+  EXPECT_EQ(tuned.merge(sample_file({64})).counts.added, 1) << "it is not what writers lock";
+  EXPECT_FALSE(two.try_lock()) << "a writer took its file for one that was not finished";
+}
+
+TEST_F(Tuned, AFileMayBeALink) {
+  folder.write("elsewhere/records", "damaged");
+  fs::create_directories(tuned.folder());
+  fs::create_symlink(folder / "elsewhere/records", file);
+  EXPECT_EQ(tuned.merge(sample_file({64})).damaged, folder / "elsewhere/records.damaged");
+  EXPECT_EQ(contents(folder / "elsewhere/records.damaged"), "damaged");
+  EXPECT_TRUE(fs::is_symlink(file));
+  tuned.merge(sample_file({128}));
+  EXPECT_EQ(lengths(), (Lengths{64, 128}));
+  EXPECT_EQ(contents(folder / "elsewhere/records"), contents(file));
+  EXPECT_EQ(names(), Names{"test-gpu-1.json"});
 }
 
 TEST_F(Tuned, EveryDamagedFileIsKept) {
@@ -194,12 +249,29 @@ TEST_F(Tuned, AFolderThatCannotBeWrittenIsLeftAlone) {
     EXPECT_TRUE(says(message, "cannot lock", "another.json")) << message;
     message = message_of<EnvironmentError>([&] { tuned.clear(kGpu); });
     EXPECT_TRUE(says(message, "cannot remove", file.string())) << message;
+    message = message_of<EnvironmentError>([&] { tuned.prepare(); });
+    EXPECT_TRUE(says(message, "cannot write in the folder", "Permission denied")) << message;
     message = message_of<EnvironmentError>([&] { TuningFolder(folder / "b").merge(sample_file({64})); });
     EXPECT_TRUE(says(message, "cannot create", "Permission denied")) << message;
     EXPECT_EQ(lengths(), Lengths{64});
   }
   fs::permissions(tuned.folder(), fs::perms(0755));
   EXPECT_EQ(names(), Names{"test-gpu-1.json"});
+}
+
+TEST_F(Tuned, WhatCannotBeReadIsNotTakenForNothing) {
+  tuned.merge(sample_file({64}));
+  fs::permissions(folder.path(), fs::perms(0755));
+  fs::permissions(tuned.folder(), fs::perms(0666));
+  {
+    const NotRoot user;
+    const std::string message = message_of<EnvironmentError>([&] { tuned.read(kGpu); });
+    EXPECT_TRUE(says(message, "cannot read '" + file.string(), "Permission denied")) << message;
+  }
+  fs::permissions(tuned.folder(), fs::perms(0755));
+  const TuningFolder within_a_file(file);
+  EXPECT_TRUE(says(message_of<EnvironmentError>([&] { within_a_file.read(kGpu); }), "Not a directory"));
+  EXPECT_TRUE(says(message_of<EnvironmentError>([&] { within_a_file.prepare(); }), "cannot create"));
 }
 
 template <class Work>
@@ -244,13 +316,16 @@ TEST_F(Tuned, WhatAKilledWriterHeldIsFree) {
     if (lock < 0 || flock(lock, LOCK_EX) != 0) return;
     folder.write("a/tuned/.test-gpu-1.json.abcdef", "half of a fi");
     folder.write("a/tuned/.another.json.abcdef", "of another, that may be at work");
+    folder.write("a/tuned/.test-gpu-1.json.swp", "an editor's");
+    folder.write("a/tuned/.test-gpu-1.json.my-own", "anybody's");
     kill(getpid(), SIGKILL);
   });
   ASSERT_TRUE(WIFSIGNALED(status_of(child)));
-  EXPECT_EQ(names().size(), 3u);
+  EXPECT_EQ(names().size(), 5u);
   tuned.merge(sample_file({128}));
   EXPECT_EQ(lengths(), (Lengths{64, 128}));
-  EXPECT_EQ(names(), (Names{".another.json.abcdef", "test-gpu-1.json"}));
+  EXPECT_EQ(names(),
+            (Names{".another.json.abcdef", ".test-gpu-1.json.my-own", ".test-gpu-1.json.swp", "test-gpu-1.json"}));
 }
 
 TEST_F(Tuned, AWriterKilledAtAnyTimeLosesNothing) {
@@ -293,6 +368,12 @@ TEST(ShippedTuning, IsThatOfTheFolder) {
   EXPECT_EQ(embedded, files);
   EXPECT_EQ(shipped_tuning("no device of this name").device, "no device of this name");
   EXPECT_TRUE(shipped_tuning("no device of this name").records.empty());
+  for (const std::string& device : devices_with_shipped_tuning()) {
+    std::string other = device;
+    std::ranges::replace(other, ' ', '_');
+    EXPECT_EQ(tuning_file_name(other), tuning_file_name(device));
+    EXPECT_TRUE(other == device || shipped_tuning(other).records.empty()) << other;
+  }
 }
 
 }  // namespace

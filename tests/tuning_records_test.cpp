@@ -20,7 +20,7 @@ namespace {
 
 const std::string kText = R"({"format": 1, "device": "Test GPU 1", "records": [
   {"name": "rows", "kernel": "00112233445566778899aabbccddeeff", "sizes": {}, "threads": 16, "schedule": {}, "heuristic": {"rows_per_task": 7}, "seconds": 1, "spread": 0, "heuristic_seconds": 1.5, "predicted_seconds": 0.1, "error": 0, "architecture": "znver4", "toolkit": "LLVM \"19\"", "driver": "", "date": "2024-02-29"},
-  {"name": "scan_fwd", "kernel": "00112233445566778899aabbccddeeff", "sizes": {"B": 8, "L": 8192}, "threads": 0, "schedule": {"width": 64, "tile": 64, "staged": 1}, "heuristic": {"width": 32}, "seconds": 1.25e-05, "spread": 0.004, "heuristic_seconds": 2e-05, "predicted_seconds": 0, "error": 0.125, "architecture": "sm_90", "toolkit": "NVRTC 13.0", "driver": "13.0", "date": "2026-11-27"}
+  {"name": "scan_fwd", "kernel": "00112233445566778899aabbccddeeff", "sizes": {"B": 8, "L": 8192}, "threads": 0, "schedule": {"width": 64, "tile": 64, "staged": 1}, "heuristic": {"width": 32}, "seconds": 1.25e-05, "spread": 0.004, "heuristic_seconds": 2e-05, "predicted_seconds": 0, "error": 0.125, "architecture": "sm_90", "toolkit": "NVRTC 13.0", "driver": "13.0", "date": "2024-11-27"}
 ]}
 )";
 
@@ -58,8 +58,17 @@ TEST(TuningText, TimesWithinProgramsAreThereWhereTheyWereMeasured) {
   EXPECT_EQ(parse_tuning(text, "t.json").records[0].in_program, 0.75);
 }
 
+TEST(TuningText, ThatASearchIsUnfinishedIsThereWhereItIs) {
+  TuningFile file = sample_file({64});
+  EXPECT_EQ(tuning_text(file).find("unfinished"), std::string::npos);
+  file.records[0].unfinished = 1;
+  const std::string text = tuning_text(file);
+  EXPECT_NE(text.find(R"(, "unfinished": 1, "error")"), std::string::npos) << text;
+  EXPECT_EQ(parse_tuning(text, "t.json").records[0].unfinished, 1);
+}
+
 TEST(TuningText, NumbersAndAxesComeBack) {
-  TuningFile file{"\"quoted\" \\ \n device", {}};
+  TuningFile file{"\"quoted\" \\ Gerät", {}};
   const double numbers[] = {1.0 / 3, 5e-324, std::numeric_limits<double>::max(), 123456789.125, 1e-5};
   for (int i = 0; i < 5; ++i) {
     TuningRecord record = sample_record(std::numeric_limits<int64_t>::max() - i);
@@ -136,6 +145,16 @@ const Damage kDamage[] = {
     {"2024-02-29", "2023-02-29", "'date': found \"2023-02-29\"", "expected a date"},
     {"2024-02-29", "2024-2-29", "'date'", "expected a date"},
     {"2024-02-29", "2024-02-2x", "'date'", "expected a date"},
+    {"2024-02-29", "2024-02-29T24:00:00Z", "'date'", "expected a date"},
+    {"2024-02-29", "2024-02-29T16:05:09", "'date'", "expected a date"},
+    {"2024-02-29", "2024-02-29 16:05:09Z", "'date'", "expected a date"},
+    {"\"error\": 0,", "\"error\": 0, \"unfinished\": 2,", "'unfinished': found 2", "expected 0 or 1"},
+    {"znver4", "\\u001b[31mznver4", "'architecture': found \"\\u001b[31mznver4\"", "without control characters"},
+    {"\"name\": \"rows\"", "\"name\": \"ro\\u009bws\"", "record 1 (ro\\u009bws): 'name'", "without control characters"},
+    {"\"B\": 8", "\"\\u0007\": 8", "'sizes': found \"\\u0007\"", "without control characters"},
+    {"\"error\": 0,", "\"error\": 0, \"\\u001b\": 1,", "found the key '\\u001b'", "expected name"},
+    {kText, std::string(200000, '['), "is damaged", "more than 32 deep"},
+    {"\"sizes\": {}", "\"sizes\": " + std::string(200000, '['), "is damaged", "more than 32 deep"},
     {"\"sizes\": {}, \"threads\": 16", "\"sizes\": {\"L\": 8192, \"B\": 8}, \"threads\": 0",
      "record 2 (scan_fwd): found the kernel, sizes and threads of record 1 again", "expected one record"},
 };
@@ -203,8 +222,37 @@ TEST(TuningMerge, KernelSizesAndThreadsMakeAWork) {
   from.records[3].name = "renamed";
   const MergeCounts counts = merge(into, from);
   EXPECT_EQ(counts.added, 3);
-  EXPECT_EQ(counts.replaced, 1);
-  EXPECT_EQ(into.records[0].name, "renamed");
+  EXPECT_EQ(counts.older, 1);
+  EXPECT_EQ(into.records[0].name, "scan_fwd") << "of equal dates the greater text";
+}
+
+TEST(TuningMerge, ComesToTheSameInAnyOrder) {
+  std::vector<TuningRecord> all{sample_record(64, "2024-11-27"), sample_record(64, "2024-11-27T09:00:00Z"),
+                                sample_record(64, "2024-11-27T16:05:09Z"), sample_record(64, "2024-11-27T16:05:09Z")};
+  all[3].seconds = 9;
+  std::vector<size_t> order{0, 1, 2, 3};
+  do {
+    TuningFile into{kGpu, {}};
+    for (const size_t i : order) merge(into, {kGpu, {all[i]}});
+    ASSERT_EQ(into.records.size(), 1u);
+    EXPECT_EQ(into.records[0], all[3]);
+  } while (std::ranges::next_permutation(order).found);
+}
+
+TEST(TuningMerge, WhatWasMeasuredHereReplacesWhatIsThere) {
+  TuningFile into{kGpu, {sample_record(64, "2999-01-01")}};
+  const TuningFile here{kGpu, {sample_record(64)}};
+  EXPECT_EQ(merge(into, here).older, 1);
+  EXPECT_EQ(merge(into, here, MergeRule::from).replaced, 1);
+  EXPECT_EQ(into.records, here.records);
+  EXPECT_EQ(merge(into, here, MergeRule::from).same, 1);
+}
+
+TEST(TuningDate, IsOfUniversalTimeToTheSecond) {
+  EXPECT_EQ(time_text(0), "1970-01-01T00:00:00Z");
+  EXPECT_EQ(time_text(1795709109), "2026-11-26T16:05:09Z");
+  TuningFile file{kGpu, {sample_record(64, time_text(1795709109))}};
+  EXPECT_EQ(parse_tuning(tuning_text(file), "t.json").records, file.records);
 }
 
 TEST(TuningMerge, DevicesDoNotMix) {

@@ -9,7 +9,7 @@ namespace mambac::test {
 inline const std::string kGpu = "Test GPU 1";
 
 /// Of a scan on a GPU, at one length.
-inline TuningRecord sample_record(int64_t length, const std::string& date = "2026-11-27") {
+inline TuningRecord sample_record(int64_t length, const std::string& date = "2024-11-27") {
   TuningRecord record;
   record.kernel = "00112233445566778899aabbccddeeff";
   record.name = "scan_fwd";

@@ -118,7 +118,10 @@ constexpr const char* kRecords = "tuned.json";
 void pin_schedules(ChosenDevice& device, const Arguments& arguments) {
   if (!arguments.resume || arguments.tuned != "auto" || !has_checkpoint(arguments.out)) return;
   const std::filesystem::path file = find_checkpoint(arguments.out) / kRecords;
-  if (std::filesystem::exists(file)) device.pin(file.string());
+  if (std::filesystem::exists(file)) return device.pin(file.string());
+  talk(
+      fmt::format("'{}' is not there: the run goes on with the schedules that there are now, and may end in other bits",
+                  file.string()));
 }
 
 int run_train(const Arguments& arguments) {

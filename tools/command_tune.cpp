@@ -69,7 +69,8 @@ double seconds_in(const std::string& text) {
 
 std::vector<GraphKind> graphs_named(const std::string& text) {
   if (text == "all") return {GraphKind::train, GraphKind::prefill, GraphKind::step};
-  return {kind_named(text)};
+  if (const auto kind = graph_kind_from(text)) return {*kind};
+  throw InputError(fmt::format("--graph: found '{}', expected all, train, prefill, step or eval", text));
 }
 
 struct Sums {
@@ -83,11 +84,17 @@ Sums sums_of(const std::vector<TunedKernel>& kernels) {
     const int n = one.kernel.launches;
     sums.heuristic += n * (one.record ? one.record->heuristic_seconds : one.kernel.seconds);
     sums.tuned += n * (one.record ? one.record->seconds : one.kernel.seconds);
-    sums.records += one.record && !one.had_record ? 1 : 0;
-    sums.left += one.record ? 0 : 1;
+    sums.records += one.left() || one.had_record ? 0 : 1;
+    sums.left += one.left() && !one.given_up ? 1 : 0;
     sums.wrong += one.wrong;
   }
   return sums;
+}
+
+const char* state_of(const TunedKernel& one) {
+  if (one.had_record) return "had a record";
+  if (!one.record) return "left";
+  return one.left() ? "unfinished" : "tuned";
 }
 
 Json kernel_json(const TunedKernel& one) {
@@ -98,9 +105,7 @@ Json kernel_json(const TunedKernel& one) {
                {"launches_other", one.kernel.launches_other},
                {"tried", one.tried},
                {"rejected", one.wrong},
-               {"state", one.had_record ? "had a record"
-                         : one.record   ? "tuned"
-                                        : "left"}};
+               {"state", state_of(one)}};
   if (!one.record) return json;
   json["heuristic_s"] = one.record->heuristic_seconds;
   json["tuned_s"] = one.record->seconds;
@@ -118,9 +123,9 @@ struct ProjectionPlace {
 
 void print_place(const ProjectionPlace& place) {
   constexpr const char* kPlaces[] = {"before their walks", "in their walks"};
-  fmt::print("{}: small projections are computed {}: {:.3f} ms, {}: {:.3f} ms\n", name_of(place.graph),
-             kPlaces[place.in_walks ? 1 : 0], 1e3 * place.seconds, kPlaces[place.in_walks ? 0 : 1],
-             1e3 * place.other_seconds);
+  fmt::print("{}: small projections are computed {}: {} ms, {}: {} ms\n", name_of(place.graph),
+             kPlaces[place.in_walks ? 1 : 0], milliseconds(place.seconds), kPlaces[place.in_walks ? 0 : 1],
+             milliseconds(place.other_seconds));
 }
 
 Json place_json(const ProjectionPlace& place) {
@@ -131,8 +136,8 @@ Json place_json(const ProjectionPlace& place) {
 }
 
 void print_confirmed(const ConfirmedProgram& program) {
-  fmt::print("{}: within the program {:.3f} ms -> {:.3f} ms, {:.2f}x\n", name_of(program.graph),
-             1e3 * program.own_seconds, 1e3 * program.seconds, program.own_seconds / program.seconds);
+  fmt::print("{}: within the program {} ms -> {} ms, {:.2f}x\n", name_of(program.graph),
+             milliseconds(program.own_seconds), milliseconds(program.seconds), program.own_seconds / program.seconds);
 }
 
 Json confirmed_json(const ConfirmedProgram& program) {
@@ -157,8 +162,8 @@ void report(const std::vector<TunedKernel>& kernels, const std::vector<Confirmed
   fmt::print("{} of {} kernels tuned{}\n", sums.records, kernels.size(),
              sums.left > 0 ? fmt::format(", {} left for want of time (the same command goes on)", sums.left) : "");
   if (sums.tuned > 0)
-    fmt::print("one run of all launches, each kernel alone: {:.3f} ms -> {:.3f} ms, {:.2f}x\n", 1e3 * sums.heuristic,
-               1e3 * sums.tuned, sums.heuristic / sums.tuned);
+    fmt::print("one run of all launches, each kernel alone: {} ms -> {} ms, {:.2f}x\n", milliseconds(sums.heuristic),
+               milliseconds(sums.tuned), sums.heuristic / sums.tuned);
   for (const ConfirmedProgram& program : confirmed) print_confirmed(program);
   for (const ProjectionPlace& place : places) print_place(place);
   if (sums.wrong > 0) fmt::print("{} schedules gave wrong results and were rejected\n", sums.wrong);
@@ -200,6 +205,15 @@ std::vector<KernelToTune> chosen_kernels(const Arguments& arguments, const TuneT
   if (kernels.empty())
     throw InputError(fmt::format("--kernels: no kernel has '{}' in its name; 'mambac explain {}' lists them",
                                  arguments.kernels, arguments.model.spec));
+  const auto has_schedules = [&](const KernelToTune& kernel) {
+    return arguments.predict ? kernel.kind != KernelGroup::library : keeps_records(kernel.alone, 0);
+  };
+  if (std::ranges::none_of(kernels, has_schedules))
+    throw InputError(
+        fmt::format("--kernels: found only '{}' and such with '{}' in their names, expected a kernel whose "
+                    "schedules {}",
+                    kernels.front().task.name, arguments.kernels,
+                    arguments.predict ? "can be predicted, not a library's" : "can be chosen, not a look-up's"));
   return kernels;
 }
 
@@ -266,6 +280,29 @@ std::vector<ConfirmedProgram> confirm(const Arguments& arguments, std::vector<Tu
   return confirm_in_programs(tuned, selection.model, options_of(arguments, selection), device, records, options);
 }
 
+/// Null where there is no description.
+std::unique_ptr<CostModel> model_for(const Arguments& arguments, Device& device) {
+  std::unique_ptr<CostModel> model =
+      arguments.device_file.empty() ? cost_model_for(device, talk) : cost_model(arguments.device_file);
+  if (!model && arguments.survey)
+    throw InputError(
+        fmt::format("--survey: no description of {} is shipped, expected one in --device-file", device.model().name));
+  if (!model)
+    talk(fmt::format(
+        "no description of {} is shipped, so schedules are tried without predictions; --device-file takes one",
+        device.model().name));
+  if (model && model->kind() != device.kind()) {
+    const auto name = [](DeviceKind kind) { return kind == DeviceKind::gpu ? "GPU" : "CPU"; };
+    throw InputError(fmt::format("--device-file: '{}' describes a {}, expected a {} as {} is", arguments.device_file,
+                                 name(model->kind()), name(device.kind()), device.model().name));
+  }
+  return model;
+}
+
+int interrupted() {
+  return 128 + InterruptGuard::signal();
+}
+
 int run_tune(const Arguments& arguments) {
   if (arguments.calibrate) return run_calibrate(arguments), 0;
   if (arguments.model.spec.empty()) miss_argument("MODEL");
@@ -273,7 +310,7 @@ int run_tune(const Arguments& arguments) {
     run_predict(arguments);
     return 0;
   }
-  const double budget = seconds_in(arguments.budget), begun = now();
+  const double budget = seconds_in(arguments.budget);
   const ChosenDevice device(arguments.device, "off");
   const std::filesystem::path folder = TuningFolder::default_folder();
   if (folder.empty())
@@ -283,26 +320,21 @@ int run_tune(const Arguments& arguments) {
   const InterruptGuard guard;
   Progress progress = Progress::on_stderr();
   TuneOptions options;
+  options.stop = [] { return InterruptGuard::signal() != 0; };
+  options.note = [&](const std::string& line) { progress.note(line); };
+  FileLock alone = records.measuring_lock(device->model().name);
+  if (!wait_for_others(alone, options)) return interrupted();
+  const double begun = now();
   options.budget = budget * (arguments.survey ? 1 : kOfSearch);
   options.again = arguments.again || arguments.survey;
   options.survey = arguments.survey;
-  options.stop = [] { return InterruptGuard::signal() != 0; };
-  options.note = [&](const std::string& line) { progress.note(line); };
   options.progress = [&](const TuneProgress& at) {
     progress.update(
         CountReport{static_cast<int64_t>(at.done), static_cast<int64_t>(at.all),
                     fmt::format("kernels, {:.2f}x so far, at {},", at.heuristic_seconds / at.seconds, at.at),
                     now() - begun, budget});
   };
-  const std::unique_ptr<CostModel> model =
-      arguments.device_file.empty() ? cost_model_for(*device, talk) : cost_model(arguments.device_file);
-  if (!model && arguments.survey)
-    throw InputError(
-        fmt::format("--survey: no description of {} is shipped, expected one in --device-file", device->model().name));
-  if (!model)
-    talk(fmt::format(
-        "no description of {} is shipped, so schedules are tried without predictions; --device-file takes one",
-        device->model().name));
+  const std::unique_ptr<CostModel> model = model_for(arguments, *device);
   std::vector<TunedKernel> tuned = tune_kernels(std::move(kernels), *device, model.get(), records, options);
   options.budget = budget - (now() - begun);
   std::vector<ConfirmedProgram> confirmed;
@@ -313,7 +345,7 @@ int run_tune(const Arguments& arguments) {
   else
     report(tuned, confirmed, places_by_records(arguments, *device), records.path_of(device->model().name),
            arguments.json);
-  return InterruptGuard::signal() != 0 ? 128 + InterruptGuard::signal() : 0;
+  return InterruptGuard::signal() != 0 ? interrupted() : 0;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -82,20 +83,52 @@ void export_records(const Options& options) {
 
 void report(const Options& options) {
   const TuningFile file = kept_records(options.device).at(0).file();
-  const fs::path log = the_folder().path_of(file.device).replace_extension(TuneLog::kExtension);
-  write_file(options.out, tuning_page(file, TuneLog(log).read()));
+  const TuningFolder folder(TuningFolder::default_folder());
+  std::vector<LoggedTrial> trials;
+  if (!folder.folder().empty()) trials = TuneLog(TuningFolder::log_beside(folder.path_of(file.device))).read();
+  write_file(options.out, tuning_page(file, trials));
   fmt::print("{}: {} records of {}\n", options.out, file.records.size(), file.device);
+}
+
+/// What a number of a record can be; 0 stands for one that was not measured where that may be.
+struct Bounds {
+  const char* name;
+  double TuningRecord::*value;
+  double least, most;
+  bool or_none;
+};
+constexpr double kShortest = 1e-9, kLongest = 1e6, kMostTimes = 1e3;
+constexpr Bounds kBounds[] = {{"seconds", &TuningRecord::seconds, kShortest, kLongest, false},
+                              {"heuristic_seconds", &TuningRecord::heuristic_seconds, kShortest, kLongest, false},
+                              {"predicted_seconds", &TuningRecord::predicted_seconds, kShortest, kLongest, true},
+                              {"spread", &TuningRecord::spread, 0, kMostTimes, false},
+                              {"in_program", &TuningRecord::in_program, 1 / kMostTimes, kMostTimes, true},
+                              {"error", &TuningRecord::error, 0, kMostTimes, false}};
+
+std::vector<std::string> problems_of(const TuningRecord& record) {
+  std::vector<std::string> problems;
+  for (const auto& [what, schedule] : {std::pair{"schedule", &record.schedule}, {"heuristic", &record.heuristic}})
+    if (const std::string reason = why_illegal(*schedule, record.threads > 0 ? DeviceKind::cpu : DeviceKind::gpu);
+        !reason.empty())
+      problems.push_back(fmt::format("'{}': {}", what, reason));
+  for (const Bounds& bounds : kBounds) {
+    const double value = record.*bounds.value;
+    if ((bounds.or_none && value == 0) || (value >= bounds.least && value <= bounds.most)) continue;
+    problems.push_back(fmt::format("'{}': found {}, expected {}{} to {}", bounds.name, value,
+                                   bounds.or_none ? "0, or " : "", bounds.least, bounds.most));
+  }
+  constexpr std::time_t kDay = 24 * 3600;  // clocks differ, and so do days
+  if (const std::string latest = time_text(std::time(nullptr) + kDay); record.date > latest)
+    problems.push_back(fmt::format("'date': found \"{}\", expected {} or before", record.date, latest));
+  return problems;
 }
 
 /// What is wrong with records that can be told without their kernels.
 std::vector<std::string> problems_of(const TuningFile& file, const std::string& path) {
   std::vector<std::string> problems;
   for (const TuningRecord& record : file.records)
-    for (const auto& [what, schedule] : {std::pair{"schedule", &record.schedule}, {"heuristic", &record.heuristic}}) {
-      const std::string reason = why_illegal(*schedule, record.threads > 0 ? DeviceKind::cpu : DeviceKind::gpu);
-      if (!reason.empty())
-        problems.push_back(fmt::format("'{}': {} at {}: '{}': {}", path, record.name, work_text(record), what, reason));
-    }
+    for (const std::string& problem : problems_of(record))
+      problems.push_back(fmt::format("'{}': {} at {}: {}", path, record.name, work_text(record), problem));
   return problems;
 }
 
@@ -109,9 +142,25 @@ std::vector<TuningFile> read_all(const std::vector<std::string>& paths) {
   return files;
 }
 
+/// InputError where the file's name in the folder is that of another device's.
+void check_is_own(const TuningFile& file, const std::string& path, const TuningFolder& folder) {
+  for (const std::string& shipped : devices_with_shipped_tuning())
+    if (shipped != file.device && tuning_file_name(shipped) == tuning_file_name(file.device))
+      throw InputError(
+          fmt::format("'{}': 'device': found \"{}\", expected \"{}\", the shipped device whose file has that name",
+                      path, file.device, shipped));
+  try {
+    folder.read(file.device);
+  } catch (const ForeignRecords&) {
+    throw;
+  } catch (const InputError&) {  // damaged, for merge() to set aside
+  }
+}
+
 void import_files(const Options& options) {
   const TuningFolder folder = the_folder();
   const std::vector<TuningFile> files = read_all(options.files);
+  for (size_t i = 0; i < files.size(); ++i) check_is_own(files[i], options.files[i], folder);
   Json merged = Json::array();
   for (size_t i = 0; i < files.size(); ++i) {
     const TuningMerge done = folder.merge(files[i]);
@@ -198,7 +247,7 @@ void verify(const Options& options) {
 void clear(const Options& options) {
   if (options.device.empty() && !options.all) miss_argument("--device or --all");
   const TuningFolder folder = the_folder();
-  std::vector<fs::path> files = folder.files();
+  std::vector<fs::path> files = folder.files_or_logs();
   if (!options.all) files = {folder.path_of(options.device)};
   Json removed = Json::array();
   for (const fs::path& file : files)
@@ -222,7 +271,11 @@ void add_action(Command tune, const char* name, const char* description, void (*
 
 Option add_device_name(Command command, Options& options) {
   return command.add_option("--device", options.device, "of this device only, such as \"NVIDIA H200\"")
-      .type_name("NAME");
+      .type_name("NAME")
+      .check([](const std::string& name) {
+        if (name.empty()) throw InputError("--device: found '', expected the name of a device");
+        return std::string();
+      });
 }
 
 Option add_files(Command command, Options& options, const char* help) {
@@ -261,11 +314,12 @@ void add_tune_records(Command tune) {
              });
   add_action(tune, "verify", "reads all records, or those of files, and says what is wrong; removes nothing", verify,
              [](Command command, Options& options) { add_files(command, options, "other files than yours"); });
-  add_action(tune, "clear", "removes your records", clear, [](Command command, Options& options) {
-    const Option device = add_device_name(command, options);
-    command.add_flag("--all", options.all, "of all devices");
-    device.excludes(command.option("--all"));
-  });
+  add_action(tune, "clear", "removes your records, and what the searches for them tried", clear,
+             [](Command command, Options& options) {
+               const Option device = add_device_name(command, options);
+               command.add_flag("--all", options.all, "of all devices");
+               device.excludes(command.option("--all"));
+             });
 }
 
 }  // namespace mambac::tools

@@ -26,11 +26,18 @@ class CostModel {
  public:
   virtual ~CostModel() = default;
   virtual DeviceKind kind() const = 0;
+  /// Of the description.
+  virtual const std::string& name() const = 0;
   /// What the described device would choose.
   virtual Schedule heuristic(const Graph& fused, int number) const = 0;
-  /// One for each of the schedules, which are legal for the kernel; `sizes` of all its free dimensions.
-  virtual std::vector<Prediction> predict(const Graph& fused, int number, const std::vector<Schedule>& schedules,
-                                          const Bindings& sizes) = 0;
+  /// One for each of the schedules, which are legal for the kernel; `sizes` of all its free dimensions. InputError when
+  /// the description's numbers are such that a time is not finite.
+  std::vector<Prediction> predict(const Graph& fused, int number, const std::vector<Schedule>& schedules,
+                                  const Bindings& sizes);
+
+ protected:
+  virtual std::vector<Prediction> times(const Graph& fused, int number, const std::vector<Schedule>& schedules,
+                                        const Bindings& sizes) = 0;
 };
 
 /// Of a device description: the name of a shipped one (models/devices/), or the path of a file. InputError for another

@@ -51,13 +51,14 @@ class CpuCostModel : public CostModel {
       : cpu_(std::move(cpu)), jit_(with_description(cpu_, [&] { return std::make_unique<Jit>(cpu_.processor); })) {}
 
   DeviceKind kind() const override { return DeviceKind::cpu; }
+  const std::string& name() const override { return cpu_.name; }
   Schedule heuristic(const Graph& fused, int number) const override {
     const int width = jit_->native_width();
     return default_schedule(fused, number, {width, cpu_.pipe_lanes < width});
   }
 
-  std::vector<Prediction> predict(const Graph& fused, int number, const std::vector<Schedule>& schedules,
-                                  const Bindings& sizes) override {
+  std::vector<Prediction> times(const Graph& fused, int number, const std::vector<Schedule>& schedules,
+                                const Bindings& sizes) override {
     const Graph alone = kernel_alone(fused, number, Stored::in_memory);
     const KernelWork work = kernel_work(alone, sizes).front();
     const Source source = source_of(work, parameter_bytes(alone, sizes));

@@ -1,6 +1,11 @@
 #include "tools/cpus.h"
 
 namespace mambac::tools {
+namespace {
+
+constexpr int kMostThreads = 4096;
+
+}  // namespace
 
 Cpu cpu_of(DeviceDescription description) {
   description.expect_kind("cpu");
@@ -8,7 +13,7 @@ Cpu cpu_of(DeviceDescription description) {
   cpu.name = description.name();
   cpu.title = description.text("title");
   cpu.processor = description.text("architecture");
-  cpu.threads = description.count("threads");
+  cpu.threads = description.count("threads", kMostThreads);
   cpu.clock = description.number("clock");
   cpu.pipe_lanes = description.count("pipe_lanes");
   cpu.multiply_adds = description.number("multiply_adds");

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "frontend/suggest.h"
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
+#include "runtime/json_depth.h"
 #include "tools/arguments.h"
 #include "tools/device_files.h"
 
@@ -45,6 +45,7 @@ DeviceDescription DeviceDescription::find(const std::string& device, std::string
 }
 
 DeviceDescription::DeviceDescription(std::string name, std::string_view text) : name_(std::move(name)) {
+  check_json_depth(text, fmt::format("the device description '{}'", name_));
   const Json json = Json::parse(text, nullptr, false);
   if (!json.is_object()) fail(json.is_discarded() ? "no JSON" : json.type_name(), "an object");
   for (const auto& [field, value] : json.items()) {
@@ -86,10 +87,10 @@ double DeviceDescription::number(const std::string& field) {
   return found->second;
 }
 
-int DeviceDescription::count(const std::string& field) {
+int DeviceDescription::count(const std::string& field, int most) {
   const double value = number(field);
-  if (value != std::floor(value) || value > std::numeric_limits<int>::max())
-    fail(fmt::format("{}: {}", field, value), "a whole number");
+  if (value != std::floor(value) || value > most)
+    fail(fmt::format("{}: {}", field, value), fmt::format("a whole number up to {}", most));
   return static_cast<int>(value);
 }
 

@@ -2,6 +2,7 @@
 // document that it is from.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -31,7 +32,7 @@ class DeviceDescription {
   /// InputError when there is none of this name, or of another type.
   const std::string& text(const std::string& field);
   double number(const std::string& field);
-  int count(const std::string& field);  // a whole number
+  int count(const std::string& field, int most = std::numeric_limits<int>::max());  // a whole number
   /// InputError for a field that was not asked for, and for a number that no document is named for.
   void check_all_read() const;
 

@@ -43,10 +43,11 @@ class GpuCostModel : public CostModel {
   explicit GpuCostModel(Gpu gpu) : gpu_(std::move(gpu)) {}
 
   DeviceKind kind() const override { return DeviceKind::gpu; }
+  const std::string& name() const override { return gpu_.name; }
   Schedule heuristic(const Graph& fused, int number) const override { return default_gpu_schedule(fused, number); }
 
-  std::vector<Prediction> predict(const Graph& fused, int number, const std::vector<Schedule>& schedules,
-                                  const Bindings& sizes) override {
+  std::vector<Prediction> times(const Graph& fused, int number, const std::vector<Schedule>& schedules,
+                                const Bindings& sizes) override {
     const Graph alone = kernel_alone(fused, number, Stored::in_memory);
     const KernelWork work = kernel_work(alone, sizes).front();
     if (work.library) return std::vector(schedules.size(), of_library(work));

@@ -7,6 +7,7 @@
 
 #include "codegen/kernel_name.h"
 #include "passes/plan.h"
+#include "runtime/json_depth.h"
 #include "tools/report.h"
 
 namespace mambac::tools {
@@ -31,6 +32,7 @@ struct Span {
 }
 
 std::vector<Span> spans_in(const std::string& text, const std::string& name) {
+  check_json_depth(text, fmt::format("--trace: '{}'", name));
   const Json trace = Json::parse(text, nullptr, false);
   if (trace.is_discarded()) refuse(name, "is no JSON");
   if (!trace.is_object() || !trace.contains("traceEvents") || !trace["traceEvents"].is_array())

@@ -38,10 +38,15 @@ std::unique_ptr<TunedSchedules> tuned_schedules(const std::string& tuned, const 
   }
   std::vector<TunedSchedules::Layer> layers{{RecordSource::shipped, shipped_tuning(model.name)}};
   const std::filesystem::path folder = TuningFolder::default_folder();
+  const auto pass_over = [](const Failure& failure) {
+    talk(fmt::format("{}; its records are not used", failure.what()));
+  };
   try {
     if (!folder.empty()) layers.push_back({RecordSource::user, TuningFolder(folder).read(model.name)});
   } catch (const InputError& damaged) {
-    talk(fmt::format("{}; its records are not used", damaged.what()));
+    pass_over(damaged);
+  } catch (const EnvironmentError& unreadable) {
+    pass_over(unreadable);
   }
   return std::make_unique<TunedSchedules>(std::move(layers), model.threads, model.library);
 }

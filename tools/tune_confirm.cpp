@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "codegen/lower.h"
 #include "ir/error.h"
@@ -136,33 +137,59 @@ class ProgramTrial {
 class Confirmation {
  public:
   Confirmation(std::vector<TunedKernel>& kernels, Device& device, const TuningFolder& folder)
-      : kernels_(kernels), device_(device), folder_(folder) {}
-
-  Candidates candidates() const {
-    Candidates all;
-    for (const TunedKernel& one : kernels_)
-      for (const TriedSchedule& finalist : one.finalists) all[one.kernel.task.kernel].push_back(finalist.schedule);
-    return all;
+      : kernels_(kernels), device_(device), folder_(folder) {
+    for (const TunedKernel& one : kernels) {
+      alone_.push_back(one.record);
+      for (const TriedSchedule& finalist : one.finalists)
+        candidates_[one.kernel.task.kernel].push_back(finalist.schedule);
+    }
   }
 
-  ConfirmedProgram keep(GraphKind kind, const TimesInProgram& times) {
-    ConfirmedProgram program{kind, times.seconds, times.seconds};
+  const Candidates& candidates() const { return candidates_; }
+
+  void keep(GraphKind kind, TimesInProgram times) {
+    graphs_.push_back(kind);
+    times_.push_back(std::move(times));
     TuningFile changed{device_.model().name, {}};
-    for (TunedKernel& one : kernels_) {
-      const auto found = times.kernels.find(one.kernel.task.kernel);
-      if (found == times.kernels.end() || !one.record) continue;
-      choose_in_program(one, found->second.ratios);
-      program.seconds -= found->second.seconds * (1 - one.record->in_program);
+    for (size_t i = 0; i < kernels_.size(); ++i) {
+      TunedKernel& one = kernels_[i];
+      if (!times_.back().kernels.contains(one.kernel.task.kernel) || !one.record) continue;
+      one.record = alone_[i];
+      choose_in_program(one, ratios_over(times_, one.kernel.task.kernel));
+      one.record->date = time_text(std::time(nullptr));
       changed.records.push_back(*one.record);
     }
-    if (!changed.records.empty()) folder_.merge(changed);
-    return program;
+    if (!changed.records.empty()) folder_.merge(changed, MergeRule::from);
+  }
+
+  /// Under what was chosen in the end.
+  std::vector<ConfirmedProgram> programs() const {
+    std::vector<ConfirmedProgram> programs;
+    for (size_t i = 0; i < graphs_.size(); ++i) {
+      const double own = times_[i].seconds;
+      programs.push_back({graphs_[i], own, own});
+      for (const TunedKernel& one : kernels_) programs.back().seconds -= gained(one, times_[i]);
+    }
+    return programs;
   }
 
  private:
+  static double gained(const TunedKernel& one, const TimesInProgram& times) {
+    const auto found = times.kernels.find(one.kernel.task.kernel);
+    if (found == times.kernels.end() || !one.record) return 0;
+    const auto& [seconds, ratios] = found->second;
+    for (size_t i = 0; i < ratios.size(); ++i)
+      if (one.finalists[i].schedule == one.record->schedule) return seconds * (1 - ratios[i].median);
+    return 0;
+  }
+
   std::vector<TunedKernel>& kernels_;
   Device& device_;
   const TuningFolder& folder_;
+  Candidates candidates_;
+  std::vector<std::optional<TuningRecord>> alone_;  // of each kernel, by itself
+  std::vector<GraphKind> graphs_;
+  std::vector<TimesInProgram> times_;  // of each graph
 };
 
 }  // namespace
@@ -175,10 +202,25 @@ std::optional<TimesInProgram> times_in_program(const SourceProgram& program, con
   return ProgramTrial(program, sizes, target, candidates).run(until, stop);
 }
 
-void choose_in_program(TunedKernel& kernel, const std::vector<Interval>& ratios) {
-  const auto best = std::ranges::min_element(ratios, {}, &Interval::median);
+std::vector<double> ratios_over(const std::vector<TimesInProgram>& programs, const std::string& kernel) {
+  double own = 0;
+  std::vector<double> sums;
+  for (const TimesInProgram& times : programs) {
+    const auto found = times.kernels.find(kernel);
+    if (found == times.kernels.end()) continue;
+    const auto& [seconds, ratios] = found->second;
+    sums.resize(own == 0 ? ratios.size() : std::min(sums.size(), ratios.size()));
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] += seconds * ratios[i].median;
+    own += seconds;
+  }
+  for (double& sum : sums) sum /= own;
+  return sums;
+}
+
+void choose_in_program(TunedKernel& kernel, const std::vector<double>& ratios) {
+  const auto best = std::ranges::min_element(ratios);
   TuningRecord& record = *kernel.record;
-  if (best->median >= kWorthIt) {
+  if (!(*best < kWorthIt)) {
     record.schedule = record.heuristic;
     record.seconds = record.heuristic_seconds;
     record.error = kernel.heuristic_error;
@@ -187,7 +229,7 @@ void choose_in_program(TunedKernel& kernel, const std::vector<Interval>& ratios)
     return;
   }
   const TriedSchedule& finalist = kernel.finalists[static_cast<size_t>(best - ratios.begin())];
-  record.in_program = best->median;
+  record.in_program = *best;
   if (finalist.schedule == record.schedule) return;
   record.schedule = finalist.schedule;
   record.seconds = record.heuristic_seconds * finalist.ratio;
@@ -201,11 +243,9 @@ std::vector<ConfirmedProgram> confirm_in_programs(std::vector<TunedKernel>& kern
                                                   const TuningFolder& folder, const TuneOptions& options) {
   const double until = now() + options.budget;
   const auto stop = [&] { return options.stop && options.stop(); };
-  std::vector<ConfirmedProgram> confirmed;
+  Confirmation confirmation(kernels, device, folder);
   for (const GraphKind kind : chosen.graphs) {
-    Confirmation confirmation(kernels, device, folder);
-    const Candidates candidates = confirmation.candidates();
-    if (candidates.empty() || stop()) break;
+    if (confirmation.candidates().empty() || stop()) break;
     if (options.progress)
       options.progress(progress_of(kernels, kernels.size(), fmt::format("the whole of {}", name_of(kind))));
     const auto unconfirmed = [&](const std::string& why) {
@@ -215,15 +255,16 @@ std::vector<ConfirmedProgram> confirm_in_programs(std::vector<TunedKernel>& kern
     TunedSchedules places({{RecordSource::user, folder.read(here.name)}}, here.threads, here.library);
     try {
       const SourceProgram program = program_to_tune(model, kind, chosen, tune_target(device));
-      const auto times =
-          times_in_program(program, chosen.sizes, Target(device, &places), candidates, until - now(), stop);
-      if (times) confirmed.push_back(confirmation.keep(kind, *times));
+      auto times = times_in_program(program, chosen.sizes, Target(device, &places), confirmation.candidates(),
+                                    until - now(), stop);
+      if (times)
+        confirmation.keep(kind, std::move(*times));
       else unconfirmed(stop() ? "it was interrupted" : "there is no time left");
     } catch (const EnvironmentError& failure) {
       unconfirmed(failure.what());
     }
   }
-  return confirmed;
+  return confirmation.programs();
 }
 
 }  // namespace mambac::tools

@@ -34,18 +34,22 @@ std::optional<TimesInProgram> times_in_program(const SourceProgram& program, con
                                                const Target& target, const Candidates& candidates, double seconds,
                                                const std::function<bool()>& stop);
 
+/// Of a kernel's candidates: the time of its launches in all programs that have it, of that under the device's own
+/// schedule; of as many as were measured in each of these programs.
+std::vector<double> ratios_over(const std::vector<TimesInProgram>& programs, const std::string& kernel);
+
 /// Gives a kernel's record the finalist of the smallest ratio; the device's own schedule when that is not faster by a
-/// hundredth. `ratios`: of its finalists.
-void choose_in_program(TunedKernel& kernel, const std::vector<Interval>& ratios);
+/// hundredth. `ratios`: of its finalists, one or more. The record is that of the kernel by itself.
+void choose_in_program(TunedKernel& kernel, const std::vector<double>& ratios);
 
 struct ConfirmedProgram {
   GraphKind graph{};
   double own_seconds = 0, seconds = 0;  // of a run's kernels under the device's own schedules, and under those that stay
 };
 
-/// Measures the finalists of tuned kernels within the model's programs, and keeps what choose_in_program() chooses. All
-/// of it takes about options.budget at most. Records of kernels in programs for which time or memory does not suffice
-/// stay as they are, and a note says so.
+/// Measures the finalists of tuned kernels within the model's programs, and keeps after each what choose_in_program()
+/// chooses by all that were measured so far. All of it takes about options.budget at most. Records of kernels in
+/// programs for which time or memory does not suffice stay as they are, and a note says so.
 std::vector<ConfirmedProgram> confirm_in_programs(std::vector<TunedKernel>& kernels, const Model& model,
                                                   const TuneModelOptions& chosen, Device& device,
                                                   const TuningFolder& folder, const TuneOptions& options);

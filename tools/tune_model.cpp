@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <ctime>
 #include <map>
+#include <thread>
 
 #include "codegen/kernel_name.h"
 #include "ir/trace.h"
@@ -16,13 +19,6 @@
 
 namespace mambac::tools {
 namespace {
-
-std::string today() {
-  const std::time_t time = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&time, &parts);
-  return fmt::format("{:04}-{:02}-{:02}", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday);
-}
 
 PipelineOptions with_device(PipelineOptions options, const TuneTarget& target) {
   options.fuse = device_options(target.fusion, options.fuse);
@@ -107,22 +103,24 @@ class Tuner {
  public:
   Tuner(Device& device, CostModel* model, const TuningFolder& folder, const TuneOptions& options)
       : device_(device),
+        here_(device.model()),
         model_(model),
         folder_(folder),
         options_(options),
         begun_(now()),
-        log_(folder.path_of(device.model().name).replace_extension(TuneLog::kExtension)) {}
+        log_(TuningFolder::log_beside(folder.path_of(here_.name))) {}
 
   std::vector<TunedKernel> run(std::vector<KernelToTune> kernels) {
-    if (!options_.survey) std::filesystem::create_directories(folder_.folder());
-    known_ = folder_.read(device_.model().name);
-    for (KernelToTune& kernel : kernels) {
-      if (!keeps_records(kernel.alone, 0)) continue;
-      tuned_.emplace_back().kernel = std::move(kernel);
-    }
+    if (!options_.survey) folder_.prepare();
+    records_ = folder_.read(here_.name);
+    std::vector<LoggedTrial> logged;
+    if (!options_.again) logged = log_.read();
+    for (KernelToTune& kernel : kernels)
+      if (keeps_records(kernel.alone, 0)) add(std::move(kernel), logged);
     for (TunedKernel& one : tuned_) look_at(one);
     std::ranges::stable_sort(tuned_, std::greater(), [](const TunedKernel& one) { return weight(one); });
-    for (size_t i = 0; i < tuned_.size() && !stopped(); ++i) tune(i);
+    while (tune_all()) {
+    }
     return std::move(tuned_);
   }
 
@@ -130,111 +128,157 @@ class Tuner {
   static double weight(const TunedKernel& one) {
     return one.kernel.seconds * std::max(one.kernel.launches, one.kernel.launches_other);
   }
+  static bool is_done(const TunedKernel& one) { return one.had_record || one.given_up || one.surveyed || !one.left(); }
   double left() const { return options_.budget - (now() - begun_); }
-  bool stopped() const { return left() <= 0 || (options_.stop && options_.stop()); }
+  bool interrupted() const { return options_.stop && options_.stop(); }
+  bool stopped() const { return left() <= 0 || interrupted(); }
+
+  void add(KernelToTune kernel, const std::vector<LoggedTrial>& logged) {
+    TunedKernel& one = tuned_.emplace_back();
+    one.kernel = std::move(kernel);
+    TuneTask& task = one.kernel.task;
+    task.toolkit = one.kernel.kind == KernelGroup::library ? here_.library : here_.toolkit;
+    task.driver = here_.driver;
+    one.known = tried_for(task, logged);
+  }
 
   /// How long a launch takes, which decides when its turn comes.
   void look_at(TunedKernel& one) {
-    const auto known = std::ranges::find_if(known_.records, [&](const TuningRecord& record) {
+    const auto known = std::ranges::find_if(records_.records, [&](const TuningRecord& record) {
       return record.kernel == one.kernel.task.kernel && record.sizes == one.kernel.task.sizes &&
              record.threads == one.kernel.task.threads;
     });
-    if (!options_.again && known != known_.records.end()) take(one, *known);
+    if (!options_.again && known != records_.records.end()) one.record = *known;
+    one.had_record = !one.left();
     if (stopped()) return;
-    report(one.kernel.task.name, 0);
+    report(one.kernel.task.name);
     const trace::Span span("tune", "look at " + one.kernel.task.name);
     KernelTask task(one.kernel.alone, one.kernel.task.sizes, device_, one.kernel.constant_parameters);
     KernelTrial trial(task, device_.schedule(one.kernel.alone, 0));
+    if (one.had_record && one.record->in_program == 0) take_finalists(one, task, trial);
     trial.seconds();
     one.kernel.seconds = trial.seconds();
   }
 
-  static void take(TunedKernel& one, const TuningRecord& known) {
-    one.had_record = true;
-    one.record = known;
-    if (known.in_program > 0 || known.schedule == known.heuristic) return;
-    TriedSchedule& finalist = one.finalists.emplace_back();
-    finalist.schedule = known.schedule;
-    finalist.ratio = known.seconds / known.heuristic_seconds;
+  /// Of a record that was not measured within a program: what a search would leave for that.
+  static void take_finalists(TunedKernel& one, const KernelTask& task, KernelTrial& heuristic) {
+    const TuningRecord& record = *one.record;
+    if (record.schedule == record.heuristic) return;
+    one.heuristic_error = heuristic.error();
+    if (!std::isfinite(one.heuristic_error)) return;
+    SearchResult found;
+    found.heuristic = record.heuristic;
+    found.best = record.schedule;
+    found.tried = {{record.schedule, record.seconds / record.heuristic_seconds, record.spread, record.predicted_seconds,
+                    record.error, ""}};
+    for (const TriedSchedule& tried : one.known)
+      if (tried.schedule != record.schedule) found.tried.push_back(tried);
+    std::erase_if(found.tried, [&](const TriedSchedule& tried) { return !can_be_tried(task, tried.schedule); });
+    one.finalists = finalists(found);
   }
 
-  void tune(size_t i) {
-    TunedKernel& one = tuned_[i];
-    report(one.kernel.task.name, i);
-    if (one.had_record) return;
+  /// Gives each kernel that is not done a share of the time that is left. Whether there was one, and is time.
+  bool tune_all() {
+    bool any = false;
+    for (size_t i = 0; i < tuned_.size() && !stopped(); ++i) {
+      report(tuned_[i].kernel.task.name);
+      if (is_done(tuned_[i])) continue;
+      any = true;
+      tune(tuned_[i], share(i));
+    }
+    return any && !stopped();
+  }
+
+  double share(size_t i) const {
     double rest = 0;
     for (size_t k = i; k < tuned_.size(); ++k)
-      if (!tuned_[k].had_record) rest += std::sqrt(weight(tuned_[k]));  // what takes long is not all that counts
-    const double share = left() * std::sqrt(weight(one)) / rest, until = now() + share;
+      if (!is_done(tuned_[k])) rest += std::sqrt(weight(tuned_[k]));  // what takes long is not all that counts
+    return left() * std::sqrt(weight(tuned_[i])) / rest;
+  }
+
+  void tune(TunedKernel& one, double seconds) {
     const trace::Span span("tune", one.kernel.task.name);
+    const double until = now() + seconds;
     KernelTask task(one.kernel.alone, one.kernel.task.sizes, device_, one.kernel.constant_parameters);
     SearchOptions search;
-    if (!options_.survey) search.known = log_.of(one.kernel.task);
-    search.predict_seconds = kOfPredictions * share;
+    if (!options_.survey) search.known = one.known;
+    search.predict_seconds = kOfPredictions * seconds;
     search.in_place = one.kernel.in_place;
     search.survey = options_.survey;
     if (options_.survey) search.first = kSurveyed;
     search.stop = [&] { return now() > until || stopped(); };
-    search.tried = [&](const TriedSchedule& tried) {
-      if (!options_.survey) log_.add({one.kernel.task, tried});
-      ++one.tried;
-      if (tried.wrong.empty()) return;
-      ++one.wrong;
-      options_.note(fmt::format("{}: rejected {}: {}", one.kernel.task.name, tried.schedule.str(), tried.wrong));
-    };
+    search.tried = [&](const TriedSchedule& tried) { note_tried(one, tried); };
     SearchResult found;
     try {
       found = search_schedules(task, model_, search);
     } catch (const InputError& failure) {
-      return options_.note(fmt::format("{}: {}", one.kernel.task.name, failure.what()));
+      return give_up(one, failure.what());
     }
-    if (options_.stop && options_.stop()) return;  // what was tried is in the log
+    if (interrupted()) return;  // what was tried is in the log
     if (options_.survey)
       one.surveyed = {found.heuristic_seconds, found.predicted, found.tried, prediction_quality(found.tried)};
-    else
+    else if (!found.told_apart)
+      give_up(one, "its times vary too much for schedules to be told apart, so that nothing is kept");
+    else if (found.complete || found.best != found.heuristic || one.record)
       keep(one, found);
-    report(one.kernel.task.name, i + 1);
+    report(one.kernel.task.name);
+  }
+
+  void note_tried(TunedKernel& one, const TriedSchedule& tried) {
+    if (!options_.survey) log_.add({one.kernel.task, tried});
+    one.known.push_back(tried);
+    ++one.tried;
+    if (tried.wrong.empty()) return;
+    ++one.wrong;
+    options_.note(fmt::format("{}: rejected {}: {}", one.kernel.task.name, tried.schedule.str(), tried.wrong));
+  }
+
+  void give_up(TunedKernel& one, const std::string& why) {
+    one.given_up = true;
+    options_.note(fmt::format("{}: {}", one.kernel.task.name, why));
   }
 
   void keep(TunedKernel& one, const SearchResult& found) {
-    const DeviceModel model = device_.model();
-    TuningRecord record{.kernel = one.kernel.task.kernel,
-                        .name = one.kernel.task.name,
-                        .sizes = one.kernel.task.sizes,
-                        .threads = one.kernel.task.threads,
+    const TuneTask& task = one.kernel.task;
+    TuningRecord record{.kernel = task.kernel,
+                        .name = task.name,
+                        .sizes = task.sizes,
+                        .threads = task.threads,
                         .schedule = found.best,
                         .heuristic = found.heuristic,
                         .seconds = found.seconds,
                         .spread = found.spread,
                         .heuristic_seconds = found.heuristic_seconds,
                         .predicted_seconds = found.predicted,
+                        .unfinished = found.complete ? 0 : 1,
                         .error = found.error,
-                        .architecture = model.architecture,
-                        .toolkit = one.kernel.kind == KernelGroup::library ? model.library : model.toolkit,
-                        .driver = model.driver,
-                        .date = today()};
-    if (const auto damaged = folder_.merge({model.name, {record}}).damaged)
+                        .architecture = here_.architecture,
+                        .toolkit = task.toolkit,
+                        .driver = task.driver,
+                        .date = time_text(std::time(nullptr))};
+    if (const auto damaged = folder_.merge({here_.name, {record}}, MergeRule::from).damaged)
       options_.note(fmt::format("the file of records was damaged; it is kept as '{}'", damaged->string()));
-    options_.note(fmt::format("{:<60} {:>9.3f} ms -> {:>9.3f} ms  {:.2f}x  ({} schedules)", record.name,
-                              1e3 * record.heuristic_seconds, 1e3 * record.seconds,
-                              record.heuristic_seconds / record.seconds, one.tried));
+    options_.note(fmt::format("{:<60} {:>9} ms -> {:>9} ms  {:.2f}x  ({} schedules{})", record.name,
+                              milliseconds(record.heuristic_seconds), milliseconds(record.seconds),
+                              record.heuristic_seconds / record.seconds, one.tried, found.complete ? "" : " so far"));
     one.record = std::move(record);
     one.heuristic_error = found.heuristic_error;
     one.finalists = finalists(found);
   }
 
-  void report(const std::string& kernel, size_t done) {
-    if (!options_.progress) return;
-    options_.progress(progress_of(tuned_, done, kernel));
+  void report(const std::string& kernel) {
+    if (options_.progress)
+      options_.progress(progress_of(tuned_, static_cast<size_t>(std::ranges::count_if(tuned_, is_done)), kernel));
   }
 
   Device& device_;
+  const DeviceModel here_;
   CostModel* model_;
   const TuningFolder& folder_;
   const TuneOptions& options_;
   const double begun_;
   const TuneLog log_;
-  TuningFile known_;
+  TuningFile records_;
   std::vector<TunedKernel> tuned_;
 };
 
@@ -270,6 +314,16 @@ TuneProgress progress_of(const std::vector<TunedKernel>& kernels, size_t done, c
     progress.seconds += n * (one.record ? one.record->seconds : one.kernel.seconds);
   }
   return progress;
+}
+
+bool wait_for_others(FileLock& lock, const TuneOptions& options) {
+  constexpr auto kBetween = std::chrono::milliseconds(100);
+  for (bool told = false; !lock.try_lock(); told = true) {
+    if (options.stop && options.stop()) return false;
+    if (!told) options.note("another tuner measures this device: waiting for its end");
+    std::this_thread::sleep_for(kBetween);
+  }
+  return true;
 }
 
 std::vector<TunedKernel> tune_kernels(std::vector<KernelToTune> kernels, Device& device, CostModel* model,

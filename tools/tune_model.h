@@ -81,20 +81,29 @@ struct SurveyedKernel {
 
 struct TunedKernel {
   KernelToTune kernel;
-  std::optional<TuningRecord> record;  // nothing: its turn did not come
-  bool had_record = false;             // from before
+  std::optional<TuningRecord> record;  // nothing: its turn did not come, or not for long enough
+  bool had_record = false;             // a finished one from before
+  bool given_up = false;               // it cannot be tried by itself, or not measured now
   double heuristic_error = 0;          // as TuningRecord::error
+  std::vector<TriedSchedule> known;    // what was tried so far, before this run, too
   std::vector<TriedSchedule> finalists;  // the fastest ones by themselves, if they are not measured within programs yet
   size_t tried = 0, wrong = 0;
   std::optional<SurveyedKernel> surveyed;
+
+  /// For want of time: the same command goes on with it.
+  bool left() const { return !record || record->unfinished > 0; }
 };
 
 /// When so many of them are done.
 TuneProgress progress_of(const std::vector<TunedKernel>& kernels, size_t done, const std::string& at);
 
-/// Tunes kernels, those that take the longest in all first, each for its share of the time; after each its record is
-/// merged into the folder, so that an interruption loses none. `model` may be null. Failures are those of TuningFolder
-/// and of the device; a kernel that cannot be tried by itself is noted and left as it is.
+/// Waits until no other tuner measures the device, and notes that once. False when options.stop ended it before.
+bool wait_for_others(FileLock& lock, const TuneOptions& options);
+
+/// Tunes kernels, those that take the longest in all first, each for its share of the time, and goes on with those
+/// whose share was too short while there is time; after each its record is merged into the folder, so that an
+/// interruption loses none. `model` may be null. Failures are those of TuningFolder and of the device; a kernel that
+/// cannot be tried by itself is noted and left as it is.
 std::vector<TunedKernel> tune_kernels(std::vector<KernelToTune> kernels, Device& device, CostModel* model,
                                       const TuningFolder& folder, const TuneOptions& options);
 

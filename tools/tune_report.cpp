@@ -59,7 +59,8 @@ std::vector<TriedSchedule> timed(const TuningRecord& record, const std::vector<L
   found.back().ratio = 1;
   for (const LoggedTrial& trial : trials)
     if (trial.task.kernel == record.kernel && trial.task.sizes == record.sizes &&
-        trial.task.threads == record.threads && trial.tried.ratio > 0)
+        trial.task.threads == record.threads && trial.task.toolkit == record.toolkit &&
+        trial.task.driver == record.driver && trial.tried.ratio > 0)
       found.push_back(trial.tried);
   std::ranges::stable_sort(found, {}, &TriedSchedule::ratio);
   return found;

@@ -9,6 +9,7 @@
 #include <set>
 #include <span>
 
+#include "codegen/lower.h"
 #include "tools/kernel_set.h"
 
 namespace mambac::tools {
@@ -32,7 +33,8 @@ class Search {
     in_place_ = in_place(own);
     most_statements_ = std::max(kMostStatements, 2 * statements_written_out(own));
     seen_.insert(code_of(own));
-    for (const TriedSchedule& known : options.known) remember(known);
+    for (const TriedSchedule& known : options.known)
+      if (!new_code(known.schedule).empty()) remember(known);
   }
 
   SearchResult run() {
@@ -46,9 +48,10 @@ class Search {
                       error));
     result_.error = result_.heuristic_error = error;
     tolerated_ = std::max(1.0, 2 * error);
-    try_some(coarse_schedules(task_.graph(), 0, result_.heuristic, kind()), options_.first);
+    const size_t known = std::min(options_.first, result_.tried.size());
+    try_some(coarse_schedules(task_.graph(), 0, result_.heuristic, kind()), options_.first - known);
     if (options_.survey) return survey();
-    for (int move = 0; move < options_.most_moves && !stopped(); ++move) {
+    for (int move = 0; move < options_.most_moves; ++move) {
       const Schedule before = result_.best;
       try_some(neighbours(task_.graph(), 0, result_.heuristic, before, kind()), options_.around);
       if (result_.best == before) break;
@@ -59,9 +62,12 @@ class Search {
 
  private:
   DeviceKind kind() const { return task_.device().kind(); }
-  bool stopped() {
-    if (options_.stop && options_.stop()) result_.complete = false;
-    return !result_.complete;
+  bool time_is_over() const { return options_.stop && options_.stop(); }
+  /// Not before something was tried: searches that are cut short again and again come to an end, too.
+  bool is_cut_short() {
+    if (!tried_one_ || !time_is_over()) return false;
+    result_.complete = false;
+    return true;
   }
   loop::Kernel lowered(const Schedule& schedule) const {
     loop::Kernel library;
@@ -93,19 +99,21 @@ class Search {
     }
   }
 
-  /// Those whose code is new and not too much.
+  /// What a schedule gives; empty where that is seen already, or not to be tried.
+  std::string new_code(const Schedule& schedule) const {
+    if (!can_be_tried(task_, schedule)) return "";
+    const loop::Kernel kernel = lowered(schedule);
+    if (statements_written_out(kernel) > most_statements_) return "";
+    if (options_.in_place && in_place(kernel) != in_place_) return "";
+    const std::string code = code_of(kernel);
+    return seen_.contains(code) ? "" : code;
+  }
+
   std::vector<TriedSchedule> fresh(const std::vector<Schedule>& schedules) {
     std::vector<TriedSchedule> fresh;
-    std::set<std::string> codes;
-    for (const Schedule& schedule : schedules) {
-      if (schedule.algorithm > 0 && schedule.algorithm >= task_.algorithms()) continue;
-      const loop::Kernel kernel = lowered(schedule);
-      const std::string code = code_of(kernel);
-      if (seen_.contains(code) || !codes.insert(code).second) continue;
-      if (statements_written_out(kernel) > most_statements_) continue;
-      if (options_.in_place && in_place(kernel) != in_place_) continue;
-      fresh.emplace_back().schedule = schedule;
-    }
+    std::set<std::string> codes{""};
+    for (const Schedule& schedule : schedules)
+      if (codes.insert(new_code(schedule)).second) fresh.emplace_back().schedule = schedule;
     return fresh;
   }
 
@@ -165,23 +173,32 @@ class Search {
     return std::move(result_);
   }
 
+  double own_seconds() {
+    const double seconds = heuristic_->seconds();
+    least_seconds_ = std::min(least_seconds_, seconds);
+    return seconds;
+  }
+
   void try_some(const std::vector<Schedule>& schedules, size_t most) {
-    std::vector<TriedSchedule> chosen = promising(fresh(schedules), most);
-    if (chosen.empty() || stopped()) return;
+    std::vector<TriedSchedule> chosen = fresh(schedules);
+    if (chosen.empty() || most == 0 || is_cut_short()) return;
+    chosen = promising(std::move(chosen), most);
+    if (time_is_over()) chosen.resize(1);
     std::vector<Schedule> ahead;
     for (const TriedSchedule& one : chosen) ahead.push_back(one.schedule);
     compile_ahead(task_, ahead);
     std::vector<std::unique_ptr<KernelTrial>> trials{};
-    std::vector<std::function<double()>> contenders{[this] { return heuristic_->seconds(); }};
+    std::vector<std::function<double()>> contenders{[this] { return own_seconds(); }};
     std::vector<size_t> timed;  // of `chosen`
-    for (size_t i = 0; i < chosen.size() && !stopped(); ++i) {
+    for (size_t i = 0; i < chosen.size() && !is_cut_short(); ++i) {
+      tried_one_ = true;
       auto trial = check(chosen[i]);
       if (!trial) continue;
       timed.push_back(i);
       trials.push_back(std::move(trial));
       contenders.push_back([trial = trials.back().get()] { return trial->seconds(); });
     }
-    RaceOptions options{.most_rounds = 9, .tie = kTie, .stop = [this] { return stopped(); }};
+    RaceOptions options{.most_rounds = 9, .tie = kTie, .stop = [this] { return is_cut_short(); }};
     if (options_.survey) options.least_rounds = options.most_rounds = rounds_of_survey(contenders.size());
     const RaceResult times = race(contenders, options);
     result_.heuristic_seconds = times.seconds[0];
@@ -216,10 +233,11 @@ class Search {
   void settle() {
     constexpr int kLeast = 9, kMost = 31;
     KernelTrial best(task_, result_.best);
-    const RaceResult times = race({[&] { return heuristic_->seconds(); }, [&] { return best.seconds(); }},
+    const RaceResult times = race({[this] { return own_seconds(); }, [&] { return best.seconds(); }},
                                   {.least_rounds = kLeast, .most_rounds = kMost, .tie = kTie, .stop = {}});
     const Interval& ratio = times.ratios[1];
     result_.heuristic_seconds = times.seconds[0];
+    result_.told_apart = can_be_told_apart(times.seconds[0], least_seconds_);
     result_.seconds = times.seconds[0] * ratio.median;
     result_.spread = (ratio.high - ratio.low) / 2 / ratio.median;
     if (result_.best == result_.heuristic || ratio.high > 1 || ratio.median > 0.99) {
@@ -240,11 +258,22 @@ class Search {
   std::unique_ptr<KernelTrial> heuristic_;
   std::vector<std::vector<int>> in_place_;
   int64_t most_statements_ = 0;
-  double best_ratio_ = 1, tolerated_ = 1;
+  double best_ratio_ = 1, tolerated_ = 1, least_seconds_ = HUGE_VAL;
+  bool tried_one_ = false;
   std::set<std::string> seen_;  // codes
 };
 
 }  // namespace
+
+bool can_be_tried(const KernelTask& task, const Schedule& schedule) {
+  if (schedule.algorithm > 0 && schedule.algorithm >= task.algorithms()) return false;
+  return why_illegal(task.graph(), 0, schedule, task.device().kind()).empty();
+}
+
+bool can_be_told_apart(double median_seconds, double least_seconds) {
+  constexpr double kMost = 3;
+  return median_seconds <= kMost * least_seconds;
+}
 
 std::vector<TriedSchedule> finalists(const SearchResult& found) {
   constexpr size_t kMost = 3;

@@ -25,14 +25,15 @@ struct TriedSchedule {
 };
 
 struct SearchOptions {
-  size_t first = 12;              // schedules of the coarse space that are timed: those of the best predictions
+  size_t first = 12;              // schedules of the coarse space that are timed: those of the best predictions, fewer
+                                  // by those that are known
   size_t around = 8;              // neighbours of the best that are timed at a time
   int most_moves = 4;             // from one best to the next
   double predict_seconds = HUGE_VAL;  // that predictions before each of these measurements may take
   bool survey = false;            // only so many of the coarse space as `first` says, which lie regularly in it
   bool in_place = false;          // only schedules under which outputs may have the place of inputs as under the device's
-  std::vector<TriedSchedule> known;  // from a search that was interrupted: not tried again
-  std::function<bool()> stop;     // asked now and then: the search ends with the best so far
+  std::vector<TriedSchedule> known;  // from searches before: not tried again; what is illegal is passed over
+  std::function<bool()> stop;        // asked now and then: the search ends with the best so far, once it tried one more
   std::function<void(const TriedSchedule&)> tried;  // told of each
 };
 
@@ -44,7 +45,14 @@ struct SearchResult {
   double heuristic_error = 0;
   std::vector<TriedSchedule> tried;
   bool complete = true;                       // it was not stopped
+  bool told_apart = true;                     // the heuristic's times do not vary so much that others mean nothing
 };
+
+/// Whether a schedule that others wrote down can be lowered and compiled for the task's kernel.
+bool can_be_tried(const KernelTask& task, const Schedule& schedule);
+
+/// Whether times of one schedule whose median and least these are vary so little that others can be held against them.
+bool can_be_told_apart(double median_seconds, double least_seconds);
 
 /// The best and the next ones that seemed faster than the device's own schedule, three at most: what is faster by itself
 /// need not be faster within a program.

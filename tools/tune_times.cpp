@@ -1,5 +1,7 @@
 #include "tools/tune_times.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -86,6 +88,11 @@ class Race {
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+std::string milliseconds(double seconds) {
+  const double number = 1e3 * seconds;
+  return number < 1e4 ? fmt::format("{:.4g}", number) : fmt::format("{:.0f}", number);
 }
 
 Interval interval_of(std::vector<double> values) {

@@ -2,12 +2,15 @@
 #pragma once
 
 #include <functional>
+#include <string>
 #include <vector>
 
 namespace mambac::tools {
 
 /// Seconds on a clock that only goes forward.
 double now();
+/// Milliseconds of four significant digits.
+std::string milliseconds(double seconds);
 
 /// An estimate from a few measurements: the median, and an interval that holds the true median in 95 of 100 cases (order
 /// statistics: Conover, Practical Nonparametric Statistics, section 3.2). With fewer than 6 values it is their range.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -47,13 +48,27 @@ TuningFile read_kept(const fs::path& path) {
   return file;
 }
 
-std::string time_text(double seconds) {
+/// That of exactly this name, where there is one: files of several devices may have one name.
+std::vector<KeptRecords> only_named(std::vector<KeptRecords> all, const std::string& device) {
+  const auto is_named = [&](const KeptRecords& kept) { return kept.device == device; };
+  if (std::ranges::any_of(all, is_named)) std::erase_if(all, std::not_fn(is_named));
+  if (!device.empty() && all.size() > 1)
+    throw InputError(fmt::format("found '{}', expected one of the devices whose files have that name: {} or {}", device,
+                                 all[0].device, all[1].device));
+  return all;
+}
+
+std::string microseconds(double seconds) {
   return fmt::format("{:.2f}", 1e6 * seconds);
 }
 
 /// How much longer the heuristic's schedule takes.
 std::string ratio_text(const TuningRecord& record) {
   return record.seconds > 0 ? fmt::format("{:.2f}", record.heuristic_seconds / record.seconds) : "-";
+}
+
+std::string day_of(const TuningRecord& record) {
+  return record.date.substr(0, record.date.find('T'));
 }
 
 void print_schedules(const TuningRecord& record) {
@@ -90,7 +105,7 @@ std::vector<KeptRecords> kept_records(const std::string& device) {
       talk(fmt::format("mambac: warning: passed over: {}", failure.what()));
     }
   }
-  std::vector<KeptRecords> all = collection.all();
+  std::vector<KeptRecords> all = only_named(collection.all(), device);
   if (!only.empty() && all.empty())
     throw InputError(fmt::format("there are no records of '{}'; there are records of: {}", device,
                                  known.empty() ? "no device" : fmt::format("{}", fmt::join(known, ", "))));
@@ -116,8 +131,8 @@ void print_list(const std::vector<KeptRecords>& devices) {
                "sizes", work, "heuristic us", "tuned us", "ratio", "date", "from");
     for (const auto& [record, source] : kept.records)
       fmt::print("  {:<{}}  {:<12}  {:<{}}  {:>12}  {:>9}  {:>5}  {:<10}  {}\n", record.name, name,
-                 record.kernel.substr(0, 12), work_text(record), work, time_text(record.heuristic_seconds),
-                 time_text(record.seconds), ratio_text(record), record.date, name_of(source));
+                 record.kernel.substr(0, 12), work_text(record), work, microseconds(record.heuristic_seconds),
+                 microseconds(record.seconds), ratio_text(record), day_of(record), name_of(source));
     count += kept.records.size();
   }
   fmt::print("{} records of {} devices\n", count, devices.size());
@@ -130,10 +145,11 @@ void print_record(const std::string& device, const KeptRecord& kept) {
   fmt::print("device        {}\n", device);
   fmt::print("from          {}, {}\n", name_of(kept.source), record.date);
   fmt::print("sizes         {}\n", work_text(record));
-  fmt::print("tuned         {} us, within {:.1f}%\n", time_text(record.seconds), 100 * record.spread);
-  fmt::print("heuristic     {} us, {} times as long\n", time_text(record.heuristic_seconds), ratio_text(record));
-  if (record.predicted_seconds > 0) fmt::print("predicted     {} us\n", time_text(record.predicted_seconds));
+  fmt::print("tuned         {} us, within {:.1f}%\n", microseconds(record.seconds), 100 * record.spread);
+  fmt::print("heuristic     {} us, {} times as long\n", microseconds(record.heuristic_seconds), ratio_text(record));
+  if (record.predicted_seconds > 0) fmt::print("predicted     {} us\n", microseconds(record.predicted_seconds));
   if (record.in_program > 0) fmt::print("in a program  {:.2f} of the heuristic's time\n", record.in_program);
+  if (record.unfinished > 0) fmt::print("unfinished    its search was cut short; 'mambac tune' goes on with it\n");
   fmt::print("error         {:.3g} of what is tolerated\n", record.error);
   fmt::print("architecture  {}\n", record.architecture);
   fmt::print("toolkit       {}\n", record.toolkit);

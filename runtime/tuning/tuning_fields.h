@@ -6,7 +6,9 @@
 namespace mambac {
 
 constexpr int kTuningFormat = 1;
+// The fields that are missing where they are 0.
 constexpr const char* kInProgram = "in_program";
+constexpr const char* kUnfinished = "unfinished";
 
 /// Calls visit(name, field) for every field, in the order of the file, so that reading and writing cannot differ.
 template <class Record, class Visit>
@@ -22,6 +24,7 @@ void each_field(Record& record, Visit visit) {
   visit("heuristic_seconds", record.heuristic_seconds);
   visit("predicted_seconds", record.predicted_seconds);
   visit(kInProgram, record.in_program);
+  visit(kUnfinished, record.unfinished);
   visit("error", record.error);
   visit("architecture", record.architecture);
   visit("toolkit", record.toolkit);

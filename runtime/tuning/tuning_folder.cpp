@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <set>
 
 #include "ir/error.h"
 #include "runtime/atomic_file.h"
@@ -19,36 +19,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Of a file of records, for as long as it is read and written. The kernel lets it go when a process dies. The lock's
-/// file stays: one that waits for it and one that makes it anew would lock two files.
+constexpr const char* kRecords = ".json";
+
+/// Of a file of records, for as long as it is read and written.
 class Lock {
  public:
-  explicit Lock(const fs::path& file) {
-    const fs::path path = file.parent_path() / fmt::format(".{}.lock", file.filename().string());
-    descriptor_ = open(path.c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0644);
-    int result = descriptor_ < 0 ? -1 : flock(descriptor_, LOCK_EX);
-    while (descriptor_ >= 0 && result != 0 && errno == EINTR) result = flock(descriptor_, LOCK_EX);
-    if (result == 0) return;
-    const int error = errno;
-    if (descriptor_ >= 0) close(descriptor_);
-    throw EnvironmentError(fmt::format("cannot lock '{}': {}", path.string(), std::strerror(error)));
+  explicit Lock(const fs::path& file) : lock_(file.parent_path() / fmt::format(".{}.lock", file.filename().string())) {
+    lock_.lock();
   }
-  ~Lock() { close(descriptor_); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
 
  private:
-  int descriptor_;
+  FileLock lock_;
 };
 
 /// What writers that were killed left: the lock is held, so none of them is at work.
 void remove_unfinished(const fs::path& file) {
-  const std::string beginning = fmt::format(".{}.", file.filename().string());
   std::error_code error;
   for (fs::directory_iterator entry(file.parent_path(), error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
     std::error_code ignored;
-    if (name.starts_with(beginning) && name != beginning + "lock") fs::remove(entry->path(), ignored);
+    if (AtomicFile::is_temporary(entry->path().filename().string(), file)) fs::remove(entry->path(), ignored);
   }
 }
 
@@ -64,6 +53,35 @@ fs::path set_aside(const fs::path& file) {
   return aside;
 }
 
+/// What is in a folder, in the order of names, but for what is hidden.
+std::vector<fs::path> entries_of(const fs::path& folder) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error))
+    if (!entry->path().filename().string().starts_with('.')) found.push_back(entry->path());
+  if (error && error != std::errc::no_such_file_or_directory)
+    throw EnvironmentError(fmt::format("cannot read the folder '{}': {}", folder.string(), error.message()));
+  std::ranges::sort(found);
+  return found;
+}
+
+/// Nothing when there is no such file in its folder.
+std::optional<std::string> content_of(const fs::path& file) {
+  std::error_code error;
+  static_cast<void>(fs::status(file, error));
+  if (error == std::errc::no_such_file_or_directory) return {};
+  if (error) throw EnvironmentError(fmt::format("cannot read '{}': {}", file.string(), error.message()));
+  return read_file(file);
+}
+
+TuningFile records_of(const std::string& text, const std::string& device, const fs::path& path) {
+  TuningFile file = parse_tuning(text, path.string());
+  if (file.device != device)
+    throw ForeignRecords(
+        fmt::format("'{}': 'device': found \"{}\", expected \"{}\"", path.string(), file.device, device));
+  return file;
+}
+
 }  // namespace
 
 std::string tuning_file_name(const std::string& device) {
@@ -72,7 +90,7 @@ std::string tuning_file_name(const std::string& device) {
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9')) c = '-';
   }
-  return name + ".json";
+  return name + kRecords;
 }
 
 std::string why_misnamed(const TuningFile& file, const fs::path& path) {
@@ -85,7 +103,8 @@ std::string why_misnamed(const TuningFile& file, const fs::path& path) {
 TuningFile shipped_tuning(const std::string& device) {
   const EmbeddedFile* file = find_embedded(shipped_tuning_files(), tuning_file_name(device));
   if (file == nullptr) return {device, {}};
-  return parse_tuning(std::string(file->text), "models/tuned/" + std::string(file->file));
+  TuningFile records = parse_tuning(std::string(file->text), "models/tuned/" + std::string(file->file));
+  return records.device == device ? records : TuningFile{device, {}};
 }
 
 std::vector<std::string> devices_with_shipped_tuning() {
@@ -101,45 +120,61 @@ fs::path TuningFolder::default_folder() {
 
 std::vector<fs::path> TuningFolder::files() const {
   std::vector<fs::path> found;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
-    const fs::path& path = entry->path();
-    if (path.extension() == ".json" && !path.filename().string().starts_with('.')) found.push_back(path);
-  }
-  if (error && error != std::errc::no_such_file_or_directory)
-    throw EnvironmentError(fmt::format("cannot read the folder '{}': {}", folder_.string(), error.message()));
-  std::ranges::sort(found);
+  for (const fs::path& path : entries_of(folder_))
+    if (path.extension() == kRecords) found.push_back(path);
   return found;
 }
 
-TuningFile TuningFolder::read(const std::string& device) const {
-  const fs::path path = path_of(device);
-  std::error_code error;
-  if (folder_.empty() || !fs::exists(path, error)) return {device, {}};
-  TuningFile file = parse_tuning(read_file(path), path.string());
-  if (file.device != device)
-    throw InputError(fmt::format("'{}': 'device': found \"{}\", expected \"{}\"", path.string(), file.device, device));
-  return file;
+std::vector<fs::path> TuningFolder::files_or_logs() const {
+  std::set<fs::path> found;
+  for (const fs::path& path : entries_of(folder_)) {
+    const std::string name = path.string();
+    if (path.extension() == kRecords) found.insert(path);
+    if (name.ends_with(kLog)) found.insert(name.substr(0, name.size() - std::string_view(kLog).size()) + kRecords);
+  }
+  return {found.begin(), found.end()};
 }
 
-TuningMerge TuningFolder::merge(const TuningFile& found) const {
-  if (folder_.empty())
-    throw EnvironmentError("records of tuning cannot be kept: neither $MAMBAC_TUNED nor $HOME names a place");
+void TuningFolder::create() const {
   std::error_code error;
   fs::create_directories(folder_, error);
   if (error) throw EnvironmentError(fmt::format("cannot create '{}': {}", folder_.string(), error.message()));
-  const fs::path path = path_of(found.device);
-  const Lock lock(path);
+}
+
+void TuningFolder::prepare() const {
+  create();
+  if (faccessat(AT_FDCWD, folder_.c_str(), W_OK | X_OK, AT_EACCESS) != 0)
+    throw EnvironmentError(fmt::format("cannot write in the folder '{}': {}", folder_.string(), std::strerror(errno)));
+}
+
+FileLock TuningFolder::measuring_lock(const std::string& device) const {
+  prepare();
+  return FileLock(folder_ / fmt::format(".{}.measuring.lock", path_of(device).stem().string()));
+}
+
+TuningFile TuningFolder::read(const std::string& device) const {
+  const std::optional<std::string> text = folder_.empty() ? std::nullopt : content_of(path_of(device));
+  return text ? records_of(*text, device, path_of(device)) : TuningFile{device, {}};
+}
+
+TuningMerge TuningFolder::merge(const TuningFile& found, MergeRule rule) const {
+  if (folder_.empty())
+    throw EnvironmentError("records of tuning cannot be kept: neither $MAMBAC_TUNED nor $HOME names a place");
+  create();
+  const Lock lock(path_of(found.device));
+  const fs::path path = end_of_links(path_of(found.device));
   remove_unfinished(path);
   TuningFile file{found.device, {}};
   bool damaged = false;
-  try {
-    file = read(found.device);
-  } catch (const InputError&) {
-    damaged = true;
-  }
+  if (const std::optional<std::string> text = content_of(path)) try {
+      file = records_of(*text, found.device, path);
+    } catch (const ForeignRecords&) {
+      throw;
+    } catch (const InputError&) {
+      damaged = true;
+    }
   TuningMerge merged;
-  merged.counts = mambac::merge(file, found);
+  merged.counts = mambac::merge(file, found, rule);
   AtomicFile out(path);
   out.write(tuning_text(file));
   if (damaged) merged.damaged = set_aside(path);  // not before there is something to take its place
@@ -149,11 +184,14 @@ TuningMerge TuningFolder::merge(const TuningFile& found) const {
 
 bool TuningFolder::remove(const fs::path& file) const {
   std::error_code error;
-  if (folder_.empty() || !fs::exists(file, error)) return false;
+  const fs::path log = log_beside(file);
+  if (folder_.empty() || (!fs::exists(file, error) && !fs::exists(log, error))) return false;
   const Lock lock(file);
-  const bool removed = fs::remove(file, error);
-  if (error) throw EnvironmentError(fmt::format("cannot remove '{}': {}", file.string(), error.message()));
-  return removed;
+  for (const fs::path& one : {file, log}) {
+    fs::remove(one, error);
+    if (error) throw EnvironmentError(fmt::format("cannot remove '{}': {}", one.string(), error.message()));
+  }
+  return true;
 }
 
 }  // namespace mambac

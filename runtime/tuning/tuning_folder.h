@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/file_lock.h"
 #include "runtime/tuning/tuning_record.h"
 
 namespace mambac {
@@ -36,23 +37,38 @@ class TuningFolder {
 
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path path_of(const std::string& device) const { return folder_ / tuning_file_name(device); }
-  /// All files of records there, in the order of their names. EnvironmentError when the folder cannot be read.
+  /// Where what a search for them tried is kept, beside records.
+  static std::filesystem::path log_beside(std::filesystem::path records) { return records.replace_extension(kLog); }
+  /// Of all files of records there, or logs without such a file, the records, in the order of their names.
+  /// EnvironmentError when the folder cannot be read.
   std::vector<std::filesystem::path> files() const;
+  std::vector<std::filesystem::path> files_or_logs() const;
 
-  /// No records when there is no file. InputError when it is damaged or of another device.
+  /// Makes the folder. EnvironmentError when nothing can be written there.
+  void prepare() const;
+  /// Held while a device is measured, so that two tuners do not disturb each other. It prepares the folder.
+  FileLock measuring_lock(const std::string& device) const;
+
+  /// No records when there is no file. InputError when it is damaged, ForeignRecords when it is of another device or
+  /// format, EnvironmentError when the folder cannot be read.
   TuningFile read(const std::string& device) const;
 
   /// Merges records into the file of their device, which is replaced whole or not at all; several processes may do so
-  /// at once, and none loses what another wrote. A file that read() refuses is kept beside it under another name
-  /// (".damaged"), which is returned. EnvironmentError when the file cannot be written: it is as before then.
-  TuningMerge merge(const TuningFile& found) const;
+  /// at once, and none loses what another wrote. A damaged file is kept beside it under another name (".damaged"),
+  /// which is returned; ForeignRecords where it would have the name of another one's. EnvironmentError when the file
+  /// cannot be written: it is as before then.
+  TuningMerge merge(const TuningFile& found, MergeRule rule = MergeRule::later) const;
 
-  /// Removes the device's file; false when there is none.
+  /// Removes the device's file and its log; false when there is neither.
   bool clear(const std::string& device) const { return remove(path_of(device)); }
-  /// Removes one of files(); false when there is none. EnvironmentError when that is not allowed.
+  /// The same of one of files_or_logs(). EnvironmentError when that is not allowed.
   bool remove(const std::filesystem::path& file) const;
 
  private:
+  static constexpr const char* kLog = ".tried.jsonl";
+
+  void create() const;
+
   std::filesystem::path folder_;
 };
 

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "ir/error.h"
+#include "runtime/json_depth.h"
 #include "runtime/tuning/tuning_fields.h"
 
 namespace mambac {
@@ -25,8 +26,14 @@ constexpr size_t kDigestDigits = 32;
 
 std::string shown(const json& value) {
   constexpr size_t kMost = 40;
-  const std::string text = value.dump();
+  const std::string text = value.dump(-1, ' ', true);
   return text.size() <= kMost ? text : text.substr(0, kMost) + "...";
+}
+
+/// A name of others, as messages may show it.
+std::string shown_name(const std::string& name) {
+  const std::string quoted = json(name).dump(-1, ' ', true);
+  return quoted.substr(1, quoted.size() - 2);
 }
 
 void check_keys(const json& object, const std::string& where, const std::vector<std::string>& keys) {
@@ -35,7 +42,7 @@ void check_keys(const json& object, const std::string& where, const std::vector<
     if (!object.contains(key)) refuse(where, fmt::format("no '{}'", key), fmt::format("{}", fmt::join(keys, ", ")));
   for (const auto& [key, value] : object.items())
     if (std::ranges::find(keys, key) == keys.end())
-      refuse(where, fmt::format("the key '{}'", key), fmt::format("{}", fmt::join(keys, ", ")));
+      refuse(where, fmt::format("the key '{}'", shown_name(key)), fmt::format("{}", fmt::join(keys, ", ")));
 }
 
 int64_t whole_number(const json& in, const std::string& where, int64_t least, int64_t most) {
@@ -45,9 +52,20 @@ int64_t whole_number(const json& in, const std::string& where, int64_t least, in
   return in.get<int64_t>();
 }
 
+/// What a terminal may obey: in UTF-8, those below a space, of deletion, and from U+0080 to U+009F.
+bool has_control_characters(const std::string& text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]),
+               next = static_cast<unsigned char>(text[std::min(i + 1, text.size() - 1)]);
+    if (c < 0x20 || c == 0x7f || (c == 0xc2 && next < 0xa0)) return true;
+  }
+  return false;
+}
+
 void read(const json& in, const std::string& where, std::string& out) {
   if (!in.is_string()) refuse(where, shown(in), "a text");
   out = in.get<std::string>();
+  if (has_control_characters(out)) refuse(where, shown(in), "a text without control characters");
 }
 
 void read(const json& in, const std::string& where, int& out) {
@@ -62,8 +80,11 @@ void read(const json& in, const std::string& where, double& out) {
 
 void read(const json& in, const std::string& where, Bindings& out) {
   if (!in.is_object()) refuse(where, shown(in), "an object of sizes");
-  for (const auto& [name, size] : in.items())
-    out[name] = whole_number(size, fmt::format("{}: '{}'", where, name), 1, std::numeric_limits<int64_t>::max());
+  for (const auto& [name, size] : in.items()) {
+    std::string checked;
+    read(json(name), where, checked);
+    out[checked] = whole_number(size, fmt::format("{}: '{}'", where, name), 1, std::numeric_limits<int64_t>::max());
+  }
 }
 
 void read(const json& in, const std::string& where, Schedule& out) {
@@ -71,7 +92,8 @@ void read(const json& in, const std::string& where, Schedule& out) {
   for (const auto& [axis, value] : in.items()) {
     const int most = Schedule::is_switch(axis) ? 1 : std::numeric_limits<int>::max();
     if (!out.set(axis, 0))
-      refuse(where, fmt::format("the axis '{}'", axis), fmt::format("{}", fmt::join(Schedule::axes(), ", ")));
+      refuse(where, fmt::format("the axis '{}'", shown_name(axis)),
+             fmt::format("{}", fmt::join(Schedule::axes(), ", ")));
     out.set(axis, static_cast<int>(whole_number(value, fmt::format("{}: '{}'", where, axis), 0, most)));
   }
 }
@@ -80,33 +102,40 @@ bool is_digest(const std::string& text) {
   return text.size() == kDigestDigits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-/// Dates are compared as texts, so they must have one form.
+/// Dates are compared as texts, so they must have one of two forms.
 bool is_date(const std::string& text) {
-  const std::string form = "dddd-dd-dd";
+  constexpr std::string_view kForm = "dddd-dd-ddTdd:dd:ddZ", kDay = "dddd-dd-dd";
+  const std::string_view form = text.size() == kDay.size() ? kDay : kForm;
   const auto fits = [](char c, char wanted) { return wanted == 'd' ? c >= '0' && c <= '9' : c == wanted; };
   if (!std::ranges::equal(text, form, fits)) return false;
   const auto number = [&](size_t at, size_t digits) { return std::stoi(text.substr(at, digits)); };
   const std::chrono::month month(static_cast<unsigned>(number(5, 2)));
   const std::chrono::day day(static_cast<unsigned>(number(8, 2)));
+  if (form == kForm && (number(11, 2) > 23 || number(14, 2) > 59 || number(17, 2) > 60)) return false;
   return std::chrono::year_month_day(std::chrono::year(number(0, 4)), month, day).ok();
 }
 
 TuningRecord record_from(const json& given, const std::string& where) {
   TuningRecord record;
   json in = given;
-  if (in.is_object() && !in.contains(kInProgram)) in[kInProgram] = record.in_program;  // the one that may be missing
+  if (in.is_object())
+    for (const char* optional : {kInProgram, kUnfinished})
+      if (!in.contains(optional)) in[optional] = 0;
   std::vector<std::string> keys;
   each_field(record, [&](const char* name, const auto&) { keys.emplace_back(name); });
   check_keys(in, where, keys);
   each_field(record,
              [&](const char* name, auto& value) { read(in[name], fmt::format("{}: '{}'", where, name), value); });
   if (!is_digest(record.kernel)) refuse(where + ": 'kernel'", shown(in["kernel"]), "32 hexadecimal digits");
-  if (!is_date(record.date)) refuse(where + ": 'date'", shown(in["date"]), "a date such as \"2026-11-27\"");
+  if (record.unfinished > 1) refuse(where + ": 'unfinished'", shown(in[kUnfinished]), "0 or 1");
+  if (!is_date(record.date))
+    refuse(where + ": 'date'", shown(in["date"]), "a date such as \"2026-11-27T16:05:09Z\" or \"2026-11-27\"");
   return record;
 }
 
 /// The parser would keep the last of several values of one key without a word.
 json parse_json(const std::string& text, const std::string& where) {
+  check_json_depth(text, where);
   std::vector<std::set<std::string>> keys;  // of the objects around a place
   const auto watch = [&](int, json::parse_event_t event, const json& value) {
     if (event == json::parse_event_t::object_start) keys.emplace_back();
@@ -130,7 +159,8 @@ TuningFile parse_tuning(const std::string& text, const std::string& path) {
   const json in = parse_json(text, where);
   if (!in.is_object()) refuse(where, shown(in), "an object");
   if (in.contains("format") && in["format"] != kTuningFormat)
-    refuse(where, "format " + shown(in["format"]), fmt::format("format {}: it is of another version", kTuningFormat));
+    throw ForeignRecords(fmt::format("{}: found format {}, expected format {}: it is of another version", where,
+                                     shown(in["format"]), kTuningFormat));
   check_keys(in, where, {"format", "device", "records"});
   TuningFile file;
   read(in["device"], where + ": 'device'", file.device);
@@ -140,8 +170,8 @@ TuningFile parse_tuning(const std::string& text, const std::string& path) {
   for (const json& entry : in["records"]) {
     const size_t number = file.records.size() + 1;
     const bool named = entry.is_object() && entry.contains("name") && entry["name"].is_string();
-    const std::string record =
-        fmt::format("{}: record {}{}", where, number, named ? " (" + entry["name"].get<std::string>() + ")" : "");
+    const std::string record = fmt::format("{}: record {}{}", where, number,
+                                           named ? " (" + shown_name(entry["name"].get<std::string>()) + ")" : "");
     file.records.push_back(record_from(entry, record));
     if (const auto [first, is_new] = seen.emplace(file.records.back().work(), number); !is_new)
       refuse(record, fmt::format("the kernel, sizes and threads of record {} again", first->second),

@@ -47,12 +47,25 @@ std::string text_of(const Schedule& schedule) {
 std::string text_of(const TuningRecord& record) {
   std::string members;
   each_field(record, [&](const std::string& name, const auto& value) {
-    if (name != kInProgram || record.in_program > 0) add_member(members, name, text_of(value));
+    const bool left_out =
+        (name == kInProgram && record.in_program == 0) || (name == kUnfinished && record.unfinished == 0);
+    if (!left_out) add_member(members, name, text_of(value));
   });
   return "{" + members + "}";
 }
 
+bool comes_later(const TuningRecord& a, const TuningRecord& b) {
+  return a.date != b.date ? a.date > b.date : text_of(a) > text_of(b);
+}
+
 }  // namespace
+
+std::string time_text(std::time_t time) {
+  std::tm parts{};
+  gmtime_r(&time, &parts);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                     parts.tm_hour, parts.tm_min, parts.tm_sec);
+}
 
 std::string tuning_text(const TuningFile& file) {
   std::vector<const TuningRecord*> records;
@@ -71,7 +84,7 @@ std::string tuning_text(const TuningFile& file) {
   return text;
 }
 
-MergeCounts merge(TuningFile& into, const TuningFile& from) {
+MergeCounts merge(TuningFile& into, const TuningFile& from, MergeRule rule) {
   check(into.device == from.device, "merge: records of two devices");
   std::map<std::tuple<std::string, Bindings, int>, size_t> places;
   for (size_t i = 0; i < into.records.size(); ++i) places.emplace(into.records[i].work(), i);
@@ -84,8 +97,9 @@ MergeCounts merge(TuningFile& into, const TuningFile& from) {
       continue;
     }
     TuningRecord& there = into.records[place->second];
-    ++(record == there ? counts.same : record.date < there.date ? counts.older : counts.replaced);
-    if (record.date >= there.date) there = record;
+    const bool stays = rule == MergeRule::from || comes_later(record, there);
+    ++(record == there ? counts.same : stays ? counts.replaced : counts.older);
+    if (stays) there = record;
   }
   return counts;
 }

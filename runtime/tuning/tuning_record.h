@@ -1,11 +1,14 @@
 // What tuning found out about one kernel at one shape on one device, and the text that keeps it.
 #pragma once
 
+#include <cstdint>
+#include <ctime>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "codegen/schedule.h"
+#include "ir/error.h"
 #include "ir/graph.h"
 
 namespace mambac {
@@ -22,11 +25,12 @@ struct TuningRecord {
   double heuristic_seconds = 0;  // measured by turns with it
   double predicted_seconds = 0;  // by the cost model; 0: it has none
   double in_program = 0;         // its time in a program, relative to the heuristic's there; 0: it was not measured there
+  int unfinished = 0;            // 1: the search was cut short; a later one goes on
   double error = 0;              // the largest against the reference, in units of what is tolerated
   std::string architecture;      // "znver4", "sm_90"
   std::string toolkit;           // "LLVM 19.1.7", "NVRTC 13.0"
   std::string driver;            // "13.0"; empty on a CPU
-  std::string date;              // "2026-11-27"
+  std::string date;              // of time_text(), or the day alone
 
   bool operator==(const TuningRecord&) const = default;
 
@@ -40,13 +44,23 @@ struct TuningFile {
   std::vector<TuningRecord> records;
 };
 
+/// "2026-11-27T16:05:09Z": of two such texts, or days, the later one is the greater text.
+std::string time_text(std::time_t time);
+
+/// Records that are another one's: of another device, or of another version's format.
+class ForeignRecords : public InputError {
+ public:
+  using InputError::InputError;
+};
+
 /// JSON, one record a line, in the order of names, kernels and sizes: a file that people read, compare and send. Of a
 /// schedule the axes that are not as in Schedule{} are written. InternalError for records that parse_tuning would
 /// refuse, so that no file is written that cannot be read.
 std::string tuning_text(const TuningFile& file);
 
-/// InputError that names `path`, the record, what is wrong and what was expected: no JSON, another format, a key that
-/// is missing, unknown or given twice, an unknown axis, a value that is none, two records of one work.
+/// InputError that names `path`, the record, what is wrong and what was expected: no JSON, a key that is missing,
+/// unknown or given twice, an unknown axis, a value that is none, two records of one work; ForeignRecords of another
+/// format.
 TuningFile parse_tuning(const std::string& text, const std::string& path);
 
 /// What became of records that were merged into others.
@@ -54,11 +68,16 @@ struct MergeCounts {
   int added = 0;     // of work that there was no record of
   int replaced = 0;  // took the place of another one
   int same = 0;      // were there already
-  int older = 0;     // than what is there, and left out
+  int older = 0;     // come before what is there, and were left out
 };
 
-/// Of two records of one kernel, sizes and threads the later one stays (of equal dates that of `from`). Both are of one
-/// device.
-MergeCounts merge(TuningFile& into, const TuningFile& from);
+/// Which of two records of one kernel, sizes and threads stays.
+enum class MergeRule : uint8_t {
+  later,  // of equal dates the one whose text is greater, so that the order of merges is of no matter
+  from,   // what is merged into the others, whatever their dates: it was measured here and now
+};
+
+/// Both are of one device.
+MergeCounts merge(TuningFile& into, const TuningFile& from, MergeRule rule = MergeRule::later);
 
 }  // namespace mambac
