@@ -303,6 +303,14 @@ TEST(Trial, TakesKernelsThatAddUpWhatOthersLeft) {
   EXPECT_LE(trial.error(), 4) << "its sums of 128 parts are large, and so is what becomes of their roundings";
 }
 
+/// Of so many schedules, without their neighbours.
+SearchOptions coarse_search(size_t schedules) {
+  SearchOptions options;
+  options.first = schedules;
+  options.most_moves = 0;
+  return options;
+}
+
 TEST(Search, RejectsAndReportsAWrongSchedule) {
   const Graph walk = small_walk();
   const Schedule own = cpu_device().schedule(walk, 0);
@@ -328,9 +336,7 @@ TEST(Search, RejectsAndReportsAWrongSchedule) {
 TEST(Search, DoesNotTryAgainWhatIsKnown) {
   const Graph walk = small_walk();
   KernelTask task(walk, kSizes, cpu_device(), false);
-  SearchOptions options;
-  options.first = 4;
-  options.most_moves = 0;
+  SearchOptions options = coarse_search(4);
   const SearchResult first = search_schedules(task, nullptr, options);
   ASSERT_EQ(first.tried.size(), 4u);
   options.known = first.tried;
@@ -347,9 +353,7 @@ TEST(Search, DoesNotTryAgainWhatIsKnown) {
 TEST(Search, GoesOnWhereItWas) {
   const Graph walk = small_walk();
   KernelTask task(walk, kSizes, cpu_device(), false);
-  SearchOptions options;
-  options.first = 4;
-  options.most_moves = 0;
+  SearchOptions options = coarse_search(4);
   options.known = search_schedules(task, nullptr, options).tried;
   ASSERT_EQ(options.known.size(), 4u);
   options.first = 6;
@@ -359,9 +363,7 @@ TEST(Search, GoesOnWhereItWas) {
 TEST(Search, ComesToAnEndHoweverLittleTimeThereIs) {
   const Graph walk = small_walk();
   KernelTask task(walk, kSizes, cpu_device(), false);
-  SearchOptions options;
-  options.first = 3;
-  options.most_moves = 0;
+  SearchOptions options = coarse_search(3);
   options.stop = [] { return true; };
   for (size_t searches = 1; searches <= 3; ++searches) {
     const SearchResult result = search_schedules(task, nullptr, options);
@@ -377,9 +379,7 @@ TEST(Search, PassesOverKnownSchedulesThatCannotBe) {
   const Graph walk = small_walk();
   KernelTask task(walk, kSizes, cpu_device(), false);
   const Schedule own = cpu_device().schedule(walk, 0);
-  SearchOptions options;
-  options.first = 1;
-  options.most_moves = 0;
+  SearchOptions options = coarse_search(1);
   const auto know = [&](const std::function<void(Schedule&)>& change) {
     TriedSchedule& known = options.known.emplace_back();
     known.schedule = own;
@@ -403,9 +403,7 @@ TEST(Search, PassesOverKnownSchedulesThatCannotBe) {
 TEST(Search, OfAProductPassesOverAlgorithmsThatThereAreNot) {
   KernelTask task(a_product(fused_model("mambabyte:tiny", GraphKind::prefill)), {{"B", 2}, {"L", 600}}, cpu_device(),
                   false);
-  SearchOptions options;
-  options.first = 0;
-  options.most_moves = 0;
+  SearchOptions options = coarse_search(0);
   options.known.emplace_back().schedule = cpu_device().schedule(task.graph(), 0);
   options.known[0].schedule.algorithm = task.algorithms();
   options.known[0].ratio = 0.1;
@@ -419,9 +417,7 @@ TEST(Search, TellsNothingApartWhereTimesVaryManyTimes) {
   std::chrono::milliseconds slower{0};
   const auto disturbed = test::slowed_device([&] { return slower; });
   KernelTask task(walk, {{"B", 1}, {"L", 4}}, *disturbed, false);
-  SearchOptions options;
-  options.first = 1;
-  options.most_moves = 0;
+  SearchOptions options = coarse_search(1);
   options.tried = [&](const TriedSchedule&) { slower = std::chrono::milliseconds(60); };  // all that is measured after
   const SearchResult result = search_schedules(task, nullptr, options);
   EXPECT_FALSE(result.told_apart) << result.heuristic_seconds;
